@@ -1,0 +1,1 @@
+"""Package docstring pending its first module."""

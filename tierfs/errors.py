@@ -1,0 +1,96 @@
+"""One error family. Whoever raises it sets errno and retryable; it is logged once, at the edge."""
+
+import enum
+import errno as errno_codes
+import os
+
+
+class TierfsError(Exception):
+    """Base of every error that tierfs raises on purpose.
+
+    `errno` is what a program that called the file system gets; `retryable` says that the same
+    call may succeed later without anybody changing anything.
+    """
+
+    def __init__(self, message: str, *, errno: int, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.errno = errno
+        self.retryable = retryable
+
+
+class FsError(TierfsError):
+    """A POSIX verb that fails, with the errno that the caller sees."""
+
+    def __init__(self, errno: int, message: str = "") -> None:
+        super().__init__(message or os.strerror(errno), errno=errno)
+
+
+class StoreErrorKind(enum.Enum):
+    """What went wrong at an object store; value: (errno for the caller, worth repeating as it is)."""
+
+    NOT_FOUND = (errno_codes.ENOENT, False)
+    PRECONDITION_FAILED = (errno_codes.ESTALE, False)
+    ACCESS_DENIED = (errno_codes.EACCES, False)
+    BAD_CREDENTIALS = (errno_codes.EACCES, False)
+    NO_SUCH_BUCKET = (errno_codes.ENODEV, False)
+    ARCHIVED = (errno_codes.EAGAIN, False)
+    INVALID = (errno_codes.EINVAL, False)
+    UNSUPPORTED = (errno_codes.EOPNOTSUPP, False)
+    TOO_LARGE = (errno_codes.EFBIG, False)
+    KEY_TOO_LONG = (errno_codes.ENAMETOOLONG, False)
+    THROTTLED = (errno_codes.EIO, True)
+    UNAVAILABLE = (errno_codes.EIO, True)
+    TIMEOUT = (errno_codes.EIO, True)
+    CORRUPT = (errno_codes.EIO, True)
+    # the request may or may not have taken effect; a HEAD decides (see objectstore.retrying)
+    UNCLEAR = (errno_codes.EIO, True)
+    PERMANENT = (errno_codes.EIO, False)
+
+
+class StoreError(TierfsError):
+    """An object store refused or failed; carries what an operator needs to find the request."""
+
+    def __init__(
+        self,
+        kind: StoreErrorKind,
+        message: str,
+        *,
+        key: str = "",
+        request_id: str = "",
+        http_status: int = 0,
+    ) -> None:
+        errno, retryable = kind.value
+        super().__init__(message, errno=errno, retryable=retryable)
+        self.kind = kind
+        self.key = key
+        self.request_id = request_id
+        self.http_status = http_status
+
+    def __str__(self) -> str:
+        text = f"{self.kind.name.lower().replace('_', ' ')}: {self.args[0]}"
+        if self.key:
+            text += f" (key {self.key!r})"
+        if self.request_id:
+            text += f" (request id {self.request_id})"
+        return text
+
+
+class ConfigError(TierfsError):
+    """A setting that cannot be used: unknown key, wrong type, out of range."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, errno=errno_codes.EINVAL)
+
+
+class IndexDamageError(TierfsError):
+    """The index cannot be opened or used as it is: corrupt, of a newer version, or out of space."""
+
+    def __init__(self, message: str, *, errno: int = errno_codes.EIO) -> None:
+        super().__init__(message, errno=errno)
+
+
+class CacheBusyError(TierfsError):
+    """Another daemon holds this cache directory."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, errno=errno_codes.EBUSY)

@@ -15,6 +15,8 @@ from typing import Protocol, TypeAlias
 
 from attrs import field, frozen
 
+from tierfs.errors import StoreError
+
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
@@ -204,7 +206,9 @@ class ObjectStore(Protocol):
         """
         ...
 
-    async def put(self, key: str, data: Buffer, meta: ObjectMeta, condition: Condition, *, storage_class: str = "") -> Written:
+    async def put(
+        self, key: str, data: Buffer, meta: ObjectMeta, condition: Condition, *, storage_class: str = ""
+    ) -> Written:
         """One object from memory. Atomic. Not repeatable: after an unclear answer HEAD for the op id
         that the caller put into `meta.user["tierfs-op"]`.
 

@@ -1,0 +1,438 @@
+"""The POSIX file system on inode numbers: what each verb means, with no FUSE in sight.
+
+Promises: a verb that returns has happened (see DESIGN.md 1: it survives SIGKILL at once, power loss
+after fsync or a second); a verb that raises FsError or StoreError has not. Bytes are `content`'s
+business, names `namespace`'s, the bucket's `sync`'s: this module puts them together.
+
+Checkpoints: a verb may wait for the bucket (a listing or attributes that were never read, absent bytes)
+and for room in the hot tier. After such a wait nothing that was read before it is trusted. The changes
+of the tree themselves are atomic.
+"""
+
+import errno
+import os
+import stat
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
+
+from attrs import evolve, frozen
+
+from tierfs.clock import Clock
+from tierfs.content.handles import Files
+from tierfs.errors import FsError
+from tierfs.index import dirents, inodes, orphans, xattrs
+from tierfs.index.env import Index
+from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Inode, InodeFlag
+from tierfs.namespace.authority import Authority, Right
+from tierfs.namespace.lookups import LookupCounts
+from tierfs.namespace.tree import AttrChange, NewInode, RenameMode, Tree
+from tierfs.sync.importer import Importer
+from tierfs.units import NS_PER_S
+
+_RELATIME_NS: Final = 86_400 * NS_PER_S
+_XATTR_VALUE_MAX_BYTES: Final = 65_536
+_XATTR_NAMESPACES: Final = (b"user.", b"trusted.", b"security.", b"system.posix_acl_")
+_READDIR_PAGE_ENTRIES: Final = 128
+_DOT_COOKIE: Final = 1
+_DOTDOT_COOKIE: Final = 2
+_FIRST_COOKIE: Final = 3
+_UNSET_MODE: Final = 0
+
+
+@frozen
+class Caller:
+    """Who asks."""
+
+    uid: int
+    gid: int
+    pid: int
+    umask: int = 0
+
+
+@frozen
+class DirEntry:
+    """One readdir result; `cookie` continues after it. `inode.mode` 0: the type is not known yet."""
+
+    name: bytes
+    inode: Inode
+    cookie: int
+
+
+@frozen
+class Usage:
+    """statfs: bytes and inodes."""
+
+    total_bytes: int
+    free_bytes: int
+    total_inodes: int
+    free_inodes: int
+
+
+class Capacity(Protocol):
+    """What statfs says of the space behind the mount."""
+
+    def usage(self) -> Usage: ...
+
+
+class _OpenDirectory:
+    """The names that an open directory has returned so far, so that a cookie is a place in name order.
+
+    Cookie n means "after the n-th name returned": it stays exact when entries come and go, also when that
+    name itself is removed. Kept as bytes and offsets (about 30 bytes a name), only while the directory is open.
+    """
+
+    def __init__(self, ino: int) -> None:
+        self.ino = ino
+        self._names = bytearray()
+        self._ends = array("Q")
+
+    def name_at(self, cookie: int) -> bytes:
+        """The name after which to continue. EINVAL for a cookie that this handle never gave."""
+        if cookie < _FIRST_COOKIE:
+            return b""
+        slot = cookie - _FIRST_COOKIE
+        if slot >= len(self._ends):
+            raise FsError(errno.EINVAL, f"readdir cookie {cookie} was never returned")
+        start = self._ends[slot - 1] if slot else 0
+        return bytes(self._names[start : self._ends[slot]])
+
+    def remember(self, name: bytes, after_cookie: int) -> int:
+        """The cookie of `name`, which follows what `after_cookie` stands for."""
+        slot = max(after_cookie, _FIRST_COOKIE - 1) + 1 - _FIRST_COOKIE
+        if slot < len(self._ends):
+            if self.name_at(slot + _FIRST_COOKIE) == name:
+                return slot + _FIRST_COOKIE
+            # read again from an earlier place, and the directory changed: what followed is forgotten
+            del self._ends[slot:]
+            del self._names[self._ends[slot - 1] if slot else 0 :]
+        self._names += name
+        self._ends.append(len(self._names))
+        return slot + _FIRST_COOKIE
+
+
+class FileSystem:
+    """POSIX verbs. `Inode` values that it returns show size and times as they are at this moment."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        tree: Tree,
+        files: Files,
+        importer: Importer,
+        authority: Authority,
+        capacity: Capacity,
+        clock: Clock,
+        read_only: bool = False,
+        durable_operations: bool = False,
+    ) -> None:
+        self._index = index
+        self._tree = tree
+        self._files = files
+        self._importer = importer
+        self._authority = authority
+        self._capacity = capacity
+        self._clock = clock
+        self._read_only = read_only
+        self._durable_operations = durable_operations
+        self._lookups = LookupCounts()
+        self._directories: dict[int, _OpenDirectory] = {}
+        self._next_directory = 1
+
+    # ---- names ----
+
+    async def lookup(self, parent: int, name: bytes) -> Inode:
+        """The inode of a name, its attributes known. ENOENT, ENOTDIR, ENAMETOOLONG."""
+        directory = self._tree.inode(parent)
+        if not directory.is_dir:
+            raise FsError(errno.ENOTDIR)
+        if name == b".":
+            return await self.getattr(parent)
+        if name == b"..":
+            return await self.getattr(directory.parent or ROOT_INO)
+        if len(name) > NAME_MAX_BYTES:
+            raise FsError(errno.ENAMETOOLONG)
+        await self._importer.ensure_listed(parent)
+        inode = self._tree.lookup(parent, name)
+        if inode is None:
+            raise FsError(errno.ENOENT)
+        return await self._with_attributes(inode)
+
+    async def getattr(self, ino: int) -> Inode:
+        """Attributes; waits for the bucket when they were never read."""
+        return await self._with_attributes(self._tree.inode(ino))
+
+    async def _with_attributes(self, inode: Inode) -> Inode:
+        if InodeFlag.ATTRS_KNOWN not in inode.flags:
+            await self._importer.ensure_attributes(inode.ino)
+            inode = self._tree.inode(inode.ino)
+        return self._files.live(inode)
+
+    def blocks(self, inode: Inode) -> int:
+        """st_blocks (512 bytes each): of the file, never of the cache."""
+        return self._files.blocks(inode)
+
+    def remember(self, ino: int) -> None:
+        """A reply that names `ino` goes to the kernel (its lookup count rises by one)."""
+        self._lookups.acquire(ino)
+
+    def forget(self, ino: int, count: int) -> None:
+        """FORGET: the kernel drops `count` references."""
+        if self._lookups.release(ino, count) == 0:
+            self._purge_if_unused(ino)
+
+    def _purge_if_unused(self, ino: int) -> None:
+        inode = inodes.get(self._index, ino)
+        if inode is None or inode.parent != 0 or self._lookups.count(ino) or self._files.is_open(ino):
+            return
+        self._files.forget(ino)
+        self._tree.purge(ino)
+
+    def purge_orphans(self) -> int:
+        """At start: files that were unlinked while open, when no kernel knows them any more."""
+        count = 0
+        while page := orphans.page(self._index, 0, 1000):
+            for ino in page:
+                self._files.forget(ino)
+                self._tree.purge(ino)
+            count += len(page)
+        return count
+
+    # ---- changes of the tree ----
+
+    async def create(self, parent: int, name: bytes, mode: int, caller: Caller) -> tuple[Inode, int]:
+        """A new regular file, open for reading and writing: (inode, file handle)."""
+        inode = await self._create(parent, name, NewInode(stat.S_IFREG | stat.S_IMODE(mode), caller.uid, caller.gid))
+        handle = self._files.created(inode.ino)
+        return self._files.live(inode), handle
+
+    async def mknod(self, parent: int, name: bytes, mode: int, rdev: int, caller: Caller) -> Inode:
+        """A regular file, fifo, socket or device. EPERM for other types (as mknod(2))."""
+        if not any(test(mode) for test in (stat.S_ISREG, stat.S_ISFIFO, stat.S_ISSOCK, stat.S_ISCHR, stat.S_ISBLK)):
+            raise FsError(errno.EPERM, "mknod of an unknown type")
+        inode = await self._create(parent, name, NewInode(mode, caller.uid, caller.gid, rdev=rdev))
+        if inode.is_regular:
+            await self._files.release(self._files.created(inode.ino))
+        return self._tree.inode(inode.ino)
+
+    async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Inode:
+        """A new empty directory."""
+        new = NewInode(stat.S_IFDIR | stat.S_IMODE(mode) & ~stat.S_ISGID, caller.uid, caller.gid)
+        return await self._create(parent, name, new)
+
+    async def symlink(self, parent: int, name: bytes, target: bytes, caller: Caller) -> Inode:
+        """A symbolic link; its target is not looked at."""
+        return await self._create(parent, name, NewInode(stat.S_IFLNK | 0o777, caller.uid, caller.gid, target=target))
+
+    async def _create(self, parent: int, name: bytes, new: NewInode) -> Inode:
+        self._check_writable()
+        await self._importer.ensure_listed(parent)
+        inode = self._tree.create(parent, name, new)
+        await self._acknowledge()
+        return inode
+
+    async def link(self, ino: int, parent: int, name: bytes) -> Inode:
+        """A hard link. EPERM for directories, EMLINK, EEXIST."""
+        self._check_writable()
+        await self._with_attributes(self._tree.inode(ino))
+        await self._importer.ensure_listed(parent)
+        inode = self._tree.link(ino, parent, name)
+        await self._acknowledge()
+        return self._files.live(inode)
+
+    async def unlink(self, parent: int, name: bytes) -> None:
+        """Removes a name; the file lives on while it is open."""
+        self._check_writable()
+        await self._importer.ensure_listed(parent)
+        self._purge_if_unused(self._tree.unlink(parent, name).ino)
+        await self._acknowledge()
+
+    async def rmdir(self, parent: int, name: bytes) -> None:
+        """Removes an empty directory; one that was never listed is listed first."""
+        self._check_writable()
+        await self._importer.ensure_listed(parent)
+        victim = self._tree.lookup(parent, name)
+        if victim is not None and victim.is_dir:
+            await self._importer.ensure_listed(victim.ino)
+        self._purge_if_unused(self._tree.rmdir(parent, name).ino)
+        await self._acknowledge()
+
+    async def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode) -> None:
+        """rename(2), renameat2(2) with NOREPLACE or EXCHANGE."""
+        self._check_writable()
+        await self._importer.ensure_listed(parent)
+        await self._importer.ensure_listed(new_parent)
+        for directory, entry in ((parent, name), (new_parent, new_name)):
+            inode = self._tree.lookup(directory, entry)
+            if inode is not None and not inode.is_dir:
+                await self._with_attributes(inode)  # the move rewrites the object's metadata: it must be known
+            elif inode is not None and directory == new_parent:
+                await self._importer.ensure_listed(inode.ino)  # is the target empty?
+        renamed = self._tree.rename(parent, name, new_parent, new_name, mode)
+        if renamed.replaced is not None:
+            self._purge_if_unused(renamed.replaced.ino)
+        await self._acknowledge()
+
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise FsError(errno.EROFS)
+
+    async def _acknowledge(self) -> None:
+        """With durability = operation a change is on the disk before it is answered."""
+        if self._durable_operations:
+            await self._index.durable()
+
+    # ---- attributes ----
+
+    async def setattr(self, ino: int, change: AttrChange, size_bytes: int | None) -> Inode:
+        """chmod, chown, truncate, utimens in one; returns the attributes after it. EROFS, EISDIR, EINVAL."""
+        self._check_writable()
+        inode = await self._with_attributes(self._tree.inode(ino))
+        if size_bytes is not None:
+            if not inode.is_regular:
+                raise FsError(errno.EISDIR if inode.is_dir else errno.EINVAL)
+            await self._authority.acquire(ino, Right.WRITE)
+            await self._files.set_size(ino, size_bytes)
+        if change != AttrChange():
+            if inode.is_regular and (change.atime_ns is not None or change.mtime_ns is not None):
+                self._files.touch_times(ino, atime_ns=change.atime_ns, mtime_ns=change.mtime_ns)
+            self._tree.set_attributes(ino, change)
+        await self._acknowledge()
+        return self._files.live(self._tree.inode(ino))
+
+    async def readlink(self, ino: int) -> bytes:
+        """The target of a symlink. EINVAL for anything else."""
+        inode = await self._with_attributes(self._tree.inode(ino))
+        if not inode.is_symlink:
+            raise FsError(errno.EINVAL)
+        return inode.target
+
+    async def statfs(self) -> Usage:
+        """Space and inodes."""
+        return self._capacity.usage()
+
+    # ---- extended attributes ----
+
+    async def setxattr(self, ino: int, name: bytes, value: bytes) -> None:
+        """EOPNOTSUPP outside user., trusted., security. and POSIX ACLs; ERANGE for a long name, E2BIG for a long value."""
+        self._check_writable()
+        self._check_xattr_name(name)
+        if len(value) > _XATTR_VALUE_MAX_BYTES:
+            raise FsError(errno.E2BIG)
+        await self._with_attributes(self._tree.inode(ino))
+        self._tree.set_xattr(ino, name, value)
+        await self._acknowledge()
+
+    async def getxattr(self, ino: int, name: bytes) -> bytes:
+        """ENODATA when it is not set."""
+        self._check_xattr_name(name)
+        await self._with_attributes(self._tree.inode(ino))
+        value = xattrs.get(self._index, ino, name)
+        if value is None:
+            raise FsError(errno.ENODATA)
+        return value
+
+    async def listxattr(self, ino: int) -> Sequence[bytes]:
+        """The names that are set."""
+        await self._with_attributes(self._tree.inode(ino))
+        return xattrs.names(self._index, ino)
+
+    async def removexattr(self, ino: int, name: bytes) -> None:
+        """ENODATA when it is not set."""
+        self._check_writable()
+        self._check_xattr_name(name)
+        await self._with_attributes(self._tree.inode(ino))
+        self._tree.remove_xattr(ino, name)
+        await self._acknowledge()
+
+    @staticmethod
+    def _check_xattr_name(name: bytes) -> None:
+        if len(name) > NAME_MAX_BYTES:
+            raise FsError(errno.ERANGE)
+        if not name.startswith(_XATTR_NAMESPACES):
+            raise FsError(errno.EOPNOTSUPP)
+
+    # ---- open files ----
+
+    async def open(self, ino: int, flags: int) -> int:
+        """open(2) of an existing regular file; returns a file handle. EROFS, EISDIR, ESTALE."""
+        write = flags & os.O_ACCMODE != os.O_RDONLY
+        truncate = bool(flags & os.O_TRUNC)
+        if write or truncate:
+            self._check_writable()
+        inode = await self._with_attributes(self._tree.inode(ino))
+        if not inode.is_regular:
+            raise FsError(errno.EISDIR if inode.is_dir else errno.EINVAL)
+        await self._authority.acquire(ino, Right.WRITE if write else Right.CACHE)
+        return await self._files.open(ino, write=write or truncate, truncate=truncate)
+
+    async def read(self, handle: int, offset: int, size_bytes: int) -> bytes:
+        """Bytes of an open file, short only at its end. EIO, ESTALE, EACCES from the bucket."""
+        return await self._files.read(handle, offset, size_bytes)
+
+    async def write(self, handle: int, offset: int, data: bytes) -> int:
+        """Writes all of `data`; waits while the hot tier is full. ENOSPC, EFBIG."""
+        return await self._files.write(handle, offset, data)
+
+    async def flush(self, handle: int) -> None:
+        """close(2) of one descriptor."""
+        await self._files.flush(handle)
+
+    async def fsync(self, handle: int, *, datasync: bool) -> None:
+        """Returns when bytes and attributes survive power loss."""
+        await self._files.fsync(handle, datasync)
+
+    async def release(self, handle: int, ino: int) -> None:
+        """The last descriptor of an open file is gone."""
+        await self._files.release(handle)
+        self._purge_if_unused(ino)
+
+    def accessed(self, ino: int) -> None:
+        """relatime: a read moves atime when it is not newer than mtime and ctime, or older than a day."""
+        inode = inodes.get(self._index, ino)
+        now_ns = self._clock.now_ns()
+        if inode is None or self._read_only:
+            return
+        if inode.atime_ns <= max(inode.mtime_ns, inode.ctime_ns) or now_ns - inode.atime_ns >= _RELATIME_NS:
+            self._tree.note_access(ino, now_ns)
+
+    # ---- open directories ----
+
+    async def opendir(self, ino: int) -> int:
+        """Lists the directory if that was never done or is too long ago; returns a handle."""
+        if not self._tree.inode(ino).is_dir:
+            raise FsError(errno.ENOTDIR)
+        await self._importer.ensure_listed(ino)
+        handle, self._next_directory = self._next_directory, self._next_directory + 1
+        self._directories[handle] = _OpenDirectory(ino)
+        return handle
+
+    def readdir(self, handle: int, cookie: int) -> Iterator[DirEntry]:
+        """Entries after `cookie` (0: from the start) in name order. Consume it without awaiting."""
+        directory = self._directories[handle]
+        inode = self._tree.inode(directory.ino)
+        if cookie < _DOT_COOKIE:
+            yield DirEntry(b".", inode, _DOT_COOKIE)
+        if cookie < _DOTDOT_COOKIE:
+            yield DirEntry(b"..", inodes.get(self._index, inode.parent) or inode, _DOTDOT_COOKIE)
+        position, after = cookie, directory.name_at(cookie)
+        while page := dirents.page(self._index, directory.ino, after, _READDIR_PAGE_ENTRIES):
+            for entry in page:
+                child = inodes.get(self._index, entry.ino)
+                if child is None:
+                    continue
+                if entry.fmt == 0 and InodeFlag.ATTRS_KNOWN not in child.flags:
+                    child = evolve(child, mode=_UNSET_MODE)
+                position = directory.remember(entry.name, position)
+                yield DirEntry(entry.name, self._files.live(child), position)
+            after = page[-1].name
+
+    async def releasedir(self, handle: int) -> None:
+        """Closes a directory."""
+        directory = self._directories.pop(handle)
+        self._purge_if_unused(directory.ino)
+
+    async def fsyncdir(self, handle: int) -> None:
+        """Returns when every change acknowledged so far survives power loss."""
+        await self._index.durable()

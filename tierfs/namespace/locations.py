@@ -1,0 +1,133 @@
+"""Where the object of an inode is in the bucket, and where it should be.
+
+*Desired* is the key that follows from the inode's path. *Actual* is where its base object lies now. The
+two differ after a rename until the exporter has moved the object:
+
+- A renamed file has a location row with its old key.
+- A renamed directory has an override row with its old prefix. What lies below it is still there, unless
+  it has a location row of its own (it was moved already, or was written after the rename).
+- The marker of a directory is an object like any other: a location row on the directory says where the
+  marker is, the override where its children are.
+
+Keys are relative to the store's prefix; those of directories end with "/". The root's attributes are
+kept under `.tierfs/root`, since the empty key cannot be an object.
+"""
+
+import errno
+from collections.abc import Callable
+from typing import Final
+
+from cachetools import LRUCache
+
+from tierfs.errors import FsError
+from tierfs.index import dirents, inodes
+from tierfs.index import locations as rows
+from tierfs.index.env import Reader, Txn
+from tierfs.model import HIDDEN_PREFIX, ROOT_INO, Inode
+from tierfs.namespace.keys import name_to_part
+
+ROOT_KEY: Final = HIDDEN_PREFIX + "root"
+_DEPTH_MAX: Final = 2048  # a key has at most 1,024 bytes, so a deeper chain of parents is damage
+_PREFIX_CACHE_ENTRIES: Final = 16_384
+
+
+class Locations:
+    """Key resolution with a cache of directory prefixes. Raises FsError(ESTALE) for an inode without a path."""
+
+    def __init__(self) -> None:
+        self._desired: LRUCache[int, str] = LRUCache(_PREFIX_CACHE_ENTRIES)
+        self._actual: LRUCache[int, str] = LRUCache(_PREFIX_CACHE_ENTRIES)
+
+    def forget_prefixes(self) -> None:
+        """A directory moved, was removed, or its override changed: every cached prefix may be wrong."""
+        self._desired.clear()
+        self._actual.clear()
+
+    def desired_prefix(self, reader: Reader, ino: int) -> str:
+        """The key prefix of a directory by its path: "" for the root, else with a trailing slash."""
+        return self._prefix(reader, ino, self._desired, follow_overrides=False)
+
+    def actual_prefix(self, reader: Reader, ino: int) -> str:
+        """The key prefix under which the objects of a directory's children lie now."""
+        return self._prefix(reader, ino, self._actual, follow_overrides=True)
+
+    def _prefix(self, reader: Reader, ino: int, cache: LRUCache[int, str], *, follow_overrides: bool) -> str:
+        chain: list[tuple[int, str]] = []  # (directory, its own part), innermost first
+        current, prefix = ino, ""
+        while current != ROOT_INO:
+            cached = cache.get(current)
+            if cached is None and follow_overrides:
+                cached = rows.override(reader, current)
+            if cached is not None:
+                prefix = cached
+                break
+            inode = inodes.get(reader, current)
+            if inode is None or inode.parent == 0 or len(chain) > _DEPTH_MAX:
+                raise FsError(errno.ESTALE, f"directory {ino:#x} has no path")
+            chain.append((current, name_to_part(inode.name) + "/"))
+            current = inode.parent
+        if not chain:
+            cache[ino] = prefix
+        for directory, part in reversed(chain):
+            prefix += part
+            cache[directory] = prefix
+        return prefix
+
+    def desired_key(self, reader: Reader, inode: Inode) -> str:
+        """The key at which the object of the inode's first link belongs."""
+        return self._key(inode, self.desired_prefix, reader)
+
+    def derived_key(self, reader: Reader, inode: Inode) -> str:
+        """Where the object is if the inode has no location row."""
+        return self._key(inode, self.actual_prefix, reader)
+
+    def actual_key(self, reader: Reader, inode: Inode) -> str:
+        """Where the inode's base object is now (meaningful only when it has a base)."""
+        return rows.location(reader, inode.ino) or self.derived_key(reader, inode)
+
+    @staticmethod
+    def _key(inode: Inode, prefix_of: Callable[[Reader, int], str], reader: Reader) -> str:
+        if inode.ino == ROOT_INO:
+            return ROOT_KEY
+        if inode.parent == 0:
+            raise FsError(errno.ESTALE, f"inode {inode.ino:#x} has no name any more")
+        part = name_to_part(inode.name)
+        return prefix_of(reader, inode.parent) + (part + "/" if inode.is_dir else part)
+
+    def link_key(self, reader: Reader, parent: int, name: bytes) -> str:
+        """The key of a file's link by its path."""
+        return self.desired_prefix(reader, parent) + name_to_part(name)
+
+    def occupant(self, reader: Reader, key: str) -> int | None:
+        """The live inode whose base object lies at `key`, but which belongs elsewhere; else None.
+
+        Whoever is about to write to `key` has to move that object first.
+        """
+        located = rows.located_at(reader, key)
+        if located is not None:
+            return located
+        for directory, prefix in rows.overrides(reader):
+            if key.startswith(prefix):
+                ino = self._walk(reader, directory, key[len(prefix) :])
+                if ino is not None and rows.location(reader, ino) is None:
+                    return ino
+        return None
+
+    def _walk(self, reader: Reader, directory: int, rest: str) -> int | None:
+        """The inode at the path `rest` below a directory, as the tree has it now."""
+        ino = directory
+        for part in rest.rstrip("/").split("/") if rest else ():
+            entry = dirents.get(reader, ino, part.encode())
+            # below a directory that has an override of its own, keys are not derived from this one
+            if entry is None or rows.override(reader, entry.ino) is not None:
+                return None
+            ino = entry.ino
+        inode = inodes.get(reader, ino)
+        return ino if inode is not None and inode.base is not None and inode.is_dir == (rest[-1:] in ("/", "")) else None
+
+    def settle(self, txn: Txn, inode: Inode, key: str) -> None:
+        """Records that the inode's base object is at `key` from now on."""
+        if self.derived_key(txn, inode) == key:
+            rows.clear_location(txn, inode.ino)
+        else:
+            rows.set_location(txn, inode.ino, key)

@@ -1,0 +1,525 @@
+"""Names, links and attributes as POSIX has them, each change one transaction with its intents.
+
+What a change owes the bucket is recorded with it: a RECONCILE intent for an inode whose object is
+missing, stale or at another key; a DELETE intent (tombstone) for an object that lost its inode; a
+MOVE_TREE intent for a renamed directory. Nothing here waits: every method is atomic between tasks.
+Permissions are checked by the kernel (`default_permissions`) before a verb arrives.
+"""
+
+import enum
+import errno
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from attrs import evolve, frozen
+
+from tierfs.clock import Clock
+from tierfs.errors import FsError
+from tierfs.index import dirents, foreign, inodes, intents, links, orphans, xattrs
+from tierfs.index import locations as rows
+from tierfs.index.env import Index, Txn
+from tierfs.model import (
+    HIDDEN_PREFIX,
+    KEY_MAX_BYTES,
+    NAME_MAX_BYTES,
+    ROOT_INO,
+    SYMLINK_MAX_BYTES,
+    Inode,
+    InodeFlag,
+    Intent,
+    IntentKind,
+)
+from tierfs.namespace import acl
+from tierfs.namespace.keys import name_to_part
+from tierfs.namespace.locations import Locations
+
+_LINKS_MAX: Final = 65_000  # as ext4; links of an inode are rows, so this is a ceiling, not a format limit
+_HIDDEN_NAME: Final = HIDDEN_PREFIX.rstrip("/").encode()
+
+
+class RenameMode(enum.Enum):
+    """renameat2(2) flags, of which at most one is given."""
+
+    REPLACE = 0
+    NOREPLACE = 1
+    EXCHANGE = 2
+
+
+@frozen
+class TreeSettings:
+    """`quiet_s`: how long a changed inode rests before it is exported. `key_prefix_bytes`: what the
+    store's own prefix takes of the 1,024 bytes of a key."""
+
+    quiet_s: float = 5.0
+    key_prefix_bytes: int = 0
+
+
+@frozen
+class NewInode:
+    """What a create brings: mode with type bits, owner, device number, symlink target."""
+
+    mode: int
+    uid: int
+    gid: int
+    rdev: int = 0
+    target: bytes = b""
+
+
+@frozen
+class AttrChange:
+    """setattr without the size; None leaves an attribute as it is."""
+
+    permissions: int | None = None  # the lower 12 bits
+    uid: int | None = None
+    gid: int | None = None
+    atime_ns: int | None = None
+    mtime_ns: int | None = None
+
+
+@frozen
+class Renamed:
+    """What a rename moved, and what lost a link by it (nlink 0: its last)."""
+
+    moved: Inode
+    replaced: Inode | None = None
+
+
+class Tree:
+    """The namespace operations. Raises FsError with the errno of the POSIX call."""
+
+    def __init__(self, index: Index, locations: Locations, clock: Clock, settings: TreeSettings) -> None:
+        self._index = index
+        self._locations = locations
+        self._clock = clock
+        self._settings = settings
+
+    # ---- reading ----
+
+    def inode(self, ino: int) -> Inode:
+        """ENOENT for an inode number that the index does not have."""
+        inode = inodes.get(self._index, ino)
+        if inode is None:
+            raise FsError(errno.ENOENT, f"no inode {ino:#x}")
+        return inode
+
+    def lookup(self, parent: int, name: bytes) -> Inode | None:
+        """The inode of a name; None where there is none. ENAMETOOLONG."""
+        if len(name) > NAME_MAX_BYTES:
+            raise FsError(errno.ENAMETOOLONG)
+        entry = dirents.get(self._index, parent, name)
+        return self.inode(entry.ino) if entry is not None else None
+
+    # ---- changes ----
+
+    @contextmanager
+    def _change(self) -> Iterator[tuple[Txn, int]]:
+        with self._index.transaction() as txn:
+            yield txn, self._clock.now_ns()
+
+    def ensure_root(self, mode: int, uid: int, gid: int) -> None:
+        """Creates the root directory of a new index."""
+        if inodes.get(self._index, ROOT_INO) is not None:
+            return
+        with self._change() as (txn, now):
+            root = Inode(
+                ino=ROOT_INO, mode=stat.S_IFDIR | mode, uid=uid, gid=gid, size_bytes=0, nlink=2,
+                atime_ns=now, mtime_ns=now, ctime_ns=now, btime_ns=now, parent=ROOT_INO, name=b"",
+                flags=InodeFlag.IMPLICIT,
+            )  # fmt: skip
+            inodes.put(txn, root)
+
+    def create(self, parent: int, name: bytes, new: NewInode) -> Inode:
+        """A new file, directory, symlink or special file.
+
+        EEXIST, ENOENT (parent removed), ENAMETOOLONG (name, symlink target, or the key it would get),
+        EPERM for the reserved name at the root.
+        """
+        if len(new.target) > SYMLINK_MAX_BYTES:
+            raise FsError(errno.ENAMETOOLONG, f"a symlink target has at most {SYMLINK_MAX_BYTES} bytes")
+        with self._change() as (txn, now):
+            directory = self._directory(txn, parent)
+            self._check_new_name(txn, directory, name, is_dir=stat.S_ISDIR(new.mode))
+            if dirents.get(txn, parent, name) is not None:
+                raise FsError(errno.EEXIST)
+            is_dir = stat.S_ISDIR(new.mode)
+            mode, gid = new.mode, new.gid
+            if directory.mode & stat.S_ISGID:
+                gid = directory.gid
+                mode |= stat.S_ISGID if is_dir else 0
+            inherited: dict[bytes, bytes] = {}
+            if not stat.S_ISLNK(mode) and (default := xattrs.get(txn, parent, acl.DEFAULT)) is not None:
+                mode, inherited = acl.inherit(default, mode)
+            inode = Inode(
+                ino=self._index.next_ino(), mode=mode, uid=new.uid, gid=gid, size_bytes=len(new.target),
+                nlink=2 if is_dir else 1, atime_ns=now, mtime_ns=now, ctime_ns=now, btime_ns=now,
+                parent=parent, name=name, rdev=new.rdev, target=new.target,
+                flags=InodeFlag.ATTRS_KNOWN | (InodeFlag.LISTED if is_dir else InodeFlag.NONE),
+                listed_ns=now if is_dir else 0,
+            )  # fmt: skip
+            for xattr, value in inherited.items():
+                xattrs.put(txn, inode.ino, xattr, value)
+            inode = self._mark(txn, inode, InodeFlag.META_DIRTY if is_dir else InodeFlag.DATA_DIRTY, now)
+            dirents.put(txn, parent, name, inode.ino, stat.S_IFMT(mode))
+            self._touch_directory(txn, directory, now, subdirs=int(is_dir))
+        return inode
+
+    def link(self, ino: int, parent: int, name: bytes) -> Inode:
+        """One more name for a file. EPERM for directories, EMLINK, EEXIST, ENOENT when unlinked."""
+        with self._change() as (txn, now):
+            directory = self._directory(txn, parent)
+            inode = self._inode(txn, ino)
+            if inode.is_dir:
+                raise FsError(errno.EPERM, "a directory has one name")
+            if inode.nlink == 0:
+                raise FsError(errno.ENOENT, "the file has no name any more")
+            if inode.nlink >= _LINKS_MAX:
+                raise FsError(errno.EMLINK)
+            self._check_new_name(txn, directory, name, is_dir=False)
+            if dirents.get(txn, parent, name) is not None:
+                raise FsError(errno.EEXIST)
+            links.put(txn, ino, parent, name, None)
+            inode = self._mark(txn, evolve(inode, nlink=inode.nlink + 1, ctime_ns=now), InodeFlag.META_DIRTY, now)
+            dirents.put(txn, parent, name, ino, stat.S_IFMT(inode.mode))
+            self._touch_directory(txn, directory, now)
+        return inode
+
+    def unlink(self, parent: int, name: bytes) -> Inode:
+        """Removes a name that is no directory; returns the inode as it is now. ENOENT, EISDIR."""
+        with self._change() as (txn, now):
+            directory, inode = self._entry(txn, parent, name)
+            if inode.is_dir:
+                raise FsError(errno.EISDIR)
+            inode = self._drop_link(txn, inode, parent, name, now)
+            self._touch_directory(txn, directory, now, removed=True)
+        return inode
+
+    def rmdir(self, parent: int, name: bytes) -> Inode:
+        """Removes an empty directory (its listing must have been imported). ENOENT, ENOTDIR, ENOTEMPTY."""
+        with self._change() as (txn, now):
+            directory, inode = self._entry(txn, parent, name)
+            inode = self._drop_directory(txn, inode, now)
+            self._touch_directory(txn, directory, now, subdirs=-1, removed=True)
+        return inode
+
+    def set_attributes(self, ino: int, change: AttrChange) -> Inode:
+        """chmod, chown, utimens; ctime moves. Clears ATTRS' privacy: what is set here is known."""
+        with self._change() as (txn, now):
+            inode = self._inode(txn, ino)
+            mode = inode.mode
+            if change.permissions is not None:
+                mode = stat.S_IFMT(mode) | change.permissions
+            inode = evolve(
+                inode,
+                mode=mode,
+                uid=inode.uid if change.uid is None else change.uid,
+                gid=inode.gid if change.gid is None else change.gid,
+                atime_ns=inode.atime_ns if change.atime_ns is None else change.atime_ns,
+                mtime_ns=inode.mtime_ns if change.mtime_ns is None else change.mtime_ns,
+                ctime_ns=now,
+            )
+            return self._mark(txn, inode, InodeFlag.META_DIRTY, now)
+
+    def note_access(self, ino: int, now_ns: int) -> None:
+        """A read: moves atime in the index only. It travels with the next export of the inode."""
+        with self._index.transaction() as txn:
+            if (inode := inodes.get(txn, ino)) is not None:
+                inodes.put(txn, evolve(inode, atime_ns=now_ns))
+
+    def set_xattr(self, ino: int, name: bytes, value: bytes) -> Inode:
+        """Sets an extended attribute; an access ACL sets the mode's permission bits too."""
+        with self._change() as (txn, now):
+            inode = self._inode(txn, ino)
+            if name == acl.ACCESS:
+                mode, is_plain = acl.mode_of(acl.decode(value), inode.mode)
+                inode = evolve(inode, mode=mode)
+                if is_plain:
+                    xattrs.delete(txn, ino, name)
+                else:
+                    xattrs.put(txn, ino, name, value)
+            else:
+                if name == acl.DEFAULT and not inode.is_dir:
+                    raise FsError(errno.EACCES, "only a directory has a default ACL")
+                xattrs.put(txn, ino, name, value)
+            return self._mark(txn, evolve(inode, ctime_ns=now), InodeFlag.META_DIRTY, now)
+
+    def remove_xattr(self, ino: int, name: bytes) -> Inode:
+        """ENODATA when it is not set."""
+        with self._change() as (txn, now):
+            inode = self._inode(txn, ino)
+            if xattrs.get(txn, ino, name) is None:
+                raise FsError(errno.ENODATA)
+            xattrs.delete(txn, ino, name)
+            return self._mark(txn, evolve(inode, ctime_ns=now), InodeFlag.META_DIRTY, now)
+
+    def purge(self, ino: int) -> None:
+        """Removes what the index holds of an unlinked inode that nobody uses any more."""
+        with self._index.transaction() as txn:
+            inodes.delete(txn, ino)
+            xattrs.delete_all(txn, ino)
+            foreign.delete(txn, ino)
+            orphans.remove(txn, ino)
+
+    def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode) -> Renamed:
+        """rename(2) and renameat2(2): one transaction whatever the size of what moves.
+
+        ENOENT, EEXIST (NOREPLACE), ENOTEMPTY, ENOTDIR, EISDIR, EINVAL (into itself), ENAMETOOLONG.
+        """
+        try:
+            return self._rename(parent, name, new_parent, new_name, mode)
+        except BaseException:
+            self._locations.forget_prefixes()  # some may have been cached from a state that did not come to pass
+            raise
+
+    def _rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode) -> Renamed:
+        with self._change() as (txn, now):
+            old_directory, inode = self._entry(txn, parent, name)
+            new_directory = self._directory(txn, new_parent)
+            target_entry = dirents.get(txn, new_parent, new_name)
+            target = self._inode(txn, target_entry.ino) if target_entry is not None else None
+            if mode is RenameMode.NOREPLACE and target is not None:
+                raise FsError(errno.EEXIST)
+            if mode is RenameMode.EXCHANGE and target is None:
+                raise FsError(errno.ENOENT)
+            if target is not None and target.ino == inode.ino:
+                return Renamed(inode)
+            self._check_move(txn, inode, parent, new_directory, new_name)
+            if mode is RenameMode.EXCHANGE:
+                assert target is not None
+                self._check_move(txn, target, new_parent, old_directory, name)
+                return self._exchange(txn, (old_directory, name, inode), (new_directory, new_name, target), now)
+            if target is not None:
+                target = self._replace(txn, inode, target, new_parent, new_name, now)
+                inode = self._inode(txn, inode.ino)
+            moved = self._move_link(txn, inode, (parent, name), (new_parent, new_name), now)
+            gained = int(inode.is_dir) - int(target is not None and target.is_dir)
+            if parent == new_parent:
+                net = gained - int(inode.is_dir)
+                self._touch_directory(txn, old_directory, now, subdirs=net, removed=True)
+            else:
+                self._touch_directory(txn, old_directory, now, subdirs=-int(inode.is_dir), removed=True)
+                self._touch_directory(txn, new_directory, now, subdirs=gained)
+        return Renamed(moved, target)
+
+    # ---- parts of changes ----
+
+    def _inode(self, txn: Txn, ino: int) -> Inode:
+        inode = inodes.get(txn, ino)
+        if inode is None:
+            raise FsError(errno.ENOENT, f"no inode {ino:#x}")
+        return inode
+
+    def _directory(self, txn: Txn, ino: int) -> Inode:
+        inode = self._inode(txn, ino)
+        if not inode.is_dir:
+            raise FsError(errno.ENOTDIR)
+        if inode.parent == 0:
+            raise FsError(errno.ENOENT, "the directory was removed")
+        return inode
+
+    def _entry(self, txn: Txn, parent: int, name: bytes) -> tuple[Inode, Inode]:
+        directory = self._directory(txn, parent)
+        entry = dirents.get(txn, parent, name)
+        if entry is None:
+            raise FsError(errno.ENOENT)
+        return directory, self._inode(txn, entry.ino)
+
+    def _check_new_name(self, txn: Txn, directory: Inode, name: bytes, *, is_dir: bool) -> None:
+        if len(name) > NAME_MAX_BYTES:
+            raise FsError(errno.ENAMETOOLONG)
+        if directory.ino == ROOT_INO and name == _HIDDEN_NAME:
+            raise FsError(errno.EPERM, f"{_HIDDEN_NAME.decode()} at the root is where tierfs keeps its own objects")
+        prefix = self._locations.desired_prefix(txn, directory.ino)
+        length = self._settings.key_prefix_bytes + len((prefix + name_to_part(name)).encode()) + int(is_dir)
+        if length > KEY_MAX_BYTES:
+            raise FsError(errno.ENAMETOOLONG, f"the object's key would have {length} bytes, {KEY_MAX_BYTES} is the most")
+
+    def _mark(self, txn: Txn, inode: Inode, flags: InodeFlag, now: int) -> Inode:
+        return intents.mark_dirty(txn, inode, flags, now_ns=now, quiet_s=self._settings.quiet_s)
+
+    def _touch_directory(
+        self, txn: Txn, directory: Inode, now: int, *, subdirs: int = 0, removed: bool = False
+    ) -> None:
+        """mtime, ctime and nlink of a directory whose entries changed.
+
+        An implicit directory stays one as long as it has files: only removing an entry, perhaps the last,
+        makes it worth a marker of its own.
+        """
+        current = self._inode(txn, directory.ino)
+        current = evolve(current, mtime_ns=now, ctime_ns=now, nlink=current.nlink + subdirs)
+        if InodeFlag.IMPLICIT in current.flags and not removed:
+            inodes.put(txn, current)
+        else:
+            self._mark(txn, current, InodeFlag.META_DIRTY, now)
+
+    def _bury(self, txn: Txn, key: str, etag: str, now: int) -> None:
+        """Leaves a tombstone: the object at `key` has lost its inode. `etag` "" = never confirmed."""
+        known = intents.tombstone(txn, key)
+        if known is not None:
+            if not etag:
+                return
+            intents.delete(txn, known.seq)
+        index = self._index
+        intents.put(
+            txn,
+            Intent(
+                seq=index.next_seq(), kind=IntentKind.DELETE, ino=0, key=key, etag=etag, created_ns=now,
+                not_before_ns=now, node=index.node, epoch=index.epoch,
+            ),
+        )  # fmt: skip
+
+    def _drop_link(self, txn: Txn, inode: Inode, parent: int, name: bytes, now: int) -> Inode:
+        """Takes one name from a file; its object there gets a tombstone, or serves another link."""
+        dirents.delete(txn, parent, name)
+        inode = evolve(inode, nlink=inode.nlink - 1, ctime_ns=now)
+        if (inode.parent, inode.name) != (parent, name):
+            link = links.get(txn, inode.ino, parent, name)
+            links.delete(txn, inode.ino, parent, name)
+            if link is not None and link.base is not None:
+                self._bury(txn, self._actual_link_key(txn, parent, name), link.base.etag, now)
+            return self._mark(txn, inode, InodeFlag.META_DIRTY, now)
+        if inode.nlink > 0:
+            return self._promote_link(txn, inode, now)
+        return self._unlink_last(txn, inode, now)
+
+    def _actual_link_key(self, txn: Txn, parent: int, name: bytes) -> str:
+        return self._locations.actual_prefix(txn, parent) + name_to_part(name)
+
+    def _promote_link(self, txn: Txn, inode: Inode, now: int) -> Inode:
+        """The first link goes, others stay: one of them becomes the first."""
+        remaining = [link for link in links.all(txn, inode.ino) if links.get(txn, inode.ino, link.parent, link.name)]
+        heir = next((link for link in remaining if link.base is not None), remaining[0])
+        old_key = self._locations.actual_key(txn, inode) if inode.base is not None else ""
+        links.delete(txn, inode.ino, heir.parent, heir.name)
+        promoted = evolve(inode, parent=heir.parent, name=heir.name)
+        if heir.base is not None:
+            if inode.base is not None:
+                self._bury(txn, old_key, inode.base.etag, now)
+            rows.clear_location(txn, inode.ino)
+            promoted = evolve(promoted, base=heir.base)
+        elif inode.base is not None:
+            self._locations.settle(txn, promoted, old_key)
+        return self._mark(txn, promoted, InodeFlag.META_DIRTY, now)
+
+    def _unlink_last(self, txn: Txn, inode: Inode, now: int) -> Inode:
+        """The last name goes: the object gets a tombstone, the inode waits for its last user."""
+        pending = intents.of_inode(txn, inode.ino)
+        if inode.base is not None:
+            self._bury(txn, self._locations.actual_key(txn, inode), inode.base.etag, now)
+        elif pending is not None and pending.key:
+            self._bury(txn, pending.key, "", now)  # sent, but the answer was never seen
+        if pending is not None:
+            intents.delete(txn, pending.seq)
+        rows.clear_location(txn, inode.ino)
+        gone = evolve(
+            inode, parent=0, name=b"", base=None, flags=inode.flags & ~(InodeFlag.DATA_DIRTY | InodeFlag.META_DIRTY),
+            write_seq=inode.write_seq + 1,
+        )  # fmt: skip
+        inodes.put(txn, gone)
+        orphans.add(txn, inode.ino)
+        return gone
+
+    def _drop_directory(self, txn: Txn, inode: Inode, now: int) -> Inode:
+        if not inode.is_dir:
+            raise FsError(errno.ENOTDIR)
+        if not dirents.is_empty(txn, inode.ino):
+            raise FsError(errno.ENOTEMPTY)
+        dirents.delete(txn, inode.parent, inode.name)
+        gone = self._unlink_last(txn, evolve(inode, nlink=0, ctime_ns=now), now)
+        rows.clear_override(txn, inode.ino)
+        self._locations.forget_prefixes()
+        return gone
+
+    def _check_move(self, txn: Txn, inode: Inode, parent: int, new_directory: Inode, new_name: bytes) -> None:
+        self._check_new_name(txn, new_directory, new_name, is_dir=inode.is_dir)
+        if not inode.is_dir or parent == new_directory.ino:
+            return
+        ancestor = new_directory
+        while ancestor.ino != ROOT_INO:
+            if ancestor.ino == inode.ino:
+                raise FsError(errno.EINVAL, "a directory cannot move into itself")
+            ancestor = self._inode(txn, ancestor.parent)
+
+    def _replace(self, txn: Txn, inode: Inode, target: Inode, parent: int, name: bytes, now: int) -> Inode:
+        if target.is_dir:
+            if not inode.is_dir:
+                raise FsError(errno.EISDIR)
+            return self._drop_directory(txn, target, now)
+        if inode.is_dir:
+            raise FsError(errno.ENOTDIR)
+        return self._drop_link(txn, target, parent, name, now)
+
+    def _exchange(
+        self, txn: Txn, one: tuple[Inode, bytes, Inode], two: tuple[Inode, bytes, Inode], now: int
+    ) -> Renamed:
+        (directory, name, inode), (other_directory, other_name, other) = one, two
+        actual = self._actual_before_move(txn, inode, directory.ino, name)
+        other_actual = self._actual_before_move(txn, other, other_directory.ino, other_name)
+        moved = self._place_link(txn, inode, (directory.ino, name), (other_directory.ino, other_name), actual, now)
+        self._place_link(txn, other, (other_directory.ino, other_name), (directory.ino, name), other_actual, now)
+        shift = int(other.is_dir) - int(inode.is_dir)
+        if directory.ino == other_directory.ino:
+            self._touch_directory(txn, directory, now)
+        else:
+            self._touch_directory(txn, directory, now, subdirs=shift, removed=True)
+            self._touch_directory(txn, other_directory, now, subdirs=-shift, removed=True)
+        return Renamed(moved)
+
+    def _actual_before_move(self, txn: Txn, inode: Inode, parent: int, name: bytes) -> str:
+        """Where the moving thing lies now: a directory's prefix, or the key of the link's object."""
+        if inode.is_dir:
+            return self._locations.actual_prefix(txn, inode.ino)
+        if (inode.parent, inode.name) == (parent, name):
+            return self._locations.actual_key(txn, inode)
+        return self._actual_link_key(txn, parent, name)
+
+    def _move_link(
+        self, txn: Txn, inode: Inode, source: tuple[int, bytes], target: tuple[int, bytes], now: int
+    ) -> Inode:
+        actual = self._actual_before_move(txn, inode, *source)
+        dirents.delete(txn, *source)
+        return self._place_link(txn, inode, source, target, actual, now)
+
+    def _place_link(
+        self, txn: Txn, inode: Inode, source: tuple[int, bytes], target: tuple[int, bytes], actual: str, now: int
+    ) -> Inode:
+        """Puts a link at its new name and notes where its object still is."""
+        dirents.put(txn, *target, inode.ino, stat.S_IFMT(inode.mode))
+        if (inode.parent, inode.name) != source:
+            link = links.get(txn, inode.ino, *source)
+            links.delete(txn, inode.ino, *source)
+            links.put(txn, inode.ino, *target, None)
+            if link is not None and link.base is not None:
+                self._bury(txn, actual, link.base.etag, now)
+            return self._mark(txn, evolve(inode, ctime_ns=now), InodeFlag.META_DIRTY, now)
+        marker = self._locations.actual_key(txn, inode) if inode.is_dir and inode.base is not None else ""
+        moved = evolve(inode, parent=target[0], name=target[1], ctime_ns=now)
+        inodes.put(txn, moved)
+        if inode.is_dir:
+            self._override(txn, moved, actual, now)
+            if marker:
+                self._locations.settle(txn, moved, marker)
+            if InodeFlag.IMPLICIT in inode.flags:
+                return moved
+        elif inode.base is not None:
+            self._locations.settle(txn, moved, actual)
+        return self._mark(txn, moved, InodeFlag.META_DIRTY, now)
+
+    def _override(self, txn: Txn, directory: Inode, actual: str, now: int) -> None:
+        """The children of a renamed directory stay at the old prefix until MOVE_TREE has moved them."""
+        had_override = rows.override(txn, directory.ino) is not None
+        self._locations.forget_prefixes()
+        if self._locations.desired_prefix(txn, directory.ino) == actual:
+            rows.clear_override(txn, directory.ino)
+            return
+        rows.set_override(txn, directory.ino, actual)
+        if not had_override:
+            index = self._index
+            intents.put(
+                txn,
+                Intent(
+                    seq=index.next_seq(), kind=IntentKind.MOVE_TREE, ino=directory.ino, key=actual, etag="",
+                    created_ns=now, not_before_ns=now, node=index.node, epoch=index.epoch,
+                ),
+            )  # fmt: skip

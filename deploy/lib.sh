@@ -67,3 +67,12 @@ ensure_fuse_device() {
   [ -c /dev/fuse ] || as_root modprobe fuse >/dev/null 2>&1 || true
   [ -c /dev/fuse ] || say "warning: no /dev/fuse on this machine; nothing can be mounted here"
 }
+
+# quiet_pip VENV ARGS...: pip install in a virtual environment; its output is shown only when it fails.
+quiet_pip() {
+  local venv=$1 output
+  shift
+  output=$("$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@" 2>&1) && return 0
+  printf '%s\n' "$output" >&2
+  return 1
+}

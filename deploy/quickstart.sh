@@ -53,8 +53,8 @@ else
   trap 'rm -rf "$build"' EXIT
   (cd "$repo" && cp -R pyproject.toml README.md LICENSE tierfs native "$build/")
   find "$build" \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +
-  "$prefix/venv/bin/pip" install -q --disable-pip-version-check --upgrade --force-reinstall --no-deps "$build" || die 2 "pip could not build tierfs (its output is above)"
-  "$prefix/venv/bin/pip" install -q --disable-pip-version-check "$build" || die 2 "pip could not install what tierfs needs (its output is above)"
+  quiet_pip "$prefix/venv" --force-reinstall --no-deps "$build" || die 2 "pip could not build tierfs (its output is above)"
+  quiet_pip "$prefix/venv" "$build" || die 2 "pip could not install what tierfs needs (its output is above)"
   printf '%s\n' "$version" >"$prefix/.installed"
 fi
 mkdir -p "$bin_dir"

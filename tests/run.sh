@@ -63,12 +63,12 @@ if [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$stamp" ]; then
   say "installing into .venv with $("$python" -V)"
   rm -rf "$venv"
   "$python" -m venv "$venv" || die 2 "cannot make a virtual environment with $python"
-  "$venv/bin/pip" install -q --disable-pip-version-check -e ".[$extras]" || die 2 "pip install failed (its output is above)"
+  quiet_pip "$venv" -e ".[$extras]" || die 2 "pip install failed (its output is above)"
   printf '%s\n' "$stamp" >"$venv/.stamp"
   printf '%s\n' "$native_stamp" >"$venv/.native-stamp"
 elif [ "$(cat "$venv/.native-stamp" 2>/dev/null)" != "$native_stamp" ]; then
   say "building the native extension"
-  "$venv/bin/pip" install -q --disable-pip-version-check --no-deps -e . || die 2 "building the native extension failed"
+  quiet_pip "$venv" --no-deps -e . || die 2 "building the native extension failed"
   printf '%s\n' "$native_stamp" >"$venv/.native-stamp"
 fi
 bin=$venv/bin
@@ -185,23 +185,30 @@ check() {
   printf '%s %s\n' "$verdict" "$name" >>"$tally/checks"
 }
 
+# run_pytest NAME ARGS...: one pytest run, its results kept for the tally
+run_pytest() {
+  local name=$1 code=0
+  shift
+  run_child "$bin/python" -m pytest --basetemp="$run_dir/$name" --junitxml="$tally/$name.xml" -o junit_family=xunit2 "$@" || code=$?
+  # 1 is told by the counts and 5 is "no test here"; anything else broke the run itself
+  case $code in 0 | 1 | 5) ;; *) printf 'failed pytest-%s-exit-%s\n' "$name" "$code" >>"$tally/checks" ;; esac
+}
+
 # stage NAME PATH...: one pytest run over those of the directories that hold tests
 stage() {
-  local name=$1 began_s=$SECONDS code=0 path paths=()
+  local name=$1 began_s=$SECONDS path paths=()
   shift
   for path in "$@"; do
     [ -z "$(find "$path" -name 'test_*.py' -print -quit 2>/dev/null)" ] || paths+=("$path")
   done
   [ ${#paths[@]} -gt 0 ] || return 0
   say "$name"
-  run_child "$bin/python" -m pytest -q --basetemp="$run_dir/$name" --junitxml="$tally/$name.xml" -o junit_family=xunit2 "${paths[@]}" || code=$?
-  # 1 is told by the counts; 5 is "no test here"; anything else broke the run itself
-  case $code in 0 | 1 | 5) ;; *) printf 'failed pytest-%s\n' "$name" >>"$tally/checks" ;; esac
+  run_pytest "$name" -q "${paths[@]}"
   say "$name took $((SECONDS - began_s)) s"
 }
 
 if [ "$mode" = pytest ]; then
-  run_child "$bin/python" -m pytest --basetemp="$run_dir/pytest" --junitxml="$tally/pytest.xml" "${pytest_args[@]}" || true
+  run_pytest pytest "${pytest_args[@]}"
 else
   check "ruff check" "$bin/ruff" check .
   check "ruff format" "$bin/ruff" format --check .

@@ -47,6 +47,12 @@ def part_to_name(part: str, raw_name: bytes | None = None) -> bytes:
     return part.encode()
 
 
+def part_to_names(part: str) -> tuple[bytes, ...]:
+    """Every name whose key part this can be: itself, and what it escapes."""
+    plain, raw = part.encode(), _unescape(part.encode())
+    return tuple(name for name in dict.fromkeys((plain, raw)) if name_to_part(name) == part)
+
+
 def unreachable_reason(part: str) -> str:
     """Why a key part cannot be a file name; "" when it can."""
     if part in _UNUSABLE_PARTS:

@@ -24,7 +24,7 @@ from tierfs.index import dirents, inodes
 from tierfs.index import locations as rows
 from tierfs.index.env import Reader, Txn
 from tierfs.model import HIDDEN_PREFIX, ROOT_INO, Inode
-from tierfs.namespace.keys import name_to_part
+from tierfs.namespace.keys import name_to_part, part_to_names
 
 ROOT_KEY: Final = HIDDEN_PREFIX + "root"
 _DEPTH_MAX: Final = 2048  # a key has at most 1,024 bytes, so a deeper chain of parents is damage
@@ -117,13 +117,15 @@ class Locations:
         """The inode at the path `rest` below a directory, as the tree has it now."""
         ino = directory
         for part in rest.rstrip("/").split("/") if rest else ():
-            entry = dirents.get(reader, ino, part.encode())
+            entry = next((found for name in part_to_names(part) if (found := dirents.get(reader, ino, name))), None)
             # below a directory that has an override of its own, keys are not derived from this one
             if entry is None or rows.override(reader, entry.ino) is not None:
                 return None
             ino = entry.ino
         inode = inodes.get(reader, ino)
-        return ino if inode is not None and inode.base is not None and inode.is_dir == (rest[-1:] in ("/", "")) else None
+        return (
+            ino if inode is not None and inode.base is not None and inode.is_dir == (rest[-1:] in ("/", "")) else None
+        )
 
     def settle(self, txn: Txn, inode: Inode, key: str) -> None:
         """Records that the inode's base object is at `key` from now on."""

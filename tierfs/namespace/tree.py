@@ -333,7 +333,9 @@ class Tree:
         prefix = self._locations.desired_prefix(txn, directory.ino)
         length = self._settings.key_prefix_bytes + len((prefix + name_to_part(name)).encode()) + int(is_dir)
         if length > KEY_MAX_BYTES:
-            raise FsError(errno.ENAMETOOLONG, f"the object's key would have {length} bytes, {KEY_MAX_BYTES} is the most")
+            raise FsError(
+                errno.ENAMETOOLONG, f"the object's key would have {length} bytes, {KEY_MAX_BYTES} is the most"
+            )
 
     def _mark(self, txn: Txn, inode: Inode, flags: InodeFlag, now: int) -> Inode:
         return intents.mark_dirty(txn, inode, flags, now_ns=now, quiet_s=self._settings.quiet_s)

@@ -1,0 +1,228 @@
+"""pyfuse3's request handlers: translate, call, translate back.
+
+Every handler runs under `_answer`, which turns whatever a verb raises into an errno: an exception
+that reached pyfuse3 would end the mount (DESIGN.md 5).
+"""
+
+import errno
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, ParamSpec, TypeVar
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT, RequestContext
+
+from tierfs.errors import FsError, TierfsError
+from tierfs.filesystem import FileSystem
+from tierfs.fuse import convert
+from tierfs.model import NAME_MAX_BYTES, Inode
+
+log = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+# what a name that is not there costs an operator to read: nothing
+_QUIET: Final = frozenset({errno.ENOENT, errno.ENODATA, errno.EOPNOTSUPP})
+
+
+def _errno_of(error: BaseException, verb: str) -> int:
+    """The errno of an error, which is logged here, once, if an operator has to know of it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, FsError):
+        return error.errno
+    if isinstance(error, TierfsError):
+        if error.errno not in _QUIET:
+            log.error("%s: %s", verb, error)
+        return error.errno
+    if isinstance(error, OSError) and error.errno:
+        log.error("%s: the cache disk failed: %s", verb, error)
+        return error.errno
+    log.exception("%s: internal error", verb, exc_info=error)
+    return errno.EIO
+
+
+def _answer(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Awaitable[_R]]:
+    @functools.wraps(handler)
+    async def answer(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return await handler(*args, **kwargs)
+        except Exception as error:
+            raise pyfuse3.FUSEError(_errno_of(error, handler.__name__)) from None
+
+    return answer
+
+
+class Operations(pyfuse3.Operations):
+    """One mounted file system."""
+
+    supports_dot_lookup = True
+    enable_writeback_cache = False
+    enable_acl = True
+
+    def __init__(self, fs: FileSystem, timeouts: convert.Timeouts) -> None:
+        super().__init__()
+        self._fs = fs
+        self._timeouts = timeouts
+
+    def _attributes(self, inode: Inode) -> EntryAttributes:
+        return convert.entry(inode, self._fs.blocks(inode), self._timeouts)
+
+    def _entry(self, inode: Inode) -> EntryAttributes:
+        """Attributes in a reply that makes the kernel know the inode."""
+        attributes = self._attributes(inode)
+        self._fs.remember(inode.ino)
+        return attributes
+
+    @_answer
+    async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
+        try:
+            return self._entry(await self._fs.lookup(parent_inode, name))
+        except FsError as error:
+            if error.errno == errno.ENOENT and self._timeouts.negative_s > 0:
+                return convert.no_entry(self._timeouts)
+            raise
+
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        for ino, count in inode_list:
+            self._fs.forget(ino, count)
+
+    @_answer
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        return self._attributes(await self._fs.getattr(inode))
+
+    @_answer
+    async def setattr(
+        self,
+        inode: InodeT,
+        attr: EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: FileHandleT | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        change, size_bytes = convert.attr_change(attr, fields)
+        return self._attributes(await self._fs.setattr(inode, change, size_bytes))
+
+    @_answer
+    async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+        return FileNameT(await self._fs.readlink(inode))
+
+    @_answer
+    async def mknod(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        return self._entry(await self._fs.mknod(parent_inode, name, mode, rdev, convert.caller(ctx)))
+
+    @_answer
+    async def mkdir(self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext) -> EntryAttributes:
+        return self._entry(await self._fs.mkdir(parent_inode, name, mode, convert.caller(ctx)))
+
+    @_answer
+    async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        await self._fs.unlink(parent_inode, name)
+
+    @_answer
+    async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        await self._fs.rmdir(parent_inode, name)
+
+    @_answer
+    async def symlink(
+        self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        return self._entry(await self._fs.symlink(parent_inode, name, target, convert.caller(ctx)))
+
+    @_answer
+    async def rename(
+        self,
+        parent_inode_old: InodeT,
+        name_old: FileNameT,
+        parent_inode_new: InodeT,
+        name_new: FileNameT,
+        flags: FlagT,
+        ctx: RequestContext,
+    ) -> None:
+        mode = convert.rename_mode(flags)
+        if mode is None:
+            raise FsError(errno.EINVAL)
+        await self._fs.rename(parent_inode_old, name_old, parent_inode_new, name_new, mode)
+
+    @_answer
+    async def link(
+        self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        return self._entry(await self._fs.link(inode, new_parent_inode, new_name))
+
+    @_answer
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        handle = await self._fs.open(inode, flags)
+        # the daemon owns the namespace and invalidates what an import changes: pages stay valid
+        return FileInfo(fh=FileHandleT(handle), keep_cache=True)
+
+    @_answer
+    async def create(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: FlagT, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        inode, handle = await self._fs.create(parent_inode, name, mode, convert.caller(ctx))
+        return FileInfo(fh=FileHandleT(handle), keep_cache=True), self._entry(inode)
+
+    @_answer
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        return await self._fs.read(fh, off, size)
+
+    @_answer
+    async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
+        return await self._fs.write(fh, off, buf)
+
+    @_answer
+    async def flush(self, fh: FileHandleT) -> None:
+        await self._fs.flush(fh)
+
+    @_answer
+    async def release(self, fh: FileHandleT) -> None:
+        await self._fs.release(fh)
+
+    @_answer
+    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
+        await self._fs.fsync(fh, datasync=datasync)
+
+    @_answer
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        return FileHandleT(await self._fs.opendir(inode))
+
+    @_answer
+    async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        for item in self._fs.readdir(fh, start_id):
+            if not pyfuse3.readdir_reply(token, item.name, self._attributes(item.inode), item.cookie):
+                return
+            if item.name not in (b".", b".."):
+                self._fs.remember(item.inode.ino)
+
+    @_answer
+    async def releasedir(self, fh: FileHandleT) -> None:
+        await self._fs.releasedir(fh)
+
+    @_answer
+    async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
+        await self._fs.fsyncdir(fh)
+
+    @_answer
+    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+        return convert.statvfs(await self._fs.statfs(), NAME_MAX_BYTES)
+
+    @_answer
+    async def setxattr(self, inode: InodeT, name: pyfuse3.XAttrNameT, value: bytes, ctx: RequestContext) -> None:
+        await self._fs.setxattr(inode, name, value)
+
+    @_answer
+    async def getxattr(self, inode: InodeT, name: pyfuse3.XAttrNameT, ctx: RequestContext) -> bytes:
+        return await self._fs.getxattr(inode, name)
+
+    @_answer
+    async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[pyfuse3.XAttrNameT]:
+        return [pyfuse3.XAttrNameT(name) for name in await self._fs.listxattr(inode)]
+
+    @_answer
+    async def removexattr(self, inode: InodeT, name: pyfuse3.XAttrNameT, ctx: RequestContext) -> None:
+        await self._fs.removexattr(inode, name)

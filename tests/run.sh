@@ -81,7 +81,8 @@ fi
 # ---- what this run makes, and how it goes away ----------------------------------------------------------------------
 run_dir=$(mktemp -d "${TMPDIR:-/tmp}/tierfs-tests.XXXXXX")
 tally=$run_dir/tally
-mkdir "$tally"
+export TMPDIR=$run_dir/tmp  # servers and helpers put their data there, so that it goes with the rest
+mkdir "$tally" "$TMPDIR"
 # every process of this run inherits it: what is left at the end is found by it and ended by its id
 export TIERFS_TEST_RUN=$run_dir
 export TIERFS_TEST_LONG=$is_long

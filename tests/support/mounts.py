@@ -1,0 +1,206 @@
+"""A real mount for a test, made and unmounted by the real commands, that cannot outlive or block its test.
+
+    with mounted("file:///some/directory", tmp_path, settings={"export": {"quiet_s": 0.1}}) as mount:
+        (mount.path / "a").write_bytes(b"...")
+        mount.wait_synced()
+        mount.kill9()
+        mount.remount(fresh_cache=True)
+
+A thread that is inside a system call on a hung mount cannot be interrupted, not even by SIGKILL. So each mount has a
+limit on its life, after which its FUSE connection is aborted: every blocked call then returns ENOTCONN and the test
+fails. What the commands could not take away is taken away by force, and that fails the test, too.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from attrs import frozen
+
+from tests.support import programs
+from tests.support.programs import Completed
+
+COMMAND_TIMEOUT_S: Final = 60.0
+SYNC_TIMEOUT_S: Final = 240.0
+# a little less than pytest's own limit for a test, so that the abort comes first
+LIFE_LIMIT_S: Final = 280.0
+FUSECTL: Final = Path("/sys/fs/fuse/connections")
+MARK: Final = "TIERFS_TEST_MOUNT"
+
+Settings = Mapping[str, Mapping[str, Any]]
+
+needs_fuse = pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="this machine has no /dev/fuse")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="other users and devices can be tested only as root")
+
+
+@frozen
+class MountEntry:
+    """A line of /proc/self/mountinfo: what is mounted, and the number that fusectl knows it by."""
+
+    minor: int
+    filesystem: str
+    source: str
+
+
+def find_mount(path: Path) -> MountEntry | None:
+    """What is mounted at `path`, which is not touched: it may hang."""
+    found = None
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        # the kernel writes space, tab, newline and backslash as three octal digits
+        if os.fsencode(fields[4]).decode("unicode_escape").encode("latin-1") == os.fsencode(path):
+            filesystem, source = after.split(" ")[:2]
+            found = MountEntry(int(fields[2].partition(":")[2]), filesystem, source)
+    return found
+
+
+class Mount:
+    """One mount of `source` at `path`, with its cache and its settings file, over any number of daemons."""
+
+    def __init__(self, source: str, directory: Path, settings: Settings, env: Mapping[str, str]) -> None:
+        self.source = source
+        self.path = directory / "mnt"
+        self.cache = directory / "cache"
+        self.config = directory / "tierfs.toml"
+        self.log_path = directory / "tierfs.log"
+        self.pid = 0
+        self._mark = uuid.uuid4().hex
+        self._env = {**env, MARK: self._mark}
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(toml({"log": {"file": str(self.log_path)}, **settings}))
+
+    def tierfs(self, *arguments: str | Path, check: bool = True, timeout_s: float = COMMAND_TIMEOUT_S) -> Completed:
+        """Runs the tierfs command as a user would, from this Python's environment."""
+        return self._command("tierfs.cli.tierfs", *arguments, check=check, timeout_s=timeout_s)
+
+    def tierctl(self, *arguments: str | Path, check: bool = True, timeout_s: float = COMMAND_TIMEOUT_S) -> Completed:
+        """Runs tierctl."""
+        return self._command("tierfs.cli.tierctl", *arguments, check=check, timeout_s=timeout_s)
+
+    def mount(self) -> None:
+        """Returns when the mount works; ProgramError with the command's own words and the log otherwise."""
+        try:
+            self.tierfs("mount", self.source, self.path, "--cache", self.cache, "--config", self.config)
+            self.pid = int(self.status()["pid"])
+        except programs.ProgramError as error:
+            raise programs.ProgramError(f"{error}\n{self.log()[-programs.SHOWN_BYTES :]}") from None
+
+    def umount(self, *, drain: bool = True, timeout_s: float = SYNC_TIMEOUT_S) -> None:
+        """Unmounts as a user does and waits until the daemon is gone."""
+        self.tierfs("umount", self.path, *([] if drain else ["--no-drain"]), timeout_s=timeout_s)
+        assert find_mount(self.path) is None, "tierfs umount returned and the mount is still there"
+        assert programs.wait_until(lambda: not self.daemons(), COMMAND_TIMEOUT_S), "the daemon outlives its mount"
+
+    def kill9(self) -> None:
+        """SIGKILL for the daemon, as the kernel's OOM killer does it; leaves the dead mount behind."""
+        programs.end(self.daemons(), grace_s=0)
+        assert not self.daemons()
+
+    def remount(self, *, fresh_cache: bool = False, drain: bool = True) -> None:
+        """Unmounts (a dead mount, too) and mounts again; with `fresh_cache` as on another machine."""
+        if self.daemons():
+            self.umount(drain=drain)
+        elif find_mount(self.path) is not None:
+            self._detach()
+        if fresh_cache:
+            shutil.rmtree(self.cache, ignore_errors=True)
+        self.mount()
+
+    def status(self) -> dict[str, Any]:
+        """What `tierctl status --json` says of this mount."""
+        answer: dict[str, Any] = json.loads(self.tierctl("status", self.path, "--json").stdout)
+        return answer
+
+    def wait_synced(self, timeout_s: float = SYNC_TIMEOUT_S) -> None:
+        """Returns when everything of this mount is in the bucket."""
+        self.tierctl("wait", "--synced", self.path, timeout_s=timeout_s)
+
+    def log(self) -> str:
+        """All that its daemons have logged."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def daemons(self) -> list[int]:
+        """The processes that serve this mount."""
+        return [pid for pid in programs.with_environment(MARK, self._mark) if programs.is_alive(pid)]
+
+    def abort(self) -> None:
+        """Ends the FUSE connection: whoever waits for it gets ENOTCONN. For a mount that hangs."""
+        entry = find_mount(self.path)
+        if entry is None or not entry.filesystem.startswith("fuse"):
+            return
+        file = FUSECTL / str(entry.minor) / "abort"
+        if not FUSECTL.exists() or not any(FUSECTL.iterdir()):
+            programs.run(["mount", "-t", "fusectl", "none", FUSECTL], check=False)
+        # without the right to do so, the end of the daemons has to do
+        with contextlib.suppress(OSError):
+            file.write_text("1")
+
+    def destroy(self) -> str:
+        """Takes away whatever is left of the mount; returns what had to be forced, or nothing."""
+        forced = ""
+        if find_mount(self.path) is not None and self.daemons():
+            try:
+                self.umount(drain=False, timeout_s=COMMAND_TIMEOUT_S)
+            except AssertionError as error:
+                forced = str(error)
+                self.abort()
+        programs.end(self.daemons())
+        if find_mount(self.path) is not None:
+            self._detach()
+        return forced
+
+    def _detach(self) -> None:
+        for command in (["umount", "-l", self.path], ["fusermount3", "-u", "-z", self.path]):
+            programs.run(command, check=False, timeout_s=COMMAND_TIMEOUT_S)
+            if find_mount(self.path) is None:
+                return
+        raise AssertionError(f"cannot unmount {self.path}")
+
+    def _command(self, module: str, *arguments: str | Path, check: bool, timeout_s: float) -> Completed:
+        argv = [sys.executable, "-m", module, *arguments]
+        return programs.run(argv, env=self._env, check=check, timeout_s=timeout_s)
+
+
+@contextlib.contextmanager
+def mounted(
+    source: str,
+    directory: Path,
+    *,
+    settings: Settings | None = None,
+    env: Mapping[str, str] | None = None,
+    life_limit_s: float = LIFE_LIMIT_S,
+) -> Iterator[Mount]:
+    """Mounts `source` below `directory` for the body; fails when unmounting needed force."""
+    mount = Mount(source, directory, settings or {}, env or {})
+    watchdog = threading.Timer(life_limit_s, mount.abort)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        mount.mount()
+        yield mount
+    except BaseException as error:
+        if log := mount.log():
+            error.add_note(f"--- the end of the daemon's log\n{log[-programs.SHOWN_BYTES :]}")
+        mount.destroy()
+        raise
+    finally:
+        watchdog.cancel()
+    forced = mount.destroy()
+    assert not forced, f"the mount did not go away by itself: {forced}"
+
+
+def toml(settings: Settings) -> str:
+    """Settings as the text of a configuration file; JSON's scalars and lists are TOML's, too."""
+    lines = []
+    for section, keys in settings.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items()), ""]
+    return "\n".join(lines)

@@ -1,0 +1,44 @@
+"""Every setting: its key, default, unit, limits and help text. The only place where they are written.
+
+`load` layers them: defaults, then the file, then the command line. The example file in `deploy/`
+and the manual are made from the same fields (`python -m tierfs.config` prints the former).
+A value that cannot be used is a `ConfigError` that names file, line, key and what would be right;
+nothing is guessed and nothing unknown is passed over.
+
+All values are frozen; reading them is free of checkpoints and safe from any task or thread.
+"""
+
+from tierfs.config.describe import KeyInfo, describe, example_toml
+from tierfs.config.loading import DEFAULT_CONFIG_PATH, load
+from tierfs.config.sections import (
+    SECTIONS,
+    ContentSettings,
+    ControlSettings,
+    ExportSettings,
+    HotTierSettings,
+    ImportSettings,
+    IndexSettings,
+    LogSettings,
+    MountSettings,
+    Settings,
+    StoreSettings,
+)
+
+__all__ = [
+    "DEFAULT_CONFIG_PATH",
+    "SECTIONS",
+    "ContentSettings",
+    "ControlSettings",
+    "ExportSettings",
+    "HotTierSettings",
+    "ImportSettings",
+    "IndexSettings",
+    "KeyInfo",
+    "LogSettings",
+    "MountSettings",
+    "Settings",
+    "StoreSettings",
+    "describe",
+    "example_toml",
+    "load",
+]

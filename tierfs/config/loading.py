@@ -1,0 +1,164 @@
+"""Reading settings: defaults, then the file, then the command line; every error names its place."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from tierfs.config.kinds import Kind
+from tierfs.config.sections import SECTIONS, Settings
+from tierfs.errors import ConfigError
+from tierfs.units import MIB
+
+DEFAULT_CONFIG_PATH: Final = Path("/etc/tierfs/tierfs.toml")
+CONFIG_LIMIT_BYTES: Final = 1 * MIB
+
+
+def load(
+    path: Path | None = None,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    default_path: Path = DEFAULT_CONFIG_PATH,
+) -> Settings:
+    """Defaults, then the file, then `overrides` ("section.key" or a key of [mount] -> text).
+
+    Without `path`, `default_path` is read if it exists. Raises ConfigError.
+    """
+    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    places: dict[tuple[str, str], str] = {}
+    source = _TomlSource.open(path) if path is not None else _TomlSource.open_if_there(default_path)
+    for section, key, raw in source.items() if source else ():
+        places[section, key] = source.where(section, key) if source else ""
+        values[section][key] = _parsed(section, key, raw, places[section, key])
+    for name, text in (overrides or {}).items():
+        section, key = _resolve_option(name)
+        places[section, key] = f"option {name}: "
+        values[section][key] = _parsed(section, key, _kind(section, key).text(text), places[section, key])
+    return _build(values, places)
+
+
+def _build(values: Mapping[str, Mapping[str, Any]], places: Mapping[tuple[str, str], str]) -> Settings:
+    sections: dict[str, Any] = {}
+    for section, cls in SECTIONS.items():
+        name = "import_" if section == "import" else section
+        try:
+            sections[name] = cls(**values[section])
+        except ValueError as error:
+            # validators begin their message with the key
+            key = str(error).split(" ", 1)[0]
+            raise ConfigError(f"{places.get((section, key), '')}[{section}] {error}") from None
+    return Settings(**sections)
+
+
+def _kind(section: str, key: str) -> Kind[Any]:
+    kind: Kind[Any] = attrs.fields_dict(SECTIONS[section])[key].metadata["kind"]
+    return kind
+
+
+def _parsed(section: str, key: str, raw: object, where: str) -> Any:
+    auto = attrs.fields_dict(SECTIONS[section])[key].metadata["auto"]
+    if auto is not None and raw == "auto":
+        return auto()
+    try:
+        return _kind(section, key).parse(raw)
+    except ValueError as error:
+        raise ConfigError(f"{where}[{section}] {key}: {error}") from None
+
+
+def _resolve_option(name: str) -> tuple[str, str]:
+    section, dot, key = name.partition(".")
+    if not dot:
+        section, key = "mount", name
+    _check_known(section, key, f"option {name}: ")
+    return section, key
+
+
+def _check_known(section: str, key: str, where: str) -> None:
+    """Raises ConfigError that names the nearest known section or key; `key` "" asks for the section only."""
+    cls = SECTIONS.get(section)
+    if cls is None:
+        raise ConfigError(f"{where}unknown section [{section}]{_nearest(section, list(SECTIONS))}")
+    keys = [field.name for field in attrs.fields(cls)]
+    if not key or key in keys:
+        return
+    raise ConfigError(f"{where}unknown key {key!r} in [{section}]{_home_of(key) or _nearest(key, keys)}")
+
+
+def _home_of(key: str) -> str:
+    homes = [section for section, cls in SECTIONS.items() if key in attrs.fields_dict(cls)]
+    return f"; it belongs to [{homes[0]}]" if homes else ""
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+class _TomlSource:
+    """A file and where in it each key stands (the TOML reader of Python does not say)."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self._path = path
+        try:
+            self._text = data.decode("utf-8")
+            self._tables: dict[str, Any] = tomllib.loads(self._text)
+        except UnicodeDecodeError as error:
+            line = data[: error.start].count(b"\n") + 1
+            raise ConfigError(f"{path}:{line}: not UTF-8") from None
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            found = re.search(r"\(at line (\d+)", str(error))
+            raise ConfigError(f"{path}:{found[1] + ':' if found else ''} {error}") from None
+
+    @classmethod
+    def open(cls, path: Path) -> "_TomlSource":
+        try:
+            with path.open("rb") as file:
+                data = file.read(CONFIG_LIMIT_BYTES + 1)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
+        if len(data) > CONFIG_LIMIT_BYTES:
+            raise ConfigError(f"{path}: larger than {CONFIG_LIMIT_BYTES} bytes, this is no tierfs configuration")
+        return cls(path, data)
+
+    @classmethod
+    def open_if_there(cls, path: Path) -> "_TomlSource | None":
+        """None when there is no such file; one that cannot be read is an error, not "no settings"."""
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            pass  # open says why
+        return cls.open(path)
+
+    def items(self) -> Iterator[tuple[str, str, object]]:
+        """(section, key, raw value) of every key; raises ConfigError at the first unknown one."""
+        for section, table in self._tables.items():
+            where = self.where(section, "")
+            if section not in SECTIONS and not isinstance(table, dict):
+                home = _home_of(section) or _nearest(section, list(SECTIONS))
+                raise ConfigError(f"{where}{section!r} stands outside of all sections{home}")
+            _check_known(section, "", where)
+            if not isinstance(table, dict):
+                raise ConfigError(f"{where}{section!r} is a section; write [{section}]")
+            for key, raw in table.items():
+                _check_known(section, key, self.where(section, key))
+                yield section, key, raw
+
+    def where(self, section: str, key: str) -> str:
+        """ "file:line: " of a key (or of its section where the key is not found), else "file: "."""
+        wanted = f"{section}.{key}" if key else section
+        current, section_line = "", 0
+        for number, line in enumerate(self._text.splitlines(), 1):
+            if header := re.match(r"\s*\[{1,2}\s*\"?([\w-]+)\"?\s*\]", line):
+                current = header[1]
+                section_line = number if current == section else section_line
+            elif pair := re.match(r"\s*([\w.\"-]+?)\s*=", line):
+                name = f"{current}.{pair[1]}".lstrip(".").replace('"', "")
+                if name == wanted:
+                    return f"{self._path}:{number}: "
+        return f"{self._path}:{section_line}: " if section_line else f"{self._path}: "

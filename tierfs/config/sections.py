@@ -1,0 +1,290 @@
+"""The sections and their keys, with default, unit, limits and help text: the only place where they are written."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+from attrs import frozen
+
+from tierfs.config.kinds import DURATION, INTEGER, MODE, SHARE, SIZE, SWITCH, TEXT, WORDS, one_of, setting
+from tierfs.units import GIB, KIB, MIB, TIB
+
+_ID_MAX: Final = 2**32 - 2
+
+
+@frozen(kw_only=True)
+class MountSettings:
+    """How the mount looks to programs and to the kernel."""
+
+    uid: int = setting(
+        0,
+        INTEGER,
+        'Owner of entries whose bucket object names none; "auto": the user who mounts.',
+        at_least=0,
+        at_most=_ID_MAX,
+        auto=os.geteuid,
+    )
+    gid: int = setting(
+        0,
+        INTEGER,
+        'Group of entries whose bucket object names none; "auto": the group of the user who mounts.',
+        at_least=0,
+        at_most=_ID_MAX,
+        auto=os.getegid,
+    )
+    file_mode: int = setting(
+        0o600,
+        MODE,
+        """Permissions of files whose bucket object names none. They are also those of a file whose attributes have not
+        been read yet, so a wider value shows private files for a moment.""",
+        at_least=0,
+        at_most=0o7777,
+    )
+    dir_mode: int = setting(0o700, MODE, "The same for directories.", at_least=0, at_most=0o7777)
+    allow_other: bool = setting(
+        False,
+        SWITCH,
+        """Let other users in, under the usual permission checks; "auto": yes when root mounts. Anybody else needs
+        user_allow_other in /etc/fuse.conf.""",
+        auto=lambda: os.geteuid() == 0,
+    )
+    read_only: bool = setting(False, SWITCH, "Refuse every change (EROFS).")
+    fsname: str = setting("", TEXT, "What mount and df show as the device; empty: the source.")
+    kernel_options: tuple[str, ...] = setting(
+        (), WORDS, 'More options for the kernel, such as "nosuid", "nodev", "noexec".'
+    )
+    attr_timeout_s: float = setting(
+        60.0,
+        DURATION,
+        "How long the kernel may keep attributes of an entry that nothing changes.",
+        at_least=0,
+        at_most=86400,
+    )
+    entry_timeout_s: float = setting(60.0, DURATION, "How long the kernel may keep a name.", at_least=0, at_most=86400)
+    negative_timeout_s: float = setting(
+        5.0, DURATION, "How long the kernel may keep that a name does not exist.", at_least=0, at_most=86400
+    )
+    max_tasks: int = setting(
+        1000, INTEGER, "Requests of programs that are worked on at one time.", at_least=16, at_most=100_000
+    )
+
+
+@frozen(kw_only=True)
+class StoreSettings:
+    """The object store, and how hard it is asked. Credentials come from the standard chain, never from here."""
+
+    endpoint_url: str = setting(
+        "", TEXT, "URL of an S3 server that is not Amazon's, such as https://s3.example.org:9000."
+    )
+    region: str = setting("", TEXT, "Region; empty: from the environment or the profile.")
+    addressing: str = setting(
+        "auto",
+        one_of("auto", "path", "virtual"),
+        "Bucket in the path or in the host name; auto: path when endpoint_url is set.",
+    )
+    verify_tls: bool = setting(True, SWITCH, "Check the server's certificate.")
+    ca_bundle: str = setting("", TEXT, "File of certificates to trust instead of the system's.")
+    profile: str = setting("", TEXT, "Profile of the AWS configuration files to take credentials from.")
+    part_size_bytes: int = setting(
+        16 * MIB,
+        SIZE,
+        "Size of the parts of large objects, up and down. At most 10,000 parts make an object.",
+        at_least=5 * MIB,
+        at_most=GIB,
+    )
+    connections: int = setting(
+        32, INTEGER, "Requests to the store at one time, for everything together.", at_least=2, at_most=1024
+    )
+    connect_timeout_s: float = setting(5.0, DURATION, "Limit for making a connection.", at_least=0.1, at_most=300)
+    read_timeout_s: float = setting(30.0, DURATION, "Limit for silence within an answer.", at_least=0.1, at_most=3600)
+    retry_budget_s: float = setting(
+        60.0,
+        DURATION,
+        "How long a request is repeated after failures that may pass. Then the program that waits for it gets EIO.",
+        at_least=0,
+        at_most=86400,
+    )
+
+
+@frozen(kw_only=True)
+class HotTierSettings:
+    """The local disk that holds hot files."""
+
+    size_bytes: int | None = setting(
+        None,
+        SIZE,
+        """Most bytes of files to keep on the local disk; "auto": 80 % of what is free at the first mount.
+        Files that are not uploaded yet count, too.""",
+        at_least=MIB,
+        auto=lambda: None,
+    )
+    min_free_bytes: int = setting(
+        GIB, SIZE, "Bytes of the local disk to leave to others, whatever size_bytes allows.", at_least=0
+    )
+    full_wait_s: float = setting(
+        300.0,
+        DURATION,
+        "How long a write waits for room before it fails with ENOSPC, when nothing can be freed.",
+        at_least=0,
+        at_most=86400,
+    )
+
+
+@frozen(kw_only=True)
+class ContentSettings:
+    """How bytes of files are read and kept."""
+
+    small_file_bytes: int = setting(
+        MIB, SIZE, "Files up to this size are fetched whole when they are opened.", at_least=0, at_most=64 * MIB
+    )
+    block_bytes: int = setting(
+        64 * KIB, SIZE, "Least bytes to fetch of a larger file; a power of two.", at_least=4 * KIB, at_most=16 * MIB
+    )
+    max_parts_in_flight: int = setting(
+        16, INTEGER, "Parts of one file that are fetched at one time.", at_least=1, at_most=1024
+    )
+    readahead_max_bytes: int = setting(
+        64 * MIB, SIZE, "Most bytes to fetch ahead of a sequential reader; 0: none.", at_least=0, at_most=4 * GIB
+    )
+    spill_share: float = setting(
+        0.25,
+        SHARE,
+        "A file being written beyond this share of the hot tier is moved to the bucket in pieces meanwhile.",
+        at_least=0.01,
+        at_most=1,
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.block_bytes & (self.block_bytes - 1):
+            raise ValueError(f"block_bytes must be a power of two, not {self.block_bytes}")
+
+
+@frozen(kw_only=True)
+class ExportSettings:
+    """When and how changes go to the bucket."""
+
+    quiet_s: float = setting(
+        5.0, DURATION, "A changed file is uploaded when it was left alone for this long.", at_least=0, at_most=86400
+    )
+    max_dirty_age_s: float = setting(
+        300.0, DURATION, "A file that never is left alone is uploaded this often.", at_least=1, at_most=86400
+    )
+    concurrency: int = setting(16, INTEGER, "Large files uploaded at one time.", at_least=1, at_most=256)
+    small_concurrency: int = setting(
+        32,
+        INTEGER,
+        "Small files (of at most one part), markers and deletions sent at one time.",
+        at_least=1,
+        at_most=1024,
+    )
+    drain_timeout_s: float = setting(
+        0.0,
+        DURATION,
+        """How long an unmount waits for uploads; 0: as long as it takes. What is left stays on the local disk and goes
+        up with the next mount.""",
+        at_least=0,
+        at_most=86400 * 30,
+    )
+
+
+@frozen(kw_only=True)
+class ImportSettings:
+    """How changes in the bucket come into the mount."""
+
+    attributes: str = setting(
+        "auto",
+        one_of("auto", "always", "never"),
+        """Ask each object for its POSIX attributes: always, never, or auto: not in directories where a sample shows
+        that no object has any.""",
+    )
+    sample: int = setting(
+        8, INTEGER, "Objects of a directory that auto asks before it decides.", at_least=1, at_most=1000
+    )
+    revalidate_s: float = setting(
+        60.0,
+        DURATION,
+        "How old a directory's listing may be when it is used; 0: always ask.",
+        at_least=0,
+        at_most=86400 * 365,
+    )
+    head_concurrency: int = setting(
+        32, INTEGER, "Objects asked for their attributes at one time.", at_least=1, at_most=1024
+    )
+
+
+@frozen(kw_only=True)
+class IndexSettings:
+    """The index of names and attributes on the local disk."""
+
+    durability: str = setting(
+        "interval",
+        one_of("interval", "operation"),
+        """When a change of names survives power loss without an fsync: after durability_interval_s, or with each
+        operation (slow). A crash of tierfs alone never loses one.""",
+    )
+    durability_interval_s: float = setting(
+        1.0, DURATION, "Most time between two syncs of the journal.", at_least=0.01, at_most=60
+    )
+    commit_interval_s: float = setting(
+        0.25, DURATION, "Time between two commits of the index, when something changed.", at_least=0.01, at_most=60
+    )
+    map_size_bytes: int = setting(
+        TIB, SIZE, "Address space to reserve for the index: a ceiling of its size.", at_least=64 * MIB, at_most=64 * TIB
+    )
+
+
+@frozen(kw_only=True)
+class ControlSettings:
+    """The socket that tierctl speaks to."""
+
+    socket: str = setting(
+        "",
+        TEXT,
+        """Path of the socket; empty: /run/tierfs/<id>.sock for root, else $XDG_RUNTIME_DIR/tierfs/<id>.sock. Everybody
+        may connect; what they may do depends on who they are.""",
+    )
+    admin_group: str = setting("", TEXT, "Members of this group may do what root may; empty: nobody else.")
+    max_clients: int = setting(64, INTEGER, "Connections at one time.", at_least=2, at_most=1024)
+    idle_timeout_s: float = setting(
+        300.0, DURATION, "A connection that asks nothing for this long is closed.", at_least=1, at_most=86400
+    )
+
+
+@frozen(kw_only=True)
+class LogSettings:
+    """What is written about the daemon's work."""
+
+    level: str = setting("info", one_of("debug", "info", "warning", "error"), "Least severity to write.")
+    file: str = setting(
+        "", TEXT, "File to append to; empty: standard error, or tierfs.log in the cache when in the background."
+    )
+    format: str = setting("text", one_of("text", "json"), "Lines for people or one JSON object a line.")
+
+
+@frozen(kw_only=True)
+class Settings:
+    """All sections. `Settings()` holds the defaults."""
+
+    mount: MountSettings = attrs.field(factory=MountSettings)
+    store: StoreSettings = attrs.field(factory=StoreSettings)
+    hot_tier: HotTierSettings = attrs.field(factory=HotTierSettings)
+    content: ContentSettings = attrs.field(factory=ContentSettings)
+    export: ExportSettings = attrs.field(factory=ExportSettings)
+    import_: ImportSettings = attrs.field(factory=ImportSettings)
+    index: IndexSettings = attrs.field(factory=IndexSettings)
+    control: ControlSettings = attrs.field(factory=ControlSettings)
+    log: LogSettings = attrs.field(factory=LogSettings)
+
+
+SECTIONS: Final[Mapping[str, type[Any]]] = {
+    "mount": MountSettings,
+    "store": StoreSettings,
+    "hot_tier": HotTierSettings,
+    "content": ContentSettings,
+    "export": ExportSettings,
+    "import": ImportSettings,
+    "index": IndexSettings,
+    "control": ControlSettings,
+    "log": LogSettings,
+}

@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 import uuid
@@ -102,8 +103,7 @@ class Mount:
 
     def kill9(self) -> None:
         """SIGKILL for the daemon, as the kernel's OOM killer does it; leaves the dead mount behind."""
-        programs.end(self.daemons(), grace_s=0)
-        assert not self.daemons()
+        assert programs.end(self.daemons(), signals=[signal.SIGKILL])
 
     def remount(self, *, fresh_cache: bool = False, drain: bool = True) -> None:
         """Unmounts (a dead mount, too) and mounts again; with `fresh_cache` as on another machine."""
@@ -139,7 +139,7 @@ class Mount:
             return
         file = FUSECTL / str(entry.minor) / "abort"
         if not FUSECTL.exists() or not any(FUSECTL.iterdir()):
-            programs.run(["mount", "-t", "fusectl", "none", FUSECTL], check=False)
+            programs.run(["mount", "-t", "fusectl", "none", str(FUSECTL)], check=False)
         # without the right to do so, the end of the daemons has to do
         with contextlib.suppress(OSError):
             file.write_text("1")
@@ -159,8 +159,8 @@ class Mount:
         return forced
 
     def _detach(self) -> None:
-        for command in (["umount", "-l", self.path], ["fusermount3", "-u", "-z", self.path]):
-            programs.run(command, check=False, timeout_s=COMMAND_TIMEOUT_S)
+        for command in ("umount", "-l"), ("fusermount3", "-u", "-z"):
+            programs.run([*command, self.path], check=False, timeout_s=COMMAND_TIMEOUT_S)
             if find_mount(self.path) is None:
                 return
         raise AssertionError(f"cannot unmount {self.path}")

@@ -96,14 +96,15 @@ def with_environment(name: str, value: str) -> list[int]:
     return found
 
 
-def end(pids: Sequence[int], *, grace_s: float = KILL_WAIT_S) -> None:
-    """SIGTERM, then SIGKILL after `grace_s`; returns when all are gone, or after some seconds with some stuck."""
-    for sent, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, KILL_WAIT_S)):
+def end(pids: Sequence[int], *, signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGKILL)) -> bool:
+    """Sends one signal after the other until all are gone, with some seconds for each; False when some are stuck."""
+    for number in signals:
         for pid in filter(is_alive, pids):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, sent)
-        if wait_until(lambda: not any(map(is_alive, pids)), wait_s):
-            return
+                os.kill(pid, number)
+        if wait_until(lambda: not any(map(is_alive, pids)), KILL_WAIT_S):
+            return True
+    return False
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, *, step_s: float = 0.02) -> bool:

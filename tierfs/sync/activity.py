@@ -1,0 +1,59 @@
+"""Which keys this daemon wrote or deleted while a listing was under way.
+
+A listing is a picture of the bucket as it was at some moment between its first and its last request. An
+export that ends meanwhile is newer than the picture: the listing must neither bring back what was just
+deleted nor take away what was just written. So whoever lists takes a mark, and whoever finishes a write
+or a delete notes the key; what was noted since the mark is left alone.
+
+Nothing is kept while nobody lists. Sync code only.
+"""
+
+from typing import Final
+
+_KEYS_MAX: Final = 200_000
+
+
+class Activity:
+    """Keys touched, each with the number of the last touch; ancestors ("a/", "a/b/") count as touched too."""
+
+    def __init__(self, *, keys_max: int = _KEYS_MAX) -> None:
+        self._keys_max = keys_max
+        self._touched: dict[str, int] = {}
+        self._marks: dict[int, int] = {}  # mark -> counter when it was taken
+        self._counter = 0
+        self._next_mark = 0
+        self._overflow = 0  # marks taken before this counter know nothing any more
+
+    def begin(self) -> int:
+        """A mark: `touched_since` answers for it until `end`."""
+        self._next_mark += 1
+        self._marks[self._next_mark] = self._counter
+        return self._next_mark
+
+    def end(self, mark: int) -> None:
+        """The listing is applied."""
+        del self._marks[mark]
+        if not self._marks:
+            self._touched.clear()
+
+    def note(self, key: str) -> None:
+        """The object at `key` was just written or deleted by us."""
+        if not self._marks:
+            return
+        self._counter += 1
+        self._touched[key] = self._counter
+        at = key.rfind("/", 0, len(key) - 1)
+        while at >= 0:
+            self._touched[key[: at + 1]] = self._counter
+            at = key.rfind("/", 0, at)
+        if len(self._touched) > self._keys_max:
+            self._touched.clear()
+            self._overflow = self._counter
+
+    def touched_since(self, mark: int, key: str) -> bool:
+        """Whether `key` (or, for one that ends in "/", anything below it) was touched after the mark.
+
+        True also where it is not known any more, since too many keys were.
+        """
+        taken = self._marks[mark]
+        return taken < self._overflow or self._touched.get(key, 0) > taken

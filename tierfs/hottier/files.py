@@ -1,0 +1,198 @@
+"""Backing files: hot/<2 hex>/<ino hex>, one for each inode that has bytes in the tier.
+
+Promises: one descriptor an inode however many openers; a file that is removed while open stays usable
+through its descriptor, and the next open makes another one. The shard is the inode number's last byte, so
+that files that are created together spread over the directories.
+
+Shared by tasks: the table of open files. All methods that are not `async` are atomic; the `async` ones have
+their checkpoints in worker threads, and those do not abandon a read or write that has begun.
+"""
+
+import errno
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, TypeVar, TypeVarTuple, Unpack
+
+import trio
+
+from tierfs.errors import FsError
+from tierfs.hottier.disk import BackingStat, Buffer, Disk
+
+_Args = TypeVarTuple("_Args")
+_R = TypeVar("_R")
+
+SHARD_COUNT: Final = 256
+# a write of this size costs less than the hop to a worker thread and back (about 60 us)
+INLINE_WRITE_MAX_BYTES: Final = 64 << 10
+# to free the blocks of a file this big takes the file system milliseconds
+_SLOW_CLOSE_BYTES: Final = 32 << 20
+
+
+class BackingFile:
+    """The bytes of one inode. Made by HotFiles.open; each open is answered by one close."""
+
+    def __init__(self, owner: "HotFiles", ino: int, fd: int) -> None:
+        self._owner = owner
+        self._disk = owner.disk
+        self.ino = ino
+        self.fd = fd
+        self.references = 1
+
+    def close(self) -> None:
+        """One opener less; the last one closes the descriptor."""
+        self.references -= 1
+        if self.references == 0:
+            self._owner._closed(self)
+
+    def try_read(self, offset: int, size: int) -> bytes | None:
+        """All `size` bytes if that takes no waiting; None if it might, or if the file ends before."""
+        return self._disk.try_pread(self.fd, offset, size)
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes, fewer only at the end of the file. Waits in a worker thread if it must."""
+        data = self._disk.try_pread(self.fd, offset, size)
+        if data is not None:
+            return data
+        return await self._owner.in_thread(self._disk.pread, self.fd, offset, size)
+
+    def write_inline(self, offset: int, data: Buffer) -> None:
+        """Writes in this thread, atomically with what the caller does around it: for small data."""
+        self._disk.pwrite(self.fd, data, offset)
+
+    async def write(self, offset: int, data: Buffer) -> None:
+        """Writes all; small data at once, the rest in a worker thread."""
+        if len(data) <= INLINE_WRITE_MAX_BYTES:
+            self._disk.pwrite(self.fd, data, offset)
+        else:
+            await self._owner.in_thread(self._disk.pwrite, self.fd, data, offset)
+
+    async def write_checked(self, offset: int, data: Buffer) -> int:
+        """Writes all in a worker thread; returns the CRC-64/NVME of the bytes."""
+        return await self._owner.in_thread(self._disk.pwrite_crc64nvme, self.fd, data, offset)
+
+    async def sync(self, *, data_only: bool = True) -> None:
+        """Returns when the bytes (and, without `data_only`, size and times) survive power loss."""
+        await self._owner.in_thread(functools.partial(self._disk.sync, self.fd, data_only=data_only))
+
+    def truncate(self, size_bytes: int) -> None:
+        self._disk.truncate(self.fd, size_bytes)
+
+    def punch(self, start: int, stop: int) -> None:
+        """Gives the blocks of [start, stop) back."""
+        self._disk.punch(self.fd, start, stop)
+
+    def stat(self) -> BackingStat:
+        return self._disk.stat(self.fd)
+
+    def set_times(self, *, atime_ns: int, mtime_ns: int) -> None:
+        self._disk.set_times(self.fd, atime_ns, mtime_ns)
+
+
+class HotFiles:
+    """The backing files of one cache directory."""
+
+    def __init__(self, disk: Disk, root: Path, *, max_threads: int = 8) -> None:
+        self.disk = disk
+        self._root = root
+        self._prefix = f"{root}/"
+        self._open: dict[int, BackingFile] = {}
+        self._dying: list[int] = []
+        self._limiter = trio.CapacityLimiter(max_threads)
+
+    @property
+    def root(self) -> Path:
+        return self._root
+
+    def prepare(self) -> None:
+        """Makes the directories and proves that holes can be punched. FsError(EOPNOTSUPP) names the cure."""
+        self.disk.make_directory(self._root)
+        for shard in range(SHARD_COUNT):
+            self.disk.make_directory(self._root / f"{shard:02x}")
+        probe = f"{self._prefix}probe"
+        fd = self.disk.open(probe, create=True)
+        try:
+            self.disk.pwrite(fd, bytes(4096), 0)
+            self.disk.punch(fd, 0, 4096)
+        except FsError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            raise FsError(
+                errno.EOPNOTSUPP,
+                f"the file system of {self._root} cannot punch holes; put the cache on ext4, XFS, btrfs or tmpfs",
+            ) from error
+        finally:
+            self.disk.close(fd)
+            self.disk.unlink(probe)
+
+    def path(self, ino: int) -> str:
+        return f"{self._prefix}{ino & 0xFF:02x}/{ino:x}"
+
+    def open(self, ino: int, *, create: bool) -> BackingFile:
+        """The backing file of `ino`. FsError(ENOENT) where there is none and `create` is False."""
+        backing = self._open.get(ino)
+        if backing is not None:
+            backing.references += 1
+            return backing
+        backing = BackingFile(self, ino, self.disk.open(self.path(ino), create=create))
+        self._open[ino] = backing
+        return backing
+
+    def _closed(self, backing: BackingFile) -> None:
+        if self._open.get(backing.ino) is backing:
+            del self._open[backing.ino]
+            self.disk.close(backing.fd)
+        else:
+            self._close_removed(backing.fd)
+
+    def _close_removed(self, fd: int) -> None:
+        if self.disk.stat(fd).allocated_bytes >= _SLOW_CLOSE_BYTES:
+            self._dying.append(fd)
+        else:
+            self.disk.close(fd)
+
+    def stat(self, ino: int) -> BackingStat | None:
+        """None where there is no backing file."""
+        backing = self._open.get(ino)
+        return backing.stat() if backing is not None else self.disk.stat_path(self.path(ino))
+
+    def remove(self, ino: int) -> None:
+        """Unlinks the backing file, if there is one. Who has it open keeps it; a big one is freed by `bury`."""
+        path = self.path(ino)
+        if self._open.pop(ino, None) is not None:
+            self.disk.unlink(path)
+            return
+        stat = self.disk.stat_path(path)
+        if stat is not None and stat.allocated_bytes >= _SLOW_CLOSE_BYTES:
+            fd = self.disk.open(path, create=False)
+            self.disk.unlink(path)
+            self._dying.append(fd)
+        elif stat is not None:
+            self.disk.unlink(path)
+
+    async def bury(self) -> None:
+        """Frees the blocks of big files that were removed, in a worker thread."""
+        while self._dying:
+            fd = self._dying.pop()
+            await self.in_thread(self.disk.close, fd)
+
+    def inos(self) -> Iterator[list[int]]:
+        """The inodes that have a backing file, a list for each shard. Names of another form are passed over."""
+        for shard in range(SHARD_COUNT):
+            found = []
+            for name in self.disk.names(self._root / f"{shard:02x}"):
+                try:
+                    ino = int(name, 16)
+                except ValueError:
+                    continue
+                if f"{ino:x}" == name:
+                    found.append(ino)
+            yield found
+
+    def free_bytes(self) -> int:
+        """Free space of the cache's file system."""
+        return self.disk.free_bytes(self._root)
+
+    async def in_thread(self, function: Callable[[Unpack[_Args]], _R], *args: *_Args) -> _R:
+        """A blocking call in one of `max_threads` workers; a cancelled caller still waits for its end."""
+        return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)

@@ -1,0 +1,51 @@
+"""Rows of DIRENTS: the names in a directory, in binary order."""
+
+from tierfs.index.codec import decode_dirent, encode_dirent
+from tierfs.index.schema import Reader, Table, pack_id, unpack_id
+from tierfs.index.txn import Txn
+from tierfs.model import Dirent
+
+
+def get(reader: Reader, parent: int, name: bytes) -> Dirent | None:
+    """Raises IndexDamageError."""
+    record = reader.get(Table.DIRENTS, pack_id(parent) + name)
+    if record is None:
+        return None
+    ino, fmt = decode_dirent(record)
+    return Dirent(name, ino, fmt)
+
+
+def put(txn: Txn, parent: int, name: bytes, ino: int, fmt: int) -> None:
+    """Adds or replaces a name; `fmt` is the S_IFMT part of the mode, 0 while it is not known."""
+    txn.put(Table.DIRENTS, pack_id(parent) + name, encode_dirent(ino, fmt))
+
+
+def delete(txn: Txn, parent: int, name: bytes) -> None:
+    """Removes a name."""
+    txn.delete(Table.DIRENTS, pack_id(parent) + name)
+
+
+def page(reader: Reader, parent: int, after: bytes, limit: int) -> list[Dirent]:
+    """The next `limit` names above `after`; b"" begins. A listing in pages stays valid while names come and go."""
+    start = pack_id(parent) + after + b"\0" if after else pack_id(parent)
+    dirents = []
+    for key, record in reader.scan(Table.DIRENTS, start, pack_id(parent + 1), limit=limit):
+        ino, fmt = decode_dirent(record)
+        dirents.append(Dirent(key[8:], ino, fmt))
+    return dirents
+
+
+def is_empty(reader: Reader, parent: int) -> bool:
+    """No name is known to the index; of a directory that is not LISTED the bucket may know some."""
+    return not reader.scan(Table.DIRENTS, pack_id(parent), pack_id(parent + 1), limit=1)
+
+
+def walk_page(reader: Reader, after: tuple[int, bytes], limit: int) -> list[tuple[int, Dirent]]:
+    """(parent, dirent) of the whole table, above (parent, name) `after`; (0, b"") begins. For checks and sweeps."""
+    parent, name = after
+    start = pack_id(parent) + name + b"\0" if name else pack_id(parent)
+    found = []
+    for key, record in reader.scan(Table.DIRENTS, start, b"\xff" * 9, limit=limit):
+        ino, fmt = decode_dirent(record)
+        found.append((unpack_id(key), Dirent(key[8:], ino, fmt)))
+    return found

@@ -1,0 +1,179 @@
+"""LMDB with one write transaction that is always open: the one file that knows LMDB.
+
+Its types and errors do not leave: what LMDB refuses is an `EnvFailure`, and `open` raises tierfs's own errors.
+"""
+
+import errno
+import itertools
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import lmdb
+
+from tierfs.errors import FsError, IndexDamageError
+from tierfs.index.journal import Change
+from tierfs.index.schema import Table
+from tierfs.units import MIB
+
+_BULK_CHANGES: Final = 16
+
+
+class EnvFailure(Exception):
+    """LMDB refused; the write transaction is lost. Never leaves the index package."""
+
+    def __init__(self, error: Exception, directory: Path) -> None:
+        super().__init__(str(error))
+        code = getattr(error, "code", 0) or 0
+        if isinstance(error, lmdb.MapFullError | lmdb.DiskError) or code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            code = errno.ENOSPC
+        elif code == errno.EIO and os.statvfs(directory).f_bavail * 4096 < MIB:
+            code = errno.ENOSPC  # LMDB reports a short write, as a disk that has just become full gives, as EIO
+        self.errno = code if code > 0 else errno.EIO
+
+
+class Environment:
+    """LMDB with one write transaction that is always open."""
+
+    def __init__(self, directory: Path, map_size_bytes: int) -> None:
+        self._directory = directory
+        self._map_size_bytes = map_size_bytes
+        self._env: Any = None
+        self._txn: Any = None
+        self._tables: list[Any] = []
+
+    def open(self) -> None:
+        """Raises IndexDamageError, or FsError with the errno of the disk."""
+        try:
+            self._env = lmdb.open(
+                str(self._directory),
+                map_size=self._map_size_bytes,
+                max_dbs=len(Table),
+                mode=0o600,
+                readahead=False,  # random reads of an index larger than memory
+                meminit=False,
+                sync=True,
+                metasync=True,
+                lock=True,
+                subdir=True,
+            )
+            self._tables = [self._env.open_db(table.name.lower().encode()) for table in Table]
+            self.begin()
+        except lmdb.Error as error:
+            raise self._open_error(error) from error
+        except EnvFailure as failure:
+            raise FsError(failure.errno, f"cannot begin a transaction in {self._directory}: {failure}") from failure
+
+    def _open_error(self, error: lmdb.Error) -> Exception:
+        failure = EnvFailure(error, self._directory)
+        damage = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
+        if isinstance(error, damage) or failure.errno == errno.EIO:
+            return IndexDamageError(
+                f"the index in {self._directory} is damaged: {error}; see tierfs fsck, or use another --cache directory"
+            )
+        return FsError(failure.errno, f"cannot open the index in {self._directory}: {error}")
+
+    def begin(self) -> None:
+        """Opens the one write transaction. Raises EnvFailure."""
+        try:
+            self._txn = self._env.begin(write=True)
+        except lmdb.Error as error:
+            self._txn = None
+            raise EnvFailure(error, self._directory) from error
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The value. The readers raise EnvFailure, also where a failed reopening left no transaction."""
+        try:
+            value: bytes | None = self._txn.get(key, None, self._tables[table])
+        except (lmdb.Error, AttributeError) as error:
+            raise EnvFailure(error, self._directory) from error
+        return value
+
+    def scan(self, table: Table, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Rows of [start, stop); the cursor ends with the call."""
+        rows: list[tuple[bytes, bytes]] = []
+        try:
+            with self._txn.cursor(self._tables[table]) as cursor:
+                if limit > 0 and cursor.set_range(start):
+                    for row in cursor.iternext():
+                        if row[0] >= stop:
+                            break
+                        rows.append(row)
+                        if len(rows) == limit:
+                            break
+        except (lmdb.Error, AttributeError) as error:
+            raise EnvFailure(error, self._directory) from error
+        return rows
+
+    def last_before(self, table: Table, key: bytes, floor: bytes) -> tuple[bytes, bytes] | None:
+        """The last row of [floor, key)."""
+        try:
+            with self._txn.cursor(self._tables[table]) as cursor:
+                found = cursor.prev() if cursor.set_range(key) else cursor.last()
+                row: tuple[bytes, bytes] = cursor.item()
+        except (lmdb.Error, AttributeError) as error:
+            raise EnvFailure(error, self._directory) from error
+        return row if found and row[0] >= floor else None
+
+    def count(self, table: Table) -> int:
+        """Rows of the table; LMDB keeps the number in the tree's root."""
+        try:
+            entries: int = self._txn.stat(self._tables[table])["entries"]
+        except (lmdb.Error, AttributeError) as error:
+            raise EnvFailure(error, self._directory) from error
+        return entries
+
+    def apply(self, changes: list[Change]) -> None:
+        """All of them, or EnvFailure and the transaction is good for nothing but an abort."""
+        try:
+            if len(changes) <= _BULK_CHANGES:
+                put, delete, tables = self._txn.put, self._txn.delete, self._tables
+                for table, key, value in changes:
+                    if value is None:
+                        delete(key, b"", tables[table])
+                    else:
+                        put(key, value, True, True, False, tables[table])
+            else:
+                self._apply_many(changes)
+        except lmdb.Error as error:
+            raise EnvFailure(error, self._directory) from error
+
+    def _apply_many(self, changes: list[Change]) -> None:
+        for table, group in itertools.groupby(changes, key=lambda change: change[0]):
+            puts: list[tuple[bytes, bytes]] = []
+            for _, key, value in group:
+                if value is None:
+                    self._txn.delete(key, b"", self._tables[table])
+                else:
+                    puts.append((key, value))
+            if puts:
+                puts.sort()  # neighbours share pages: fewer descents, fuller pages
+                with self._txn.cursor(self._tables[table]) as cursor:
+                    cursor.putmulti(puts)
+
+    def commit(self) -> None:
+        """Durable; the next transaction is not begun yet."""
+        txn, self._txn = self._txn, None
+        try:
+            txn.commit()
+        except lmdb.Error as error:
+            raise EnvFailure(error, self._directory) from error
+
+    def close(self) -> None:
+        """Drops what is not committed."""
+        if self._txn is not None:
+            self._txn.abort()
+            self._txn = None
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    @property
+    def is_open(self) -> bool:
+        """There is a transaction to read and write through."""
+        return self._txn is not None
+
+    @property
+    def data_path(self) -> Path:
+        """LMDB's file."""
+        return self._directory / "data.mdb"

@@ -82,6 +82,23 @@ class ConfigError(TierfsError):
         super().__init__(message, errno=errno_codes.EINVAL)
 
 
+class MountProblem(enum.Enum):
+    """Why a directory could not be mounted on; value: errno."""
+
+    NO_FUSE = errno_codes.ENODEV
+    UNUSABLE = errno_codes.ENOENT  # missing, no directory, or not ours
+    BUSY = errno_codes.EBUSY
+    NOT_EMPTY = errno_codes.ENOTEMPTY
+
+
+class MountError(TierfsError):
+    """The mountpoint or FUSE itself cannot be used; the message says what to do."""
+
+    def __init__(self, problem: MountProblem, message: str) -> None:
+        super().__init__(message, errno=problem.value)
+        self.problem = problem
+
+
 class IndexDamageError(TierfsError):
     """The index cannot be opened or used as it is: corrupt, of a newer version, or out of space."""
 

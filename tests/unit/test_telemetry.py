@@ -1,0 +1,195 @@
+"""Log lines that hold no secret and forge nothing, and counters that stay bounded."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from tierfs import telemetry
+from tierfs.errors import ConfigError
+from tierfs.telemetry import Counters, JsonFormatter, TextFormatter, scrub
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    root = logging.getLogger()
+    level, handlers, raising = root.level, list(root.handlers), logging.raiseExceptions
+    yield root
+    for handler in [handler for handler in root.handlers if handler not in handlers]:
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(level)
+    logging.raiseExceptions = raising
+
+
+def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("tierfs.test", logging.INFO, __file__, 1, message, args, None)
+    made.created, made.msecs = 1_700_000_000.25, 250.0
+    vars(made).update(extra)
+    return made
+
+
+def raised() -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    try:
+        raise ValueError("secret_access_key='verysecret'")
+    except ValueError as error:
+        return type(error), error, sys.exc_info()[2]
+
+
+def test_a_text_line_has_time_level_code_and_message() -> None:
+    line = TextFormatter().format(record("mounted %s", "/mnt/a", event="TFS1001"))
+    assert line == "2023-11-14T22:13:20.250Z INFO    TFS1001 mounted /mnt/a"
+    assert TextFormatter().format(record("plain")).endswith(" INFO    -       plain")
+
+
+def test_a_json_line_has_the_fields_of_extra() -> None:
+    line = JsonFormatter().format(record("put failed", event="TFS2001", key="a/b", attempts=3, why=OSError("no")))
+    assert json.loads(line) == {
+        "time": "2023-11-14T22:13:20.250Z",
+        "level": "info",
+        "event": "TFS2001",
+        "logger": "tierfs.test",
+        "message": "put failed",
+        "key": "a/b",
+        "attempts": 3,
+        "why": "no",
+    }
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+def test_a_file_name_cannot_forge_a_line_or_send_control_codes(formatter: logging.Formatter) -> None:
+    name = b"a\n2023 ERROR forged\x1b[2J\r\xff".decode("utf-8", "surrogateescape")
+    line = formatter.format(record("conflict on %s", name))
+    assert "\n" not in line and "\x1b" not in line and "\r" not in line
+    line.encode("utf-8")  # a lone surrogate would fail here, and in the handler
+    assert "\\udcff" in line
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+def test_a_traceback_is_kept_and_scrubbed(formatter: logging.Formatter) -> None:
+    made = record("it failed")
+    made.exc_info = raised()
+    text = formatter.format(made)
+    assert "ValueError" in text and "verysecret" not in text
+    if isinstance(formatter, TextFormatter):
+        assert all(line.startswith("    ") for line in text.splitlines()[1:])
+    else:
+        assert "\n" not in text
+
+
+def test_a_huge_message_is_cut() -> None:
+    assert len(TextFormatter().format(record("x" * 100_000))) < telemetry.MESSAGE_LIMIT_CHARS + 100
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("GET https://me:hunter2@host/x", "hunter2"),
+        ("https://b.s3.example/k?X-Amz-Credential=AKIAABCDEFGHIJKLMNOP%2F1&X-Amz-Signature=deadbeef&a=1", "deadbeef"),
+        ("headers {'Authorization': 'AWS4-HMAC-SHA256 Credential=x, Signature=cafe'}", "cafe"),
+        ("X-Amz-Security-Token: FwoGZXIvYXdz", "FwoGZXIvYXdz"),
+        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI"),
+        ('{"aws_session_token": "tokentoken"}', "tokentoken"),
+        ("SecretAccessKey='abcd'", "abcd"),
+        ("client for AKIAIOSFODNN7EXAMPLE", "FODNN7EXAMPLE"),
+    ],
+)
+def test_secrets_are_scrubbed(text: str, secret: str) -> None:
+    assert secret not in scrub(text)
+    assert "***" in scrub(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["put s3://bucket/a key 'secret/plan.txt' (request id 1)", "https://host:9000/bucket", "no password given"]
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert scrub(text) == text
+
+
+def test_logging_goes_to_a_private_file_at_the_level_asked(tmp_path: Path, root_logger: logging.Logger) -> None:
+    file = tmp_path / "tierfs.log"
+    telemetry.set_up_logging("info", str(file), "json")
+    logging.getLogger("tierfs.x").debug("unseen")
+    logging.getLogger("tierfs.x").info("seen", extra={"event": "TFS1001"})
+    logging.getLogger("botocore.auth").info("unseen: signed headers")
+    assert [json.loads(line)["message"] for line in file.read_text().splitlines()] == ["seen"]
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_rotated_file_is_opened_anew_and_a_second_set_up_replaces_the_first(
+    tmp_path: Path, root_logger: logging.Logger
+) -> None:
+    first, second = tmp_path / "first.log", tmp_path / "second.log"
+    telemetry.set_up_logging("info", str(first), "text")
+    logging.getLogger("tierfs").info("before")
+    first.rename(tmp_path / "first.log.1")
+    logging.getLogger("tierfs").info("after")
+    assert first.read_text().endswith("after\n")
+    telemetry.set_up_logging("info", str(second), "text")
+    logging.getLogger("tierfs").info("elsewhere")
+    assert "elsewhere" not in first.read_text() and second.read_text().count("elsewhere") == 1
+
+
+def test_a_log_file_that_cannot_be_written_is_a_wrong_setting(tmp_path: Path, root_logger: logging.Logger) -> None:
+    with pytest.raises(ConfigError, match=r"\[log\] file: cannot write .*: No such file"):
+        telemetry.set_up_logging("info", str(tmp_path / "absent" / "x.log"), "text")
+
+
+# --- counters
+
+
+def test_counters_add_and_gauges_are_set() -> None:
+    counters = Counters()
+    counters.add("store_get_requests")
+    counters.add("store_get_bytes", 4096)
+    counters.add("store_get_bytes", 1)
+    counters.set("queue_files", 7)
+    counters.set("queue_files", 3)
+    assert counters.snapshot() == {"queue_files": 3, "store_get_bytes": 4097, "store_get_requests": 1}
+    assert counters.get("store_get_bytes") == 4097 and counters.get("never") == 0
+
+
+def test_a_snapshot_is_a_copy() -> None:
+    counters = Counters()
+    counters.add("a")
+    before = counters.snapshot()
+    counters.add("a")
+    assert before == {"a": 1}
+
+
+def test_the_set_of_names_is_bounded_and_says_so() -> None:
+    counters = Counters(limit=10)
+    for number in range(25):
+        counters.add(f"requests_{number}")
+    counters.add("requests_0")
+    counters.set("gauge", 1)
+    values = counters.snapshot()
+    assert len(values) == 11 and values["requests_0"] == 2
+    assert values[telemetry.DROPPED_COUNTER] == 16
+
+
+def test_threads_lose_no_count() -> None:
+    counters = Counters()
+
+    def work(_: int) -> None:
+        for _ in range(2000):
+            counters.add("n")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(8)))
+    assert counters.get("n") == 16_000
+
+
+def test_memory_of_this_process() -> None:
+    assert 1 << 20 < telemetry.rss_anon_bytes() < 1 << 34
+
+
+def test_memory_is_zero_where_it_is_not_known(tmp_path: Path) -> None:
+    assert telemetry.rss_anon_bytes(tmp_path / "absent") == 0
+    (tmp_path / "status").write_text("Name:\tx\nRssAnon:\t     120 kB\n")
+    assert telemetry.rss_anon_bytes(tmp_path / "status") == 122_880

@@ -1,0 +1,173 @@
+"""What `tierctl` is told of a running mount: gathered from its parts, as JSON values.
+
+Reads only memory and the index: it never asks the store and never waits.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from tierfs import __version__, native
+from tierfs.clock import Clock
+from tierfs.content.handles import Files
+from tierfs.control.protocol import Json
+from tierfs.errors import FsError
+from tierfs.hottier.space import Space
+from tierfs.index import conflicts, dirents, inodes, intents, residency
+from tierfs.index.env import Index, IndexState
+from tierfs.model import ROOT_INO, Inode, Residency
+from tierfs.namespace.locations import Locations
+from tierfs.sync.exporter import Exporter
+from tierfs.telemetry import COUNTERS
+from tierfs.units import NS_PER_S
+
+_FAILING_SHOWN_MAX: Final = 20
+_RESIDENCY_NAMES: Final = {Residency.COLD: "cold", Residency.PARTIAL: "partial", Residency.FULL: "hot"}
+_TYPE_NAMES: Final = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+}
+
+
+@frozen
+class MountFacts:
+    """What does not change while the mount lives."""
+
+    source: str
+    mountpoint: Path
+    cache: Path
+    mode: str
+    mode_reason: str
+    read_only: bool
+    started_ns: int
+
+
+def walk(index: Index, path: bytes) -> Inode:
+    """The inode at a path relative to the root of the mount; symlinks are not followed. ENOENT, ENOTDIR."""
+    inode = inodes.get(index, ROOT_INO)
+    for part in path.split(b"/"):
+        if part in (b"", b"."):
+            continue
+        if inode is not None and not inode.is_dir:
+            raise FsError(errno.ENOTDIR)
+        entry = dirents.get(index, inode.ino, part) if inode is not None else None
+        inode = inodes.get(index, entry.ino) if entry is not None else None
+    if inode is None:
+        raise FsError(errno.ENOENT)
+    return inode
+
+
+def anonymous_memory_bytes() -> int:
+    """RssAnon of this process: mapped index pages are the kernel's to take back."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+class Inspector:
+    """Answers `status` and `info`."""
+
+    def __init__(
+        self,
+        facts: MountFacts,
+        *,
+        index: Index,
+        locations: Locations,
+        files: Files,
+        space: Space,
+        exporter: Exporter,
+        clock: Clock,
+    ) -> None:
+        self._facts = facts
+        self._index = index
+        self._locations = locations
+        self._files = files
+        self._space = space
+        self._exporter = exporter
+        self._clock = clock
+
+    def status(self) -> Json:
+        """See `service.Daemon.status`."""
+        facts, now_ns = self._facts, self._clock.now_ns()
+        pending = self._exporter.pending()
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "holder_pid": None,
+            "source": facts.source,
+            "mountpoint": str(facts.mountpoint),
+            "cache": str(facts.cache),
+            "mode": facts.mode,
+            "mode_reason": facts.mode_reason,
+            "native": native.ACCELERATED,
+            "native_reason": native.why_not,
+            "read_only": facts.read_only,
+            "uptime_s": (now_ns - facts.started_ns) / NS_PER_S,
+            "tier": {
+                "size_bytes": self._space.limit_bytes,
+                "used_bytes": self._space.used_bytes,
+                "dirty_bytes": pending.bytes,
+            },
+            "pending_exports": pending.count,
+            "oldest_export_age_s": pending.oldest_age_s,
+            "failing_exports": list(pending.failing[:_FAILING_SHOWN_MAX]),
+            "conflicts": conflicts.count(self._index),
+            "degraded": self._degraded(now_ns),
+            "index": {"entries": self._index.entries, "bytes": self._index.size_on_disk_bytes},
+            "requests": dict(COUNTERS.snapshot()),
+            "rss_anon_bytes": anonymous_memory_bytes(),
+        }
+
+    def _degraded(self, now_ns: int) -> Mapping[str, object] | None:
+        if self._index.state is not IndexState.HEALTHY:
+            return {"since_s": 0, "reason": f"the index is {self._index.state.value}: {self._index.reason}"}
+        if self._exporter.degraded is None:
+            return None
+        since_ns, reason = self._exporter.degraded
+        return {"since_s": (now_ns - since_ns) / NS_PER_S, "reason": reason}
+
+    def info(self, path: bytes) -> Json:
+        """See `service.Daemon.info`."""
+        inode = self._files.live(walk(self._index, path))
+        hot = residency.hot_get(self._index, inode.ino)
+        pending = intents.of_inode(self._index, inode.ino)
+        now_ns = self._clock.now_ns()
+        return {
+            "path": os.fsdecode(path),
+            "ino": inode.ino,
+            "type": _TYPE_NAMES.get(stat.S_IFMT(inode.mode), "not known yet"),
+            "mode": inode.mode,
+            "uid": inode.uid,
+            "gid": inode.gid,
+            "nlink": inode.nlink,
+            "size_bytes": inode.size_bytes,
+            "mtime_ns": inode.mtime_ns,
+            "residency": _RESIDENCY_NAMES[hot.residency if hot is not None else Residency.COLD],
+            "hot_bytes": hot.bytes_charged if hot is not None else 0,
+            "pinned": hot is not None and hot.pinned,
+            "dirty": inode.is_dirty,
+            "synced": pending is None,
+            "key": self._locations.desired_key(self._index, inode),
+            "object_key": self._locations.actual_key(self._index, inode) if inode.base is not None else None,
+            "etag": inode.base.etag if inode.base is not None else None,
+            "storage_class": inode.base.storage_class if inode.base is not None else None,
+            "pending": None
+            if pending is None
+            else {
+                "op": pending.kind.name.lower(),
+                "age_s": (now_ns - pending.created_ns) / NS_PER_S,
+                "attempts": pending.attempts,
+                "error": pending.last_error,
+            },
+        }

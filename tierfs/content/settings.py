@@ -1,0 +1,31 @@
+"""The [content] section of the configuration."""
+
+from attrs import frozen
+
+from tierfs.units import KIB, MIB
+
+
+@frozen
+class ContentSettings:
+    """Limits of fetching, keeping and spilling. Every limit has its unit in its name."""
+
+    # opened for reading, a cold file up to this size is fetched whole in one request
+    small_file_bytes: int = MIB
+    # the unit of random reads
+    block_bytes: int = 64 * KIB
+    max_window_bytes: int = 32 * MIB
+    # bodies in memory, all files together; readahead may fill three quarters of it
+    fetch_memory_bytes: int = 96 * MIB
+    file_fetch_memory_bytes: int = 64 * MIB
+    # checksums are verified where the bucket has them and all parts were fetched in one life of the file
+    verify: bool = True
+    # export after a file was quiet for so long
+    quiet_s: float = 5.0
+    # an open file that is written may hold this share of the tier before its ranges spill to the bucket
+    spill_share: float = 0.25
+    spill_quiet_s: float = 2.0
+    spill_parallel: int = 4
+    # evicting frees at least so much at a time, or a 32nd of the tier if that is less
+    evict_batch_bytes: int = 64 * MIB
+    # how exact the time of the last use is, for eviction: a change is a write to the index
+    last_use_step_s: int = 60

@@ -10,7 +10,7 @@ import pytest
 
 from tests.mount import posix
 from tests.mount.posix.tools import OPERATIONS
-from tests.support.mounts import mounted, needs_fuse
+from tests.support.mounts import mounted, need_root
 
 for module in pkgutil.iter_modules(posix.__path__):
     importlib.import_module(f"{posix.__name__}.{module.name}")
@@ -36,12 +36,11 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pat
         yield native, mount.path
 
 
-@needs_fuse
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_same_as_native(name: str, places: tuple[Path, Path]) -> None:
     operation = OPERATIONS[name]
-    if operation.is_root_only and os.geteuid() != 0:
-        pytest.skip("other users and devices can be tested only as root")
+    if operation.is_root_only:
+        need_root()
     seen = []
     for place in places:
         directory = place / name

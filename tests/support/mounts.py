@@ -38,8 +38,11 @@ MARK: Final = "TIERFS_TEST_MOUNT"
 
 Settings = Mapping[str, Mapping[str, Any]]
 
-needs_fuse = pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="this machine has no /dev/fuse")
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="other users and devices can be tested only as root")
+
+def need_root() -> None:
+    """Skips the running test where it could not act as other users."""
+    if os.geteuid() != 0:
+        pytest.skip("other users and devices can be tested only as root")
 
 
 @frozen
@@ -179,7 +182,12 @@ def mounted(
     env: Mapping[str, str] | None = None,
     life_limit_s: float = LIFE_LIMIT_S,
 ) -> Iterator[Mount]:
-    """Mounts `source` below `directory` for the body; fails when unmounting needed force."""
+    """Mounts `source` below `directory` for the body; fails when unmounting needed force.
+
+    Skips the running test on a machine that cannot mount at all.
+    """
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("this machine has no /dev/fuse that this user may open")
     mount = Mount(source, directory, settings or {}, env or {})
     watchdog = threading.Timer(life_limit_s, mount.abort)
     watchdog.daemon = True

@@ -129,7 +129,11 @@ def entries() -> list[Entry]:
     for directory in search_directories():
         if not _is_trusted(directory):
             continue
-        for name in sorted(os.listdir(directory))[:ENTRIES_LIMIT]:
+        try:
+            names = sorted(os.listdir(directory))[:ENTRIES_LIMIT]
+        except PermissionError:
+            continue
+        for name in names:
             if name.endswith(".json") and (entry := _read(f"{directory}/{name}")) is not None:
                 found.setdefault(entry.mount_id, entry)
     return sorted(found.values(), key=lambda entry: entry.mountpoint)

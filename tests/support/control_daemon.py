@@ -1,0 +1,119 @@
+"""A daemon for tests of the control plane: real verbs over a small made-up mount, and no file system."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from tierfs.control.protocol import Json
+from tierfs.control.service import Progress
+from tierfs.errors import FsError, TierfsError
+
+
+class ScriptedDaemon:
+    """Holds files by path (-> owner) and those not uploaded (-> bytes); passes for `service.Daemon`.
+
+    `upload` takes one off the list, as an exporter would. `sync` uploads by itself unless `stalled`.
+    """
+
+    def __init__(self, mountpoint: str = "/mnt/data") -> None:
+        self.mountpoint = mountpoint
+        self.owners: dict[bytes, int] = {b"": 0, b"mine": 1000, b"theirs": 1001, b"dir": 0, b"dir/a": 1000}
+        self.pending: dict[bytes, int] = {}
+        self.stalled = False
+        self.busy = False
+        self.failure: TierfsError | None = None
+        self.fault: Exception | None = None
+        self.unmounted: list[tuple[bool, bool]] = []
+        self.waiters_cancelled = 0
+        self.ended = trio.Event()
+        self._changed = trio.Event()
+        self.synced: list[bytes | None] = []
+
+    def upload(self, path: bytes) -> None:
+        del self.pending[path]
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def status(self) -> Json:
+        if self.fault is not None:
+            raise self.fault
+        return {
+            "version": "0.1.0",
+            "pid": 4242,
+            "holder_pid": None,
+            "source": "s3://bucket/prefix",
+            "mountpoint": self.mountpoint,
+            "cache": "/var/cache/tierfs/x",
+            "mode": "pyfuse3",
+            "mode_reason": "the holder is not built",
+            "read_only": False,
+            "uptime_s": 3725.0,
+            "tier": {"size_bytes": 10 << 30, "used_bytes": 5 << 30, "dirty_bytes": sum(self.pending.values())},
+            "pending_exports": len(self.pending),
+            "oldest_export_age_s": 12.0 if self.pending else None,
+            "failing_exports": [{"path": "theirs", "error": "access denied: no", "since_s": 61.0, "attempts": 4}],
+            "conflicts": 0,
+            "degraded": {"since_s": 5.0, "reason": "unavailable: connection refused (key 'theirs')"},
+            "index": {"entries": 5, "bytes": 40960},
+            "requests": {"store_get_requests": 3},
+            "rss_anon_bytes": 50 << 20,
+        }
+
+    def info(self, path: bytes) -> Json:
+        if path not in self.owners:
+            raise FsError(errno.ENOENT)
+        fields: dict[str, Any] = {
+            "path": path.decode("utf-8", "surrogateescape"),
+            "ino": 17,
+            "type": "file",
+            "mode": 0o100640,
+            "uid": self.owners[path],
+            "gid": 0,
+            "size_bytes": 1536,
+            "mtime_ns": 1_700_000_000_123_456_789,
+            "residency": "hot",
+            "hot_bytes": 1536,
+            "dirty": path in self.pending,
+            "synced": path not in self.pending,
+            "key": path.decode("utf-8", "surrogateescape"),
+            "etag": None,
+            "storage_class": None,
+            "pending": None,
+        }
+        return fields
+
+    def _under(self, path: bytes | None) -> list[bytes]:
+        return [p for p in self.pending if path is None or p == path or p.startswith(path + b"/")]
+
+    async def sync(self, path: bytes | None, progress: Progress) -> None:
+        self.synced.append(path)
+        if self.failure is not None:
+            raise self.failure
+        if not self.stalled:
+            for name in self._under(path):
+                progress({"files": len(self.pending), "bytes": sum(self.pending.values())})
+                await trio.lowlevel.checkpoint()
+                self.upload(name)
+        await self.wait_synced(path, progress)
+
+    async def wait_synced(self, path: bytes | None, progress: Progress) -> None:
+        try:
+            while self._under(path):
+                progress({"files": len(self._under(path)), "bytes": sum(self.pending[p] for p in self._under(path))})
+                await self._changed.wait()
+        except trio.Cancelled:
+            self.waiters_cancelled += 1
+            raise
+
+    async def request_unmount(self, *, drain: bool, lazy: bool) -> None:
+        if self.busy and not lazy:
+            raise FsError(errno.EBUSY, "the mount is in use")
+        self.unmounted.append((drain, lazy))
+        self.ended.set()
+
+
+def socket_path(directory: Path) -> str:
+    """A path short enough for a Unix socket."""
+    return str(directory / "c.sock")

@@ -1,0 +1,188 @@
+"""The verbs and the table of who may use them."""
+
+import errno
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.support.control_daemon import ScriptedDaemon
+from tierfs.control.protocol import ErrorCode, Json, Request
+from tierfs.control.service import PUBLIC_STATUS, VERBS, Peer, Refusal, Service
+from tierfs.errors import StoreError, StoreErrorKind
+
+ROOT = Peer(pid=1, uid=0, gid=0)
+OWNER_OF_MOUNT = Peer(pid=2, uid=500, gid=500)
+STRANGER = Peer(pid=3, uid=1000, gid=1000)
+ADMIN_BY_GROUP = Peer(pid=4, uid=1000, gid=1000, groups=frozenset({7, 44}))
+
+
+def make(daemon: ScriptedDaemon | None = None) -> tuple[ScriptedDaemon, Service]:
+    daemon = daemon or ScriptedDaemon()
+    return daemon, Service(daemon, daemon_uid=500, admin_gid=44)
+
+
+def ask(service: Service, verb: str, peer: Peer = ROOT, **args: Any) -> Json:
+    async def main() -> Json:
+        return await service.handle(Request(1, verb, args), peer, lambda fields: None)
+
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def refused(service: Service, verb: str, peer: Peer = ROOT, **args: Any) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        ask(service, verb, peer, **args)
+    return caught.value
+
+
+@pytest.mark.parametrize("peer", [ROOT, OWNER_OF_MOUNT, ADMIN_BY_GROUP, Peer(pid=5, uid=1000, gid=44)])
+def test_admins_may_do_everything(peer: Peer) -> None:
+    daemon, service = make()
+    assert service.is_admin(peer)
+    assert ask(service, "status", peer)["failing_exports"]
+    assert ask(service, "info", peer, path="theirs")["uid"] == 1001
+    assert ask(service, "sync", peer) == {"synced": True}
+    assert ask(service, "wait", peer) == {"synced": True}
+    assert ask(service, "unmount", peer)["pid"] == 4242
+    assert daemon.unmounted == [(True, False)]
+
+
+def test_without_an_admin_group_no_group_makes_an_admin() -> None:
+    service = Service(ScriptedDaemon(), daemon_uid=500)
+    assert not service.is_admin(ADMIN_BY_GROUP)
+    assert not service.is_admin(Peer(pid=1, uid=1000, gid=0))
+
+
+def test_a_stranger_sees_a_status_that_names_nothing() -> None:
+    daemon, service = make()
+    status = ask(service, "status", STRANGER)
+    assert set(status) == PUBLIC_STATUS | {"is_degraded", "redacted"}
+    assert status["redacted"] is True and status["is_degraded"] is True
+    assert "theirs" not in str(status) and daemon.status()["cache"] not in str(status)
+    assert ask(service, "status", ROOT)["redacted"] is False
+
+
+@pytest.mark.parametrize("verb", ["info", "wait"])
+def test_a_stranger_may_ask_of_own_paths_only(verb: str) -> None:
+    _, service = make()
+    assert ask(service, verb, STRANGER, path="mine")
+    for path in ("theirs", "absent", "mine/below", ""):
+        refusal = refused(service, verb, STRANGER, path=path)
+        # the same words whether it exists or not
+        assert (refusal.code, str(refusal)) == (ErrorCode.PERMISSION, "no such file, or it is not yours")
+
+
+@pytest.mark.parametrize(("verb", "args"), [("sync", {"path": "mine"}), ("sync", {}), ("unmount", {}), ("wait", {})])
+def test_a_stranger_may_not_work_on_the_whole_mount(verb: str, args: Mapping[str, Any]) -> None:
+    daemon, service = make()
+    assert refused(service, verb, STRANGER, **args).code is ErrorCode.PERMISSION
+    assert daemon.unmounted == [] and daemon.synced == []
+
+
+def test_every_verb_has_a_rule_and_a_handler() -> None:
+    _, service = make()
+    for verb in VERBS:
+        try:
+            ask(service, verb)
+        except Refusal as refusal:
+            assert refusal.code is not ErrorCode.UNKNOWN_VERB
+    unknown = refused(service, "explode")
+    assert unknown.code is ErrorCode.UNKNOWN_VERB and "known: status, info" in str(unknown)
+
+
+def test_unmount_drains_first_and_tells_what_is_left() -> None:
+    daemon, service = make()
+    daemon.pending = {b"mine": 10, b"dir/a": 20}
+    assert ask(service, "unmount") == {"pid": 4242, "pending_exports": 0, "dirty_bytes": 0}
+    assert daemon.unmounted == [(True, False)]
+
+
+@pytest.mark.parametrize(("args", "called"), [({"drain": False}, (False, False)), ({"lazy": True}, (True, True))])
+def test_unmount_without_waiting_leaves_what_is_pending(args: Mapping[str, Any], called: tuple[bool, bool]) -> None:
+    daemon, service = make()
+    daemon.pending = {b"mine": 10, b"dir/a": 20}
+    assert ask(service, "unmount", **args) == {"pid": 4242, "pending_exports": 2, "dirty_bytes": 30}
+    assert daemon.unmounted == [called]
+
+
+def test_a_mount_in_use_is_busy() -> None:
+    daemon, service = make()
+    daemon.busy = True
+    refusal = refused(service, "unmount")
+    assert (refusal.code, refusal.errno) == (ErrorCode.BUSY, errno.EBUSY)
+
+
+def test_wait_ends_with_timeout_and_harms_nothing() -> None:
+    daemon, service = make()
+    daemon.pending = {b"mine": 10}
+    refusal = refused(service, "wait", timeout_s=5)
+    assert (refusal.code, refusal.errno) == (ErrorCode.TIMEOUT, errno.ETIMEDOUT)
+    assert "after 5 s" in str(refusal) and daemon.waiters_cancelled == 1
+
+
+def test_wait_does_not_hurry_and_sync_does() -> None:
+    daemon, service = make()
+    daemon.pending = {b"mine": 10, b"dir/a": 5}
+    assert ask(service, "sync", path="dir") == {"synced": True}
+    assert daemon.pending == {b"mine": 10}
+    assert refused(service, "wait", timeout_s=1, path="mine").code is ErrorCode.TIMEOUT
+    assert ask(service, "wait", timeout_s=1, path="dir") == {"synced": True}
+
+
+def test_the_root_of_the_mount_means_everything() -> None:
+    daemon, service = make()
+    ask(service, "sync", path="")
+    ask(service, "sync", path="dir/")
+    assert daemon.synced == [None, b"dir"]
+
+
+@pytest.mark.parametrize("verb", ["info", "wait", "sync"])
+def test_a_path_that_is_not_there(verb: str) -> None:
+    refusal = refused(make()[1], verb, path="absent")
+    assert (refusal.code, refusal.errno) == (ErrorCode.NOT_FOUND, errno.ENOENT)
+
+
+@pytest.mark.parametrize(
+    ("verb", "args"),
+    [
+        ("info", {}),
+        ("info", {"path": 7}),
+        ("info", {"path": "/mine"}),
+        ("info", {"path": "dir/../mine"}),
+        ("info", {"path": "a\0b"}),
+        ("info", {"path": "\ud800"}),
+        ("wait", {"timeout_s": "5"}),
+        ("wait", {"timeout_s": -1}),
+        ("wait", {"timeout_s": True}),
+        ("wait", {"timeout_s": float("nan")}),
+        ("unmount", {"drain": 1}),
+        ("unmount", {"lazy": "yes"}),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_happens(verb: str, args: Mapping[str, Any]) -> None:
+    daemon, service = make()
+    assert refused(service, verb, **args).code is ErrorCode.BAD_REQUEST
+    assert daemon.unmounted == []
+
+
+def test_a_store_error_keeps_its_words_and_errno_and_is_not_a_wrong_path() -> None:
+    daemon, service = make()
+    daemon.failure = StoreError(StoreErrorKind.NOT_FOUND, "no such upload", key="dir/a", request_id="r1")
+    refusal = refused(service, "sync")
+    assert (refusal.code, refusal.errno) == (ErrorCode.FAILED, errno.ENOENT)
+    assert "dir/a" in str(refusal) and "r1" in str(refusal)
+
+
+def test_a_fault_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    daemon, service = make()
+    daemon.fault = KeyError("inner detail")
+    refusal = refused(service, "status")
+    assert refusal.code is ErrorCode.INTERNAL and "inner detail" not in str(refusal)
+    assert "inner detail" in caplog.text
+    assert [getattr(record, "event", "") for record in caplog.records] == ["TFS7001"]
+
+
+def test_info_on_the_root() -> None:
+    assert ask(make()[1], "info", path="")["path"] == ""

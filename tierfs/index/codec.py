@@ -184,7 +184,7 @@ def _decode_base(record: bytes, at: int) -> tuple[Base, int]:
             content, at = _text(record, at)
         if bits > 127:
             _damage(f"object version with unknown parts {bits:#x}")
-    except (struct.error, UnicodeDecodeError) as error:
+    except struct.error as error:
         raise IndexDamageError(f"index record: object version cut short: {error}") from error
     return Base(etag, size_bytes, last_modified_ns, version_id, storage_class, content), at
 
@@ -194,7 +194,7 @@ def _text(record: bytes, at: int) -> tuple[str, int]:
     stop = at + 2 + length
     if stop > len(record):
         _damage("text runs over the end")
-    return record[at + 2 : stop].decode(), stop
+    return decode_text(record[at + 2 : stop]), stop
 
 
 def encode_inode(inode: Inode) -> bytes:
@@ -329,7 +329,7 @@ def decode_spill(start: int, record: bytes) -> Spill:
     at = _SPILL.size + length
     if at > len(record):
         _damage("spill cut short")
-    return Spill(start, stop, record[_SPILL.size : at].decode(), record[at:].decode())
+    return Spill(start, stop, decode_text(record[_SPILL.size : at]), decode_text(record[at:]))
 
 
 def encode_intent(intent: Intent) -> bytes:
@@ -368,7 +368,7 @@ def decode_intent(seq: int, record: bytes) -> Intent:
     texts = []
     at = _INTENT.size
     for length in lengths:
-        texts.append(record[at : at + length].decode())
+        texts.append(decode_text(record[at : at + length]))
         at += length
     key, etag, last_error, op_id = texts
     return Intent(
@@ -399,3 +399,11 @@ def decode_number(record: bytes) -> int:
     if len(record) != 8:
         _damage(f"number of {len(record)} bytes")
     return int.from_bytes(record, "little")
+
+
+def decode_text(raw: bytes) -> str:
+    """UTF-8 as it was encoded. Raises IndexDamageError."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise IndexDamageError(f"index record: text that is not UTF-8: {error}") from error

@@ -1,7 +1,7 @@
 """Rows of DIRENTS: the names in a directory, in binary order."""
 
 from tierfs.index.codec import decode_dirent, encode_dirent
-from tierfs.index.schema import Reader, Table, pack_id, unpack_id
+from tierfs.index.schema import Reader, Table, pack_id
 from tierfs.index.txn import Txn
 from tierfs.model import Dirent
 
@@ -38,14 +38,3 @@ def page(reader: Reader, parent: int, after: bytes, limit: int) -> list[Dirent]:
 def is_empty(reader: Reader, parent: int) -> bool:
     """No name is known to the index; of a directory that is not LISTED the bucket may know some."""
     return not reader.scan(Table.DIRENTS, pack_id(parent), pack_id(parent + 1), limit=1)
-
-
-def walk_page(reader: Reader, after: tuple[int, bytes], limit: int) -> list[tuple[int, Dirent]]:
-    """(parent, dirent) of the whole table, above (parent, name) `after`; (0, b"") begins. For checks and sweeps."""
-    parent, name = after
-    start = pack_id(parent) + name + b"\0" if name else pack_id(parent)
-    found = []
-    for key, record in reader.scan(Table.DIRENTS, start, b"\xff" * 9, limit=limit):
-        ino, fmt = decode_dirent(record)
-        found.append((unpack_id(key), Dirent(key[8:], ino, fmt)))
-    return found

@@ -20,7 +20,7 @@ from attrs.validators import ge, in_
 
 from tierfs.clock import Clock
 from tierfs.errors import CacheBusyError, ConfigError, FsError, IndexDamageError
-from tierfs.index.journal import Journal, JournalDisk, JournalFull, Origin, OsDisk, Record, encode_changes
+from tierfs.index.journal import Change, Journal, JournalDisk, JournalFull, Origin, OsDisk, encode_changes
 from tierfs.index.lmdbenv import EnvFailure, Environment
 from tierfs.index.schema import Reader, Table
 from tierfs.index.state import STATE_KEY, StateRow
@@ -379,9 +379,9 @@ class Index(Reader):
         try:
             self._env.close()
             self._env.open()
-            for record in self._replay_own():
-                self._env.apply(record.changes)
-                self._uncommitted += len(record.changes)
+            changes = self._replay_own()
+            self._env.apply(changes)
+            self._uncommitted = len(changes)
         except (EnvFailure, FsError, IndexDamageError) as error:
             self._env.close()
             self.freeze(f"the index cannot be brought back after {failure}: {error}; a restart replays the journal")
@@ -391,18 +391,20 @@ class Index(Reader):
         if self.state is not IndexState.READ_ONLY:
             self._set_state(IndexState.STALLED, f"the index cannot commit in {self.directory}: {failure}")
 
-    def _replay_own(self) -> list[Record]:
-        stored = self._env.get(Table.SETTINGS, STATE_KEY)
-        self._row = StateRow.decode(stored or b"")
+    def _replay_own(self) -> list[Change]:
+        """What the journal has beyond LMDB, each row once: what came and went again takes no pages."""
+        self._row = StateRow.decode(self._env.get(Table.SETTINGS, STATE_KEY) or b"")
         appended = self._journal.appended_lsn
-        records = [
-            record
-            for record in self._journal.replay(self._row.index_id, self.epoch, self._row.applied_lsn)
-            if record.lsn <= appended
-        ]
-        if self._row.applied_lsn + len(records) != appended:
-            raise IndexDamageError(f"the journal ends at {self._row.applied_lsn + len(records)}, not at {appended}")
-        return records
+        rows: dict[tuple[Table, bytes], bytes | None] = {}
+        lsn = self._row.applied_lsn
+        for record in self._journal.replay(self._row.index_id, self.epoch, lsn):
+            if record.lsn > appended:  # written, and refused to its caller
+                break
+            rows.update({(table, key): value for table, key, value in record.changes})
+            lsn = record.lsn
+        if lsn != appended:
+            raise IndexDamageError(f"the journal ends at {lsn}, not at {appended}")
+        return sorted((table, key, value) for (table, key), value in rows.items())
 
     def _may_retry(self) -> bool:
         """A failed commit costs a replay of the journal: not at every mutation."""

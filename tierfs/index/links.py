@@ -6,7 +6,7 @@ The first link is in the inode (`parent`, `name`, `base`). Who removes the first
 from attrs import frozen
 
 from tierfs.index.codec import decode_base, encode_base
-from tierfs.index.schema import Reader, Table, pack_id, pack_pair, unpack_id, unpack_pair
+from tierfs.index.schema import Reader, Table, pack_id, pack_pair, unpack_pair
 from tierfs.index.txn import Txn
 from tierfs.model import Base
 
@@ -42,13 +42,3 @@ def put(txn: Txn, ino: int, parent: int, name: bytes, base: Base | None) -> None
 def delete(txn: Txn, ino: int, parent: int, name: bytes) -> None:
     """Removes a link."""
     txn.delete(Table.LINKS, pack_pair(ino, parent) + name)
-
-
-def page(reader: Reader, after: tuple[int, int, bytes], limit: int) -> list[tuple[int, Link]]:
-    """(ino, link) of the whole table above (ino, parent, name) `after`; (0, 0, b"") begins. For checks."""
-    ino, parent, name = after
-    rows = reader.scan(Table.LINKS, pack_pair(ino, parent) + name + b"\0", b"\xff" * 9, limit=limit)
-    return [
-        (unpack_id(key), Link(unpack_pair(key)[1], key[16:], decode_base(record) if record else None))
-        for key, record in rows
-    ]

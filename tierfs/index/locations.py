@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tierfs.index.codec import decode_number, encode_number
+from tierfs.index.codec import decode_number, decode_text, encode_number
 from tierfs.index.schema import KEY_STOP, Reader, Table, hash_key, pack_id, unpack_id
 from tierfs.index.txn import Txn
 
@@ -13,7 +13,7 @@ OVERRIDES_MAX: Final = 100_000
 def location(reader: Reader, ino: int) -> str | None:
     """The key that holds the inode's object, where it is not the one of its path."""
     key = reader.get(Table.LOCATIONS, pack_id(ino))
-    return None if key is None else key.decode()
+    return None if key is None else decode_text(key)
 
 
 def set_location(txn: Txn, ino: int, key: str) -> None:
@@ -50,7 +50,7 @@ def located_at(reader: Reader, key: str) -> int | None:
 def override(reader: Reader, ino: int) -> str | None:
     """The prefix ("a/b/") that still holds the tree of a renamed directory."""
     prefix = reader.get(Table.OVERRIDES, pack_id(ino))
-    return None if prefix is None else prefix.decode()
+    return None if prefix is None else decode_text(prefix)
 
 
 def set_override(txn: Txn, ino: int, prefix: str) -> None:
@@ -66,4 +66,4 @@ def clear_override(txn: Txn, ino: int) -> None:
 def overrides(reader: Reader) -> list[tuple[int, str]]:
     """(ino, prefix), by ino."""
     rows = reader.scan(Table.OVERRIDES, pack_id(0), KEY_STOP, limit=OVERRIDES_MAX)
-    return [(unpack_id(key), prefix.decode()) for key, prefix in rows]
+    return [(unpack_id(key), decode_text(prefix)) for key, prefix in rows]

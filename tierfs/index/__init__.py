@@ -24,6 +24,6 @@ Tasks share: the open LMDB transaction, the journal, the counters behind `next_i
 thread touches only journal descriptors, under the journal's lock.
 
 `env` opens LMDB and is the one file that knows it; `schema` has the tables, `codec` the records;
-`inodes`, `dirents`, `links`, `xattrs`, `residency`, `intents`, `locations`, `foreign`, `settings` and
-`orphans` are functions over a `Reader` or a `Txn`; `check` proves that the tables agree.
+`inodes`, `dirents`, `links`, `xattrs`, `residency`, `intents`, `locations`, `foreign`, `settings`,
+`orphans` and `conflicts` are functions over a `Reader` or a `Txn`; `check` proves that the tables agree.
 """

@@ -13,7 +13,7 @@ from typing import Final
 from attrs import frozen
 
 from tierfs.errors import IndexDamageError
-from tierfs.index import dirents, foreign, inodes, intents, links, locations, residency
+from tierfs.index import conflicts, dirents, foreign, inodes, intents, links, locations, residency
 from tierfs.index.codec import (
     decode_base,
     decode_dirent,
@@ -254,6 +254,11 @@ def _check_orphan(reader: Reader, key: bytes, _value: bytes) -> Iterator[Finding
         yield Finding(FindingKind.NOT_ORPHANED, inode.ino, f"{inode.name!r} in directory {inode.parent}")
 
 
+def _check_conflict(reader: Reader, key: bytes, _value: bytes) -> Iterator[Finding]:
+    conflicts.page(reader, unpack_id(key) - 1, 1)  # readable is all that a conflict has to be
+    yield from ()
+
+
 _CHECKS: Final[dict[Table, Callable[[Reader, bytes, bytes], Iterator[Finding]]]] = {
     Table.DIRENTS: _check_dirent,
     Table.INODES: _check_inode,
@@ -271,9 +276,11 @@ _CHECKS: Final[dict[Table, Callable[[Reader, bytes, bytes], Iterator[Finding]]]]
     Table.OVERRIDES: _check_override,
     Table.FOREIGN: _check_foreign,
     Table.ORPHANS: _check_orphan,
+    Table.CONFLICTS: _check_conflict,
 }
 _KEYED_BY_INO: Final = frozenset(_CHECKS) - {
     Table.AGES,
+    Table.CONFLICTS,
     Table.DIRENTS,
     Table.INTENTS,
     Table.TOMBSTONES,

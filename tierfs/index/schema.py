@@ -21,7 +21,7 @@ xxh3-128 is, and the row it leads to holds the whole key for comparison.
     OVERRIDES  ino of a directory         the key prefix that still holds its tree
     FOREIGN    ino                        ForeignMeta, JSON
     ORPHANS    ino                        nothing; unlinked while open, to purge at the next start
-    CONFLICTS  chosen by the caller       chosen by the caller
+    CONFLICTS  seq                        Conflict, JSON
     COUNTERS   chosen by the caller       chosen by the caller
     SETTINGS   name                       raw; names that begin with NUL are the index's own
 

@@ -17,6 +17,8 @@ class ContentSettings:
     # bodies in memory, all files together; readahead may fill three quarters of it
     fetch_memory_bytes: int = 96 * MIB
     file_fetch_memory_bytes: int = 64 * MIB
+    # bodies for which the tier had no room, kept for the reads that follow, all files together
+    carry_bytes: int = 32 * MIB
     # checksums are verified where the bucket has them and all parts were fetched in one life of the file
     verify: bool = True
     # export after a file was quiet for so long

@@ -98,6 +98,7 @@ class HotFiles:
         self._prefix = f"{root}/"
         self._open: dict[int, BackingFile] = {}
         self._dying: list[int] = []
+        self._has_dying = trio.Event()
         self._limiter = trio.CapacityLimiter(max_threads)
 
     @property
@@ -147,9 +148,13 @@ class HotFiles:
 
     def _close_removed(self, fd: int) -> None:
         if self.disk.stat(fd).allocated_bytes >= _SLOW_CLOSE_BYTES:
-            self._dying.append(fd)
+            self._doom(fd)
         else:
             self.disk.close(fd)
+
+    def _doom(self, fd: int) -> None:
+        self._dying.append(fd)
+        self._has_dying.set()
 
     def stat(self, ino: int) -> BackingStat | None:
         """None where there is no backing file."""
@@ -166,7 +171,7 @@ class HotFiles:
         if stat is not None and stat.allocated_bytes >= _SLOW_CLOSE_BYTES:
             fd = self.disk.open(path, create=False)
             self.disk.unlink(path)
-            self._dying.append(fd)
+            self._doom(fd)
         elif stat is not None:
             self.disk.unlink(path)
 
@@ -175,6 +180,13 @@ class HotFiles:
         while self._dying:
             fd = self._dying.pop()
             await self.in_thread(self.disk.close, fd)
+
+    async def bury_forever(self) -> None:
+        """Does `bury` whenever there is something to free."""
+        while True:
+            await self._has_dying.wait()
+            self._has_dying = trio.Event()
+            await self.bury()
 
     def inos(self) -> Iterator[list[int]]:
         """The inodes that have a backing file, a list for each shard. Names of another form are passed over."""

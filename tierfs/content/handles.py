@@ -1,0 +1,311 @@
+"""`Files`: what the file system and the export ask of open files. Puts the parts of this package together.
+
+The rules that tasks follow are in the package's docstring; here each method says whether it has checkpoints.
+"""
+
+import errno
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+from attrs import define
+
+from tierfs.clock import Clock
+from tierfs.content import recovery
+from tierfs.content import snapshot as snapshots
+from tierfs.content.fetch import Fetcher
+from tierfs.content.ledger import Ledger
+from tierfs.content.live import LiveFile
+from tierfs.content.reader import Reader
+from tierfs.content.reclaim import Evictor
+from tierfs.content.recovery import Recovery
+from tierfs.content.settings import ContentSettings
+from tierfs.content.snapshot import Piece, Snapshot, Where
+from tierfs.content.spill import Spiller
+from tierfs.content.writer import Writer
+from tierfs.errors import FsError
+from tierfs.hottier.extents import ExtentSet
+from tierfs.hottier.files import HotFiles
+from tierfs.hottier.space import Space
+from tierfs.index import residency
+from tierfs.index.env import Index
+from tierfs.model import Inode, InodeFlag, Residency
+from tierfs.objectstore.base import ObjectStore
+
+__all__ = ["ContentSettings", "Files", "Piece", "Recovery", "Snapshot", "Where"]
+
+_BLOCK_BYTES: Final = 512
+
+
+@define
+class _Handle:
+    live: LiveFile
+    is_writer: bool
+
+
+class Files:
+    """Open files of one mount. `run` must run while anything is read that may be absent, or written that may spill."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        hot: HotFiles,
+        space: Space,
+        store: ObjectStore,
+        clock: Clock,
+        locate: Callable[[int], str],
+        settings: ContentSettings,
+        wake_export: Callable[[], None],
+        hurry_export: Callable[[], None] | None = None,
+        on_stale: Callable[[int], None] = lambda ino: None,
+    ) -> None:
+        """`locate`: the key of an inode's base object now. `hurry_export`: the tier is full of dirty bytes,
+        export without quiet time (default: as `wake_export`). `on_stale`: an object was found changed or gone."""
+        self._index = index
+        self._hot = hot
+        self._ledger = Ledger(index, hot, space, clock, settings)
+        self._nursery: trio.Nursery | None = None
+        self._wake_export = wake_export
+        self._hurry_export = hurry_export or wake_export
+        self._fetcher = Fetcher(self._ledger, store, locate, self._running)
+        self._reader = Reader(self._ledger, self._fetcher, store, on_stale)
+        self._spiller = Spiller(self._ledger, store, self._running)
+        self._writer = Writer(self._ledger, part_size_bytes=store.part_size_bytes, on_growth=self._spiller.grown)
+        self._evictor = Evictor(self._ledger, self._hurry)
+        space.reclaimer = self._evictor
+        self._handles: dict[int, _Handle] = {}
+        self._next_handle = 1
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """The nursery of flights and spills, and the freeing of big removed files; until it is cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                task_status.started()
+                await self._hot.bury_forever()
+            finally:
+                self._nursery = None
+
+    def _running(self) -> trio.Nursery:
+        if self._nursery is None:
+            raise FsError(errno.EIO, "tierfs is stopping")
+        return self._nursery
+
+    def _hurry(self) -> None:
+        self._hurry_export()
+        self._spiller.relieve()
+
+    # ---- handles ----
+
+    async def open(self, ino: int, *, write: bool, truncate: bool) -> int:
+        """A handle. With `write` the index knows of the writer when this returns; `truncate` needs `write`.
+
+        May wait for the bucket (a small cold file, to be read), for the journal (a clean copy that was
+        synced, to be written). FsError, StoreError; then nothing is open.
+        """
+        live = self._ledger.hold(ino)
+        try:
+            if write:
+                await self._writer.begin(live)
+                try:
+                    if truncate:
+                        await self._writer.set_size(live, 0)
+                except BaseException:
+                    self._writer.end(live)
+                    raise
+            else:
+                await self._begin_reader(live)
+        except BaseException:
+            self._ledger.let_go(live)
+            raise
+        self._ledger.touch(live)
+        return self._add_handle(live, is_writer=write)
+
+    async def _begin_reader(self, live: LiveFile) -> None:
+        live.readers += 1
+        try:
+            size = live.size_bytes
+            if live.residency is Residency.COLD and 0 < size <= self._ledger.settings.small_file_bytes:
+                await self._reader.fetch_small(live)
+        except BaseException:
+            live.readers -= 1
+            raise
+
+    def created(self, ino: int) -> int:
+        """A handle for writing of a file that was just created: FULL and empty. No checkpoint."""
+        live = self._ledger.hold(ino)
+        try:
+            self._writer.created(live, self._ledger.inode(ino))
+        except BaseException:
+            self._ledger.let_go(live)
+            raise
+        return self._add_handle(live, is_writer=True)
+
+    def _add_handle(self, live: LiveFile, *, is_writer: bool) -> int:
+        handle, self._next_handle = self._next_handle, self._next_handle + 1
+        self._handles[handle] = _Handle(live, is_writer)
+        return handle
+
+    def _of(self, fh: int) -> _Handle:
+        handle = self._handles.get(fh)
+        if handle is None:
+            raise FsError(errno.EBADF)
+        return handle
+
+    async def read(self, fh: int, offset: int, size: int) -> bytes:
+        """Short only at the end of the file. FsError, StoreError (PRECONDITION_FAILED = ESTALE)."""
+        return await self._reader.read(self._of(fh).live, offset, size)
+
+    async def write(self, fh: int, offset: int, data: bytes) -> int:
+        """Writes all of `data` and returns its length; waits while the tier is full. ENOSPC, EFBIG, EBADF."""
+        handle = self._of(fh)
+        if not handle.is_writer:
+            raise FsError(errno.EBADF, "not open for writing")
+        return await self._writer.write(handle.live, offset, data)
+
+    async def flush(self, fh: int) -> None:
+        """close(2) of one descriptor: size and times go to the index. No checkpoint."""
+        handle = self._of(fh)
+        if handle.is_writer and not handle.live.is_dead:
+            self._ledger.publish(handle.live)
+
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        """Returns when bytes, size and times survive power loss."""
+        await self._writer.fsync(self._of(fh).live, data_only=datasync)
+
+    async def release(self, fh: int) -> None:
+        """The handle ends; the last writer's end queues the export. No checkpoint."""
+        handle = self._of(fh)
+        del self._handles[fh]
+        live = handle.live
+        try:
+            if handle.is_writer:
+                self._writer.end(live)
+                if live.is_marked and not live.writers:
+                    self._wake_export()
+            else:
+                live.readers -= 1
+            if not live.readers and not live.writers:
+                live.streams = ()
+                self._fetcher.cancel_ahead(live)
+        finally:
+            self._ledger.let_go(live)
+
+    def is_open(self, ino: int) -> bool:
+        """Has anybody a handle?"""
+        live = self._ledger.lives.get(ino)
+        return live is not None and bool(live.readers or live.writers)
+
+    def is_writing(self, ino: int) -> bool:
+        """Has anybody a handle for writing?"""
+        live = self._ledger.lives.get(ino)
+        return live is not None and bool(live.writers)
+
+    @property
+    def open_count(self) -> int:
+        """Handles."""
+        return len(self._handles)
+
+    # ---- attributes ----
+
+    async def set_size(self, ino: int, size: int) -> None:
+        """truncate(2), whether the file is open or not; never fetches. EFBIG, ESTALE."""
+        live = self._ledger.hold(ino)
+        try:
+            await self._writer.set_size(live, size)
+            if not live.writers:
+                self._wake_export()
+        finally:
+            self._ledger.let_go(live)
+
+    def live(self, inode: Inode) -> Inode:
+        """The inode with size and times as they are now."""
+        live = self._ledger.lives.get(inode.ino)
+        return inode if live is None else self._ledger.current(live, inode)
+
+    def blocks(self, inode: Inode) -> int:
+        """st_blocks, in 512 bytes: what is absent here counts as if it were here."""
+        full_blocks = -(-inode.size_bytes // _BLOCK_BYTES)
+        if InodeFlag.DATA_DIRTY not in inode.flags:
+            return full_blocks
+        record = residency.hot_get(self._index, inode.ino)
+        if record is None or record.residency is not Residency.FULL:
+            return full_blocks
+        stat = self._hot.stat(inode.ino)
+        return full_blocks if stat is None else stat.allocated_bytes // _BLOCK_BYTES
+
+    def touch_times(self, ino: int, *, atime_ns: int | None = None, mtime_ns: int | None = None) -> None:
+        """utimens of a file that may be written: the backing file first; the caller puts the inode after it."""
+        live = self._ledger.lives.get(ino)
+        if live is None or not live.writers or live.is_dead:
+            return
+        self._ledger.publish(live)  # what was written before these times
+        if live.present is None and live.backing is not None:
+            inode = self._ledger.inode(ino)
+            atime_ns = inode.atime_ns if atime_ns is None else atime_ns
+            mtime_ns = inode.mtime_ns if mtime_ns is None else mtime_ns
+            live.backing.set_times(atime_ns=atime_ns, mtime_ns=mtime_ns)
+            live.seen = (live.size_bytes, mtime_ns)
+            live.alterations += 1
+
+    # ---- what is here ----
+
+    async def drop(self, ino: int, *, start: int = 0, stop: int | None = None) -> int:
+        """Evicts clean bytes; 0 if the file is open for writing, dirty or pinned. Returns the bytes freed."""
+        freed = self._evictor.evict(ino, start=start, stop=stop)
+        await self._hot.bury()
+        return freed
+
+    def forget(self, ino: int) -> None:
+        """The inode is gone for good: its backing file and rows go, spills are to be deleted. No checkpoint."""
+        live = self._ledger.lives.get(ino)
+        if live is not None:
+            self._let_die(live)
+        if residency.hot_get(self._index, ino) is not None or residency.spills(self._index, ino):
+            self._ledger.forget_record(ino)
+        self._hot.remove(ino)
+
+    def replaced(self, ino: int) -> None:
+        """The base changed by an import, and nobody has the file open: what is here is stale. No checkpoint."""
+        if self.is_open(ino):
+            raise FsError(errno.EBUSY, f"inode {ino:#x} is open: its name must get another inode")
+        self.forget(ino)
+
+    def _let_die(self, live: LiveFile) -> None:
+        """Flights and reads that are under way end in nothing; the next user gets another LiveFile."""
+        live.is_dead = True
+        self._ledger.lives.pop(live.ino, None)
+        self._fetcher.cancel_ahead(live)
+        # what it is charged beyond the record, which is released by the caller
+        recorded = live.record.bytes_charged if live.record is not None else 0
+        self._ledger.space.charge(recorded - live.charged_bytes)
+        live.record = None
+        live.charged_bytes = 0
+        live.spills = []
+        live.present = ExtentSet() if live.size_bytes else None
+
+    # ---- export and start ----
+
+    @asynccontextmanager
+    async def snapshot(self, ino: int) -> AsyncIterator[Snapshot]:
+        """One state of the file, to be exported; commit the new base inside, then call its `settle`.
+
+        FsError(EIO) when dirty bytes were lost. Reads of other tasks that find the object changed wait for
+        the end of the context before they call it ESTALE.
+        """
+        live = self._ledger.hold(ino)
+        live.snapshots += 1
+        try:
+            yield await snapshots.begin(self._ledger, self._fetcher, live)
+        finally:
+            live.snapshots -= 1
+            if not live.snapshots:
+                live.snapshot_end.set()
+                live.snapshot_end = trio.Event()
+            self._ledger.let_go(live)
+
+    def recover(self) -> Recovery:
+        """At start, before anything else: see recovery.py. Logs what was lost."""
+        return recovery.recover(self._ledger)

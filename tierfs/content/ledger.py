@@ -1,0 +1,392 @@
+"""The one place where memory, backing file and index learn together what of a file is present.
+
+Every method is a plain function: no checkpoint can fall between its parts. Order within each, for a SIGKILL
+in between: bytes before the index row that speaks of them, rows before the bytes that they no longer speak
+of. So a crash leaves bytes that nobody knows (a leak, swept at the next start), never rows without bytes.
+"""
+
+import errno
+import logging
+from typing import Final
+
+from attrs import evolve
+
+from tierfs.clock import Clock
+from tierfs.content.checks import RangeChecks
+from tierfs.content.live import LiveFile
+from tierfs.content.settings import ContentSettings
+from tierfs.errors import FsError
+from tierfs.hottier.disk import BackingStat
+from tierfs.hottier.extents import ExtentSet
+from tierfs.hottier.files import BackingFile, HotFiles
+from tierfs.hottier.space import Space
+from tierfs.index import inodes, intents, residency
+from tierfs.index.env import Index, Txn
+from tierfs.model import HotRecord, Inode, InodeFlag, Intent, IntentKind, Residency, Spill
+from tierfs.units import NS_PER_S
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Ledger:
+    """What is present of every file, and the files that are in use."""
+
+    def __init__(self, index: Index, hot: HotFiles, space: Space, clock: Clock, settings: ContentSettings) -> None:
+        self.index = index
+        self.hot = hot
+        self.space = space
+        self.clock = clock
+        self.settings = settings
+        self.lives: dict[int, LiveFile] = {}
+
+    # ---- files in use ----
+
+    def inode(self, ino: int) -> Inode:
+        """Raises FsError(ESTALE) for an inode that is gone."""
+        inode = inodes.get(self.index, ino)
+        if inode is None:
+            raise FsError(errno.ESTALE, f"inode {ino:#x} is gone")
+        return inode
+
+    def hold(self, ino: int) -> LiveFile:
+        """The live file, for one user more. FsError(ESTALE), FsError(EIO) when dirty bytes were lost."""
+        live = self.lives.get(ino)
+        if live is None:
+            live = self.lives[ino] = self._load(self.inode(ino))
+        live.references += 1
+        return live
+
+    def let_go(self, live: LiveFile) -> None:
+        """One user less; the last one closes the backing file."""
+        live.references -= 1
+        if live.references:
+            return
+        if self.lives.get(live.ino) is live:
+            del self.lives[live.ino]
+            if live.record is not None:
+                self._settle_record(live, live.record)
+        if live.backing is not None:
+            live.backing.close()
+            live.backing = None
+
+    def _settle_record(self, live: LiveFile, record: HotRecord) -> None:
+        inode = inodes.get(self.index, live.ino)
+        is_idle = live.present is not None and not live.present and not live.spills
+        if inode is not None and is_idle and is_clean(inode) and not record.pinned:
+            self.drop(live)
+        elif record.bytes_charged != live.charged_bytes:
+            self.set_record(live, evolve(record, bytes_charged=live.charged_bytes))
+
+    def _load(self, inode: Inode) -> LiveFile:
+        record = residency.hot_get(self.index, inode.ino)
+        if record is None:
+            return _cold(inode)
+        backing = self._open_backing(inode)
+        if backing is None:
+            return _cold(inode)
+        present = None
+        if record.residency is Residency.PARTIAL and inode.size_bytes:
+            present = ExtentSet(residency.extents_get(self.index, inode.ino))
+        spills = residency.spills(self.index, inode.ino)
+        if spills and (present is None or is_clean(inode)):  # exported, and a crash came before they were dropped
+            with self.index.transaction() as txn:
+                self.release_spills(txn, inode.ino, spills)
+            spills = []
+        return LiveFile(inode.ino, inode.size_bytes, record=record, backing=backing, present=present, spills=spills)
+
+    def _open_backing(self, inode: Inode) -> BackingFile | None:
+        """The backing file that a record speaks of; a clean copy that is not what it should be is dropped."""
+        try:
+            backing = self.hot.open(inode.ino, create=False)
+        except FsError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            if InodeFlag.DATA_DIRTY in inode.flags:
+                raise FsError(
+                    errno.EIO, f"the backing file of {inode.ino:#x} is missing: its changes are lost"
+                ) from error
+            self.forget_record(inode.ino)
+            return None
+        if backing.stat().size_bytes == inode.size_bytes:
+            return backing
+        if InodeFlag.DATA_DIRTY in inode.flags:
+            # a truncation whose row was written and whose system call was not
+            backing.truncate(inode.size_bytes)
+            return backing
+        backing.close()
+        self.forget_record(inode.ino)
+        self.hot.remove(inode.ino)
+        return None
+
+    def forget_record(self, ino: int) -> None:
+        """The index no longer says that anything of the file is here; its charge goes, too."""
+        record = residency.hot_get(self.index, ino)
+        with self.index.transaction() as txn:
+            residency.hot_delete(txn, ino)
+            residency.extents_clear(txn, ino)
+            self.release_spills(txn, ino, residency.spills(txn, ino))
+        if record is not None:
+            self.space.release(record.bytes_charged)
+
+    # ---- records ----
+
+    def now_s(self) -> int:
+        return self.clock.now_ns() // NS_PER_S
+
+    def set_record(self, live: LiveFile, record: HotRecord) -> None:
+        """Puts the record."""
+        with self.index.transaction() as txn:
+            residency.hot_put(txn, live.ino, record)
+        live.record = record
+
+    def touch(self, live: LiveFile) -> None:
+        """The file is used now. Written to the index only in steps."""
+        record = live.record
+        if record is not None and self.now_s() - record.last_use_s >= self.settings.last_use_step_s:
+            self.set_record(live, evolve(record, last_use_s=self.now_s()))
+
+    def is_unproven(self, record: HotRecord) -> bool:
+        """Written before a power loss and never synced: which of its bytes survived is not known."""
+        return record.boot_id != self.index.boot_id and not record.synced
+
+    def recharge(self, live: LiveFile) -> BackingStat:
+        """Charges what the blocks of the backing file really take by now."""
+        stat = live.open_backing.stat()
+        if stat.allocated_bytes != live.charged_bytes:
+            self.space.charge(stat.allocated_bytes - live.charged_bytes)
+            live.charged_bytes = stat.allocated_bytes
+        return stat
+
+    # ---- what is present ----
+
+    def materialize(self, live: LiveFile, *, writing: bool = False) -> BackingFile:
+        """A cold file gets a backing file of its size with nothing in it. Others keep theirs."""
+        if live.record is not None:
+            return live.open_backing
+        backing = self.hot.open(live.ino, create=True)
+        try:
+            backing.truncate(0)  # what a crash may have left
+            backing.truncate(live.size_bytes)
+            kind = Residency.PARTIAL if live.size_bytes else Residency.FULL
+            record = HotRecord(
+                kind, self.index.boot_id, synced=False, writing=writing, bytes_charged=0, last_use_s=self.now_s()
+            )
+            with self.index.transaction() as txn:
+                residency.extents_clear(txn, live.ino)
+                residency.hot_put(txn, live.ino, record)
+        except BaseException:
+            backing.close()
+            raise
+        live.backing, live.record = backing, record
+        live.present = ExtentSet() if live.size_bytes else None
+        live.charged_bytes = 0
+        live.alterations += 1
+        return backing
+
+    def add_present(
+        self, live: LiveFile, ranges: list[tuple[int, int]], *, is_synced: bool = False, inode: Inode | None = None
+    ) -> None:
+        """The bytes of `ranges` are in the backing file now (and on the disk, if `is_synced`).
+
+        With `inode` its row is put in the same transaction. The last missing byte makes the file FULL.
+        """
+        record, present = live.record, live.present
+        assert record is not None and present is not None
+        size_bytes = inode.size_bytes if inode is not None else live.size_bytes
+        added = sum(stop - start for wide in ranges for start, stop in present.missing(*wide))
+        is_whole = present.total_bytes + added >= size_bytes
+        self.recharge(live)
+        record = evolve(
+            record,
+            residency=Residency.FULL if is_whole else Residency.PARTIAL,
+            boot_id=record.boot_id if self.is_unproven(record) else self.index.boot_id,
+            synced=record.synced and is_synced,
+            bytes_charged=live.charged_bytes,
+        )
+        covered = [] if is_whole else [spill for spill in live.spills if _is_covered(present, ranges, spill)]
+        gone = live.spills if is_whole else covered
+        with self.index.transaction() as txn:
+            if is_whole:
+                residency.extents_clear(txn, live.ino)
+            else:
+                for start, stop in ranges:
+                    residency.extents_add(txn, live.ino, start, stop)
+            residency.hot_put(txn, live.ino, record)
+            self.release_spills(txn, live.ino, gone)
+            if inode is not None:
+                inodes.put(txn, inode)
+        live.record = record
+        live.spills = [spill for spill in live.spills if spill not in gone]
+        if is_whole:
+            live.present = None
+            self._sync_backing_times(live)
+        else:
+            for start, stop in ranges:
+                present.add(start, stop)
+
+    def _sync_backing_times(self, live: LiveFile) -> None:
+        """From now on size and mtime of a file with a writer are those of the backing file (see `refresh`)."""
+        if live.writers:
+            inode = self.current(live, self.inode(live.ino), look=False)
+            live.open_backing.set_times(atime_ns=inode.atime_ns, mtime_ns=inode.mtime_ns)
+            live.seen = (live.size_bytes, inode.mtime_ns)
+            live.alterations += 1
+
+    def remove_present(self, live: LiveFile, ranges: list[tuple[int, int]], *, spill: Spill | None = None) -> int:
+        """Gives the blocks of `ranges` back; with `spill`, their bytes are there from now on. Returns bytes freed.
+
+        The caller has seen that the bytes are in the bucket, and that nobody reads or writes them here.
+        """
+        record = live.record
+        assert record is not None
+        if live.present is None and live.writers:
+            self.refresh(live)
+        present = ExtentSet(live.local_ranges())
+        with self.index.transaction() as txn:
+            if live.present is None:
+                # size and times of a FULL file with a writer are the backing file's, of a PARTIAL one the index's
+                if live.has_news:
+                    inodes.put(txn, self.current(live, self.inode(live.ino), look=False))
+                residency.extents_clear(txn, live.ino)
+                residency.extents_add(txn, live.ino, 0, live.size_bytes)
+            for start, stop in ranges:
+                residency.extents_remove(txn, live.ino, start, stop)
+            if spill is not None:
+                residency.spill_put(txn, live.ino, spill)
+            partial = evolve(record, residency=Residency.PARTIAL)
+            residency.hot_put(txn, live.ino, partial)
+        live.record = partial
+        for start, stop in ranges:
+            present.remove(start, stop)
+        live.present = present
+        if spill is not None:
+            live.spills = sorted([*live.spills, spill], key=lambda each: each.start)
+        before = live.charged_bytes
+        live.alterations += 1
+        for start, stop in ranges:
+            if live.checks is not None:
+                live.checks.discard(start, stop)
+            live.open_backing.punch(start, stop)
+        self.recharge(live)
+        return before - live.charged_bytes
+
+    def drop(self, live: LiveFile) -> int:
+        """Nothing of the file is here any more. Returns bytes freed. The caller has seen that nobody uses them."""
+        with self.index.transaction() as txn:
+            residency.hot_delete(txn, live.ino)
+            residency.extents_clear(txn, live.ino)
+            self.release_spills(txn, live.ino, live.spills)
+        freed = live.charged_bytes
+        self.hot.remove(live.ino)
+        self.space.release(freed)
+        if live.backing is not None:
+            live.backing.close()
+        live.backing = live.record = None
+        live.charged_bytes = 0
+        live.spills = []
+        live.present = ExtentSet() if live.size_bytes else None
+        live.checks = RangeChecks()
+        live.alterations += 1
+        return freed
+
+    def release_spills(self, txn: Txn, ino: int, spills: list[Spill]) -> None:
+        """The spills' bytes are elsewhere by now: their objects are to be deleted, by an intent."""
+        now_ns = self.clock.now_ns()
+        for spill in spills:
+            residency.spill_delete(txn, ino, spill.start)
+            self.delete_later(txn, spill.key, spill.etag, now_ns)
+
+    def delete_later(self, txn: Txn, key: str, etag: str, now_ns: int) -> None:
+        """An object of ours under .tierfs/ that nobody needs: survives crashes as a DELETE intent."""
+        intent = Intent(
+            self.index.next_seq(),
+            IntentKind.DELETE,
+            ino=0,
+            key=key,
+            etag=etag,
+            created_ns=now_ns,
+            not_before_ns=now_ns,
+            node=self.index.node,
+            epoch=self.index.epoch,
+        )
+        intents.put(txn, intent)
+
+    # ---- size and times of files that are written ----
+
+    def adopt(self, live: LiveFile, stat: BackingStat) -> None:
+        """The content changed: size and times are what the backing file says."""
+        live.size_bytes = stat.size_bytes
+        live.mtime_ns = stat.mtime_ns
+        live.ctime_ns = stat.ctime_ns
+        live.seen = (stat.size_bytes, stat.mtime_ns)
+        live.has_news = True
+
+    def refresh(self, live: LiveFile) -> None:
+        """Looks whether a FULL file with a writer was changed past us (through the kernel, on its backing file)."""
+        if live.writers and live.present is None and live.backing is not None:
+            stat = live.backing.stat()
+            if (stat.size_bytes, stat.mtime_ns) != live.seen:
+                live.content_version += 1
+                live.checks = None
+                self.adopt(live, stat)
+
+    def current(self, live: LiveFile, inode: Inode, *, look: bool = True) -> Inode:
+        """The inode with size and times of this moment."""
+        if look:
+            self.refresh(live)
+        if not live.has_news:
+            return inode
+        return evolve(
+            inode,
+            size_bytes=live.size_bytes,
+            mtime_ns=live.mtime_ns,
+            ctime_ns=max(inode.ctime_ns, live.ctime_ns),
+        )
+
+    def publish(self, live: LiveFile) -> None:
+        """Size and times go to the index; what was changed past us is marked dirty."""
+        inode = inodes.get(self.index, live.ino)
+        if inode is None:
+            return
+        inode = self.current(live, inode)
+        if live.content_version != live.marked_version:
+            self.mark(live, inode)
+        elif live.has_news:
+            with self.index.transaction() as txn:
+                inodes.put(txn, inode)
+            live.has_news = False
+
+    def mark(self, live: LiveFile, inode: Inode | None = None) -> None:
+        """The content differs from the base object from now on: flags, write_seq and the intent."""
+        inode = inode or self.current(live, self.inode(live.ino))
+        record = live.record
+        assert record is not None
+        with self.index.transaction() as txn:
+            intents.mark_dirty(
+                txn, inode, InodeFlag.DATA_DIRTY, now_ns=self.clock.now_ns(), quiet_s=self.settings.quiet_s
+            )
+            if InodeFlag.DATA_DIRTY not in inode.flags and (record.synced or self.is_unproven(record)):
+                record = evolve(record, synced=False, boot_id=self.index.boot_id)
+                residency.hot_put(txn, live.ino, record)
+        live.record = record
+        live.has_news = False
+        live.is_marked = True
+        live.marked_version = live.content_version
+        live.checks = None
+
+
+def is_clean(inode: Inode) -> bool:
+    """All its bytes are in the bucket."""
+    return InodeFlag.DATA_DIRTY not in inode.flags and (inode.base is not None or inode.size_bytes == 0)
+
+
+def _cold(inode: Inode) -> LiveFile:
+    return LiveFile(inode.ino, inode.size_bytes, present=ExtentSet() if inode.size_bytes else None)
+
+
+def _is_covered(present: ExtentSet, ranges: list[tuple[int, int]], spill: Spill) -> bool:
+    """Does every byte of the spill have a newer one here, once `ranges` are present?"""
+    gaps = ExtentSet(present.missing(spill.start, spill.stop))
+    for start, stop in ranges:
+        gaps.remove(start, stop)
+    return not gaps

@@ -1,0 +1,153 @@
+"""Reads: from the backing file where the bytes are, through flights where they are not."""
+
+import errno
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from tierfs.content.fetch import Fetcher
+from tierfs.content.flights import Flight
+from tierfs.content.ledger import Ledger
+from tierfs.content.live import LiveFile
+from tierfs.errors import FsError, StoreError, StoreErrorKind
+from tierfs.objectstore.base import ObjectStore
+from tierfs.policy.readahead import ReadaheadSettings, advise
+
+# void flights in a row before a reader gives up: each means that the file was changed under it
+_VOID_MAX: Final = 8
+_MOVED: Final = (StoreErrorKind.PRECONDITION_FAILED, StoreErrorKind.NOT_FOUND)
+
+
+class Reader:
+    """Reads of live files. Checkpoints: flights, and worker threads where the page cache does not have the bytes."""
+
+    def __init__(self, ledger: Ledger, fetcher: Fetcher, store: ObjectStore, on_stale: Callable[[int], None]) -> None:
+        settings = ledger.settings
+        self._ledger = ledger
+        self._fetcher = fetcher
+        self._on_stale = on_stale
+        self._readahead = ReadaheadSettings(
+            block_bytes=settings.block_bytes,
+            part_size_bytes=store.part_size_bytes,
+            max_window_bytes=settings.max_window_bytes,
+        )
+        # past the tier what is ahead waits in memory
+        self._readahead_past = ReadaheadSettings(
+            block_bytes=settings.block_bytes,
+            part_size_bytes=max(settings.block_bytes, min(store.part_size_bytes, settings.carry_bytes // 16)),
+            max_window_bytes=settings.carry_bytes // 4,
+        )
+
+    async def read(self, live: LiveFile, offset: int, size: int) -> bytes:
+        """[offset, offset + size), shorter only at the end of the file. FsError, StoreError."""
+        if live.writers:
+            self._ledger.refresh(live)
+        stop = min(offset + size, live.size_bytes)
+        if offset >= stop:
+            return b""
+        self._ledger.touch(live)
+        if live.covers(offset, stop):
+            data = live.open_backing.try_read(offset, stop - offset)
+            if data is not None:
+                if not live.is_whole:
+                    self._look_ahead(live, offset, stop)
+                return data
+        with live.guarded(offset, stop):
+            if not live.is_whole:
+                self._look_ahead(live, offset, stop)
+            return await self._assemble(live, offset, stop)
+
+    def _look_ahead(self, live: LiveFile, offset: int, stop: int) -> None:
+        settings = self._readahead_past if live.is_read_past else self._readahead
+        advice = advise(live.streams, offset, stop, live.size_bytes, settings)
+        live.streams = advice.streams
+        if not live.covers(offset, stop):
+            self._fetcher.launch(live, *advice.demand, is_urgent=True)
+        if live.readers or live.writers:
+            for piece in advice.ahead:
+                self._fetcher.launch(live, *piece, is_urgent=False)
+
+    async def _assemble(self, live: LiveFile, offset: int, stop: int) -> bytes:
+        chunks: list[bytes | memoryview] = []
+        at, void_count = offset, 0
+        while at < min(stop, live.size_bytes):
+            local_stop = self._local_stop(live, at, stop)
+            if local_stop > at:
+                data = await live.open_backing.read(at, local_stop - at)
+                chunks.append(data)
+                at += len(data)
+                if at < local_stop:  # cut off meanwhile
+                    break
+                continue
+            self._fetcher.launch(live, at, stop, is_urgent=True)
+            flight = live.flight_at(at)
+            assert flight is not None, "an absent byte of which launch() was told has a flight"
+            await self._fetcher.join(live, flight)
+            if live.is_dead:
+                raise FsError(errno.ESTALE, "the file was replaced while it was read")
+            if flight.error is not None and not await self._is_elsewhere_now(live, flight):
+                raise self._to_raise(live, flight.error)
+            if flight.error is not None or flight.is_void:
+                void_count += 1
+                if void_count >= _VOID_MAX:
+                    raise FsError(errno.EIO, f"inode {live.ino:#x} does not hold still for a read")
+            elif flight.data is not None and not live.covers(at, at + 1):
+                end = min(flight.stop, stop)
+                chunks.append(flight.data[at - flight.start : end - flight.start])
+                at = end
+        return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
+
+    @staticmethod
+    def _local_stop(live: LiveFile, at: int, stop: int) -> int:
+        """Where the present bytes that begin at `at` end."""
+        stop = min(stop, live.size_bytes)
+        gaps = live.missing(at, stop)
+        return gaps[0][0] if gaps else stop
+
+    async def _is_elsewhere_now(self, live: LiveFile, flight: Flight) -> bool:
+        """Did the object move under a request that failed: by our own export or rename, or a new base?"""
+        error = flight.error
+        if not isinstance(error, StoreError) or error.kind not in _MOVED:
+            return False
+        if self._has_new_source(live, flight):
+            return True
+        if live.snapshots:
+            # an export may have written the object and not told the index yet
+            await live.snapshot_end.wait()
+        else:
+            await trio.lowlevel.checkpoint()
+        return self._has_new_source(live, flight)
+
+    def _has_new_source(self, live: LiveFile, flight: Flight) -> bool:
+        if live.is_dead or flight.start >= live.size_bytes:
+            return True
+        return live.covers(flight.start, flight.start + 1) or (
+            self._fetcher.source_at(live, flight.start) != flight.source
+        )
+
+    def _to_raise(self, live: LiveFile, error: Exception) -> Exception:
+        if isinstance(error, StoreError) and error.kind in _MOVED:
+            self._on_stale(live.ino)
+            if error.kind is StoreErrorKind.NOT_FOUND:
+                # read(2) knows no ENOENT
+                return StoreError(
+                    StoreErrorKind.PRECONDITION_FAILED,
+                    "the object was deleted",
+                    key=error.key,
+                    request_id=error.request_id,
+                    http_status=error.http_status,
+                )
+        return error
+
+    async def fetch_small(self, live: LiveFile) -> None:
+        """At an open for reading: all of a small cold file in one request. Its failure is the open's."""
+        for _ in range(_VOID_MAX):
+            flight = self._fetcher.launch_whole(live) or next((each for each in live.flights if each.is_whole), None)
+            if flight is None:  # it is here, or somebody reads it already
+                return
+            await self._fetcher.join(live, flight)
+            if live.is_dead:
+                raise FsError(errno.ESTALE, "the file was replaced while it was opened")
+            if flight.error is not None and not await self._is_elsewhere_now(live, flight):
+                raise self._to_raise(live, flight.error)

@@ -1,0 +1,110 @@
+"""Making room in the tier: clean bytes go, oldest access first; see policy.eviction for the choice.
+
+Evicting one file is a plain function: what it checks is still so when it acts. Checkpoints: between pages of
+candidates.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from tierfs.content.ledger import Ledger, is_clean
+from tierfs.content.live import LiveFile
+from tierfs.index import inodes, residency
+from tierfs.model import HotRecord, Inode
+from tierfs.policy.eviction import Candidate, choose, choose_ranges
+
+_PAGE_FILES: Final = 64
+_ALL_BYTES: Final = sys.maxsize
+
+
+class Evictor:
+    """`hottier.space.Reclaimer` over the index."""
+
+    def __init__(self, ledger: Ledger, hurry: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._hurry = hurry
+
+    def hurry(self) -> None:
+        """See Reclaimer."""
+        self._hurry()
+
+    async def evict_clean(self, need_bytes: int) -> int:
+        """See Reclaimer. Frees somewhat more than is needed: a walk over the ages for every block would be dear."""
+        ledger = self._ledger
+        wanted = max(need_bytes, min(ledger.settings.evict_batch_bytes, ledger.space.limit_bytes // 32))
+        freed = 0
+        after: tuple[int, int] | None = None
+        while freed < wanted and (page := residency.coldest(ledger.index, after, _PAGE_FILES)):
+            after = page[-1]
+            candidates = [self._candidate(last_use_s, ino) for last_use_s, ino in page]
+            for victim in choose(candidates, wanted - freed):
+                freed += self.evict(victim.ino, need_bytes=wanted - freed)
+            await trio.lowlevel.checkpoint()
+        await ledger.hot.bury()
+        return freed
+
+    def _candidate(self, last_use_s: int, ino: int) -> Candidate:
+        index = self._ledger.index
+        record, inode = residency.hot_get(index, ino), inodes.get(index, ino)
+        if record is None or inode is None:
+            return Candidate(ino, last_use_s, 0)
+        live = self._ledger.lives.get(ino)
+        size_bytes = record.bytes_charged if live is None else min(live.charged_bytes, _total(_evictable(live)))
+        return Candidate(
+            ino,
+            last_use_s,
+            size_bytes,
+            is_dirty=not is_clean(inode),
+            is_written=record.writing or (live is not None and bool(live.writers)),
+            is_pinned=record.pinned,
+        )
+
+    def evict(self, ino: int, *, start: int = 0, stop: int | None = None, need_bytes: int = _ALL_BYTES) -> int:
+        """Drops clean bytes of one file: a closed one whole, of an open one what nobody is reading.
+
+        Returns the bytes freed; 0 for a file that is dirty, open for writing, pinned, or not here.
+        """
+        ledger = self._ledger
+        record, inode = residency.hot_get(ledger.index, ino), inodes.get(ledger.index, ino)
+        if record is None or inode is None or not is_clean(inode) or record.pinned:
+            return 0
+        end = inode.size_bytes if stop is None else min(stop, inode.size_bytes)
+        live = ledger.lives.get(ino)
+        if live is None and start == 0 and end == inode.size_bytes:
+            return self._evict_closed(ino, record)
+        live = ledger.hold(ino)
+        try:
+            return self._evict_ranges(live, inode, start, end, need_bytes)
+        finally:
+            ledger.let_go(live)
+
+    def _evict_closed(self, ino: int, record: HotRecord) -> int:
+        if record.writing:
+            return 0
+        self._ledger.forget_record(ino)
+        self._ledger.hot.remove(ino)
+        return record.bytes_charged
+
+    def _evict_ranges(self, live: LiveFile, inode: Inode, start: int, stop: int, need_bytes: int) -> int:
+        ledger = self._ledger
+        if live.writers or live.record is None:
+            return 0
+        if not inode.size_bytes:
+            return 0 if live.guards else ledger.drop(live)
+        ranges = [(max(start, a), min(stop, b)) for a, b in _evictable(live) if a < stop and start < b]
+        if ranges == live.local_ranges() and _total(ranges) <= need_bytes and not live.guards:
+            return ledger.drop(live)
+        victims = choose_ranges(ranges, [stream.position for stream in live.streams], need_bytes)
+        return ledger.remove_present(live, victims) if victims else 0
+
+
+def _evictable(live: LiveFile) -> list[tuple[int, int]]:
+    """Local ranges that nobody reads; none while somebody changes the file."""
+    return [] if live.mutate.locked() else live.unguarded(live.local_ranges())
+
+
+def _total(ranges: list[tuple[int, int]]) -> int:
+    return sum(stop - start for start, stop in ranges)

@@ -1,0 +1,164 @@
+"""One consistent state of a file, to be exported.
+
+It copies nothing: it notes the version of the content at its beginning, lets the exporter read, and says at
+the end whether what was read is one version (`unchanged`). Whoever writes meanwhile marks the file dirty
+again, with another write_seq, so the export of an older state never hides a newer one.
+
+For a FULL file it also compares size and ctime of the backing file, since the kernel may write to that
+without asking us (DESIGN.md 5); the fsync at the beginning write-protects mapped pages, so that such a store
+moves the ctime. On kernels before 6.13 the ctime has the grain of a timer tick.
+"""
+
+import enum
+
+from attrs import evolve, frozen
+
+from tierfs.content.fetch import Fetcher
+from tierfs.content.ledger import Ledger
+from tierfs.content.live import LiveFile
+from tierfs.index import inodes
+from tierfs.model import InodeFlag
+from tierfs.objectstore.base import Buffer
+
+
+class Where(enum.Enum):
+    """Which bytes are a range's current ones."""
+
+    LOCAL = "local"  # in the hot tier
+    BASE = "base"  # in the base object, at the same offset
+    SPILL = "spill"  # in a spill object
+
+
+@frozen
+class Piece:
+    """[start, stop) of the file. For BASE and SPILL: bytes from `origin` of the object `key` with this ETag."""
+
+    start: int
+    stop: int
+    where: Where
+    key: str = ""
+    etag: str = ""
+    origin: int = 0
+
+
+class Snapshot:
+    """Made by Files.snapshot; used by one task. `read` may be called by several at a time."""
+
+    def __init__(self, ledger: Ledger, fetcher: Fetcher, live: LiveFile) -> None:
+        self._ledger = ledger
+        self._fetcher = fetcher
+        self._live = live
+        inode = ledger.inode(live.ino)
+        self.size_bytes = inode.size_bytes
+        self.write_seq = inode.write_seq
+        self._content_version = live.content_version
+        self._alterations = live.alterations
+        self._was_whole = live.is_whole
+        self._spill_keys = {spill.key for spill in live.spills}
+        self._stat = live.backing.stat() if live.backing is not None else None
+
+    @property
+    def is_unproven(self) -> bool:
+        """Written before a power loss and never synced: must not go over a good object (DESIGN.md 4)."""
+        record = self._live.record
+        inode = inodes.get(self._ledger.index, self._live.ino)
+        is_dirty = inode is not None and InodeFlag.DATA_DIRTY in inode.flags
+        return is_dirty and record is not None and self._ledger.is_unproven(record)
+
+    def unchanged(self) -> bool:
+        """Is the content still that of the beginning? Ask after the bytes were read, and again after they were sent."""
+        live = self._live
+        inode = inodes.get(self._ledger.index, live.ino)
+        if live.is_dead or inode is None or inode.write_seq != self.write_seq:
+            return False
+        self._ledger.refresh(live)
+        if live.content_version != self._content_version:
+            return False
+        if self._stat is None or live.backing is None or live.alterations != self._alterations or not self._was_whole:
+            return True
+        stat = live.backing.stat()
+        return (stat.size_bytes, stat.ctime_ns) == (self._stat.size_bytes, self._stat.ctime_ns)
+
+    def ranges(self) -> list[Piece]:
+        """Where the bytes are at this moment: all of [0, size_bytes), in order, neighbours of one kind joined."""
+        live, size = self._live, self.size_bytes
+        pieces: list[Piece] = []
+        for start, stop in live.local_ranges():
+            if start < size:
+                pieces.append(Piece(start, min(stop, size), Where.LOCAL))
+        for start, stop in live.missing(0, size):
+            for piece_start, piece_stop, source in self._fetcher.pieces(live, start, stop):
+                where = Where.SPILL if source.is_spill else Where.BASE
+                origin = piece_start - source.origin
+                pieces.append(Piece(piece_start, piece_stop, where, source.key, source.etag, origin))
+        joined: list[Piece] = []
+        for piece in sorted(pieces, key=lambda each: each.start):
+            if joined and _continues(joined[-1], piece):
+                joined[-1] = evolve(joined[-1], stop=piece.stop)
+            else:
+                joined.append(piece)
+        return joined
+
+    async def read(self, start: int, stop: int) -> Buffer:
+        """Bytes of [start, stop), which lies within the file; absent ones are fetched and not kept.
+
+        FsError, StoreError. When the file shrank meanwhile the answer is shorter, and `unchanged` is False.
+        """
+        live = self._live
+        self._ledger.space.progressed()  # an export moves on: writers who wait for room wait longer
+        chunks: list[Buffer] = []
+        at = start
+        with live.guarded(start, stop):
+            while at < min(stop, live.size_bytes):
+                gaps = live.missing(at, min(stop, live.size_bytes))
+                local_stop = gaps[0][0] if gaps else min(stop, live.size_bytes)
+                if local_stop > at:
+                    data = await live.open_backing.read(at, local_stop - at)
+                    chunks.append(data)
+                    at += len(data)
+                    if at < local_stop:
+                        break
+                else:
+                    for _, body in await self._fetcher.fetch_past(live, *gaps[0]):
+                        chunks.append(body)
+                        at += len(body)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def settle(self) -> None:
+        """To be called once the index has the exported object as base: spills go, and a synced copy is trusted.
+
+        Plain function; call it inside the snapshot, right after the transaction of the new base.
+        """
+        live, ledger = self._live, self._ledger
+        is_unchanged = self.unchanged()
+        if live.is_dead:
+            return
+        # one that came later may hold bytes that were written later
+        exported = [spill for spill in live.spills if is_unchanged or spill.key in self._spill_keys]
+        with ledger.index.transaction() as txn:
+            ledger.release_spills(txn, live.ino, exported)
+        live.spills = [spill for spill in live.spills if spill not in exported]
+        if live.record is not None and is_unchanged:
+            is_synced = not live.writers and live.alterations == self._alterations
+            ledger.set_record(live, evolve(live.record, synced=is_synced, boot_id=ledger.index.boot_id))
+        ledger.space.progressed()
+
+
+def _continues(left: Piece, right: Piece) -> bool:
+    return (
+        left.stop == right.start
+        and (left.where, left.key, left.etag) == (right.where, right.key, right.etag)
+        and (left.where is Where.LOCAL or left.origin + left.stop - left.start == right.origin)
+    )
+
+
+async def begin(ledger: Ledger, fetcher: Fetcher, live: LiveFile) -> Snapshot:
+    """Notes the state of a file that the caller holds; its bytes so far are synced when this returns."""
+    if live.backing is not None:
+        await live.backing.sync()  # most of it without holding up writers
+    async with live.mutate:  # no write is half done
+        live.is_marked = False  # the next one says so in the index
+        ledger.publish(live)
+        if live.backing is not None:
+            await live.backing.sync()
+        return Snapshot(ledger, fetcher, live)

@@ -1,0 +1,312 @@
+"""Writes, truncation and fsync of live files, and when the index learns of them.
+
+The order for one write: the index says that the file has a writer (at open) and that it is dirty (before the
+first byte); the bytes go to the backing file; for a PARTIAL file the index learns of the new extents and of
+the size; then the write is answered. So after SIGKILL every answered byte is found again: in a FULL file the
+backing file itself tells, in a PARTIAL file the extents do.
+
+Checkpoints: room in the tier, `mutate`, worker threads, `index.durable()`. A small write into a tier with
+room has none.
+"""
+
+import errno
+from collections.abc import Callable
+from typing import Final
+
+import trio
+from attrs import evolve
+
+from tierfs.content.ledger import Ledger, is_clean
+from tierfs.content.live import LiveFile
+from tierfs.errors import FsError
+from tierfs.hottier.extents import ExtentSet
+from tierfs.hottier.files import INLINE_WRITE_MAX_BYTES
+from tierfs.index import inodes, intents, residency
+from tierfs.index.env import Txn
+from tierfs.model import Inode, InodeFlag, Residency, Spill
+
+# ext4 with 4 KiB blocks ends at 16 TiB
+_SIZE_MAX_BYTES: Final = (16 << 40) - 4096
+_BIG_WRITE_PIECE_BYTES: Final = 8 << 20
+
+
+class Writer:
+    """Changes of live files. `on_growth` is told when a file with a writer holds more than it did."""
+
+    def __init__(self, ledger: Ledger, *, part_size_bytes: int, on_growth: Callable[[LiveFile], None]) -> None:
+        self._ledger = ledger
+        self._part_size_bytes = part_size_bytes
+        self._on_growth = on_growth
+
+    # ---- writers come and go ----
+
+    async def begin(self, live: LiveFile) -> None:
+        """The file has one writer more; the index knows it before the first byte can change."""
+        live.writers += 1
+        try:
+            await self._declare(live)
+        except BaseException:
+            self._leave(live)
+            raise
+
+    async def _declare(self, live: LiveFile) -> None:
+        ledger = self._ledger
+        ledger.materialize(live, writing=True)
+        record = live.record
+        assert record is not None
+        inode = ledger.inode(live.ino)
+        if live.writers == 1 and live.present is None:
+            # an unchanged backing file is told from a changed one by its mtime, also after SIGKILL
+            live.open_backing.set_times(atime_ns=inode.atime_ns, mtime_ns=inode.mtime_ns)
+            live.seen = (live.size_bytes, inode.mtime_ns)
+            live.alterations += 1
+        if not record.writing:
+            ledger.set_record(live, evolve(record, writing=True))
+        if record.synced and InodeFlag.DATA_DIRTY not in inode.flags:
+            # after power loss a trusted clean copy must not be found half overwritten
+            await ledger.index.durable()
+
+    def created(self, live: LiveFile, inode: Inode) -> None:
+        """The first writer of a file that was made a moment ago: nothing to wait for."""
+        live.writers += 1
+        try:
+            backing = self._ledger.materialize(live, writing=True)
+            backing.set_times(atime_ns=inode.atime_ns, mtime_ns=inode.mtime_ns)
+            live.seen = (0, inode.mtime_ns)
+        except BaseException:
+            self._leave(live)
+            raise
+
+    def end(self, live: LiveFile) -> None:
+        """One writer less; the last one's size and times go to the index, and the file is no longer `writing`."""
+        try:
+            if not live.is_dead:
+                self._ledger.publish(live)
+        finally:
+            self._leave(live)
+
+    def _leave(self, live: LiveFile) -> None:
+        live.writers -= 1
+        if live.writers or live.is_dead or live.record is None:
+            return
+        self._ledger.recharge(live)
+        self._ledger.set_record(live, evolve(live.record, writing=False, bytes_charged=live.charged_bytes))
+        live.part_writes.clear()
+
+    # ---- write ----
+
+    async def write(self, live: LiveFile, offset: int, data: bytes) -> int:
+        """Writes all of `data`. FsError: EFBIG, ENOSPC (see hottier.space), EIO, ESTALE."""
+        size = len(data)
+        if offset + size > _SIZE_MAX_BYTES:
+            raise FsError(errno.EFBIG)
+        if not size:
+            return 0
+        if self._fits_inline(live, offset, size):
+            self._prepare(live, offset, size)
+            try:
+                live.open_backing.write_inline(offset, data)
+            except FsError:
+                self._undo_growth(live)
+                raise
+            self._written(live, offset, size, is_synced=False)
+            return size
+        view = memoryview(data)
+        for at in range(0, size, _BIG_WRITE_PIECE_BYTES):
+            await self._write_slowly(live, offset + at, view[at : at + _BIG_WRITE_PIECE_BYTES])
+        return size
+
+    def _fits_inline(self, live: LiveFile, offset: int, size: int) -> bool:
+        if size > INLINE_WRITE_MAX_BYTES or live.mutate.locked() or live.is_dead:
+            return False
+        record = live.record
+        if record is not None and record.synced and not live.covers(offset, offset + size):
+            return False  # extents of a synced file count only once they are on the disk
+        return self._ledger.space.fits(size)
+
+    async def _write_slowly(self, live: LiveFile, offset: int, data: memoryview) -> None:
+        size = len(data)
+        async with self._ledger.space.reserved(size), live.mutate:
+            if live.is_dead:
+                raise FsError(errno.ESTALE)
+            self._prepare(live, offset, size)
+            try:
+                await live.open_backing.write(offset, data)
+            except FsError:
+                self._undo_growth(live)
+                raise
+            record = live.record
+            is_synced = record is not None and record.synced and not live.is_whole
+            if is_synced:
+                await live.open_backing.sync()
+            if live.is_dead:
+                raise FsError(errno.ESTALE)
+            self._written(live, offset, size, is_synced=is_synced)
+
+    @staticmethod
+    def _undo_growth(live: LiveFile) -> None:
+        """A write that failed half-way leaves no longer file behind than its caller knows of."""
+        if live.open_backing.stat().size_bytes > live.size_bytes:
+            live.open_backing.truncate(live.size_bytes)
+
+    def _prepare(self, live: LiveFile, offset: int, size: int) -> None:
+        if not live.is_marked:
+            self._ledger.mark(live)
+        live.content_version += 1
+        self._note_parts(live, offset, size)
+
+    def _written(self, live: LiveFile, offset: int, size: int, *, is_synced: bool) -> None:
+        """The bytes are in the backing file: memory and index follow."""
+        old_size = live.size_bytes
+        stat = self._ledger.recharge(live)
+        self._ledger.adopt(live, stat)
+        live.content_version += 1
+        self._note_parts(live, offset, size)
+        if live.present is not None:
+            # what lies between the old end and the write are zeros of the file, not absent bytes
+            start = min(offset, old_size)
+            if not live.present.covers(start, offset + size):
+                ranges = [(offset, offset + size)] if offset <= old_size else [(old_size, offset + size)]
+                inode = self._ledger.current(live, self._ledger.inode(live.ino), look=False)
+                self._ledger.add_present(live, ranges, is_synced=is_synced, inode=inode)
+                live.has_news = False
+        self._on_growth(live)
+
+    def _note_parts(self, live: LiveFile, offset: int, size: int) -> None:
+        now_s = trio.current_time()
+        part = self._part_size_bytes
+        for number in range(offset // part, (offset + size - 1) // part + 1):
+            live.part_writes[number] = (now_s, live.content_version)
+
+    # ---- truncate ----
+
+    async def set_size(self, live: LiveFile, size: int) -> None:
+        """truncate(2). A cold file is not fetched for it."""
+        if size > _SIZE_MAX_BYTES:
+            raise FsError(errno.EFBIG)
+        async with live.mutate:
+            if live.is_dead:
+                raise FsError(errno.ESTALE)
+            record, inode = live.record, self._ledger.inode(live.ino)
+            if record is not None and record.synced and InodeFlag.DATA_DIRTY not in inode.flags and not record.writing:
+                # see _declare: the clean copy loses its trust before its bytes go
+                await self._distrust(live)
+            self._resize(live, size)
+
+    async def _distrust(self, live: LiveFile) -> None:
+        record = live.record
+        assert record is not None
+        self._ledger.set_record(live, evolve(record, synced=False))
+        await self._ledger.index.durable()
+
+    def _resize(self, live: LiveFile, size: int) -> None:
+        ledger = self._ledger
+        ledger.materialize(live)
+        ledger.refresh(live)
+        now_ns = ledger.clock.now_ns()
+        live.content_version += 1
+        old_size = live.size_bytes
+        backing = live.open_backing
+        if size > old_size:  # rows after bytes; a shrinking file the other way round
+            backing.truncate(size)
+        inode = evolve(
+            ledger.current(live, ledger.inode(live.ino), look=False),
+            size_bytes=size,
+            mtime_ns=now_ns,
+            ctime_ns=now_ns,
+        )
+        try:
+            present, spills = self._resize_rows(live, inode, old_size)
+        except BaseException:
+            self._undo_growth(live)
+            raise
+        if size <= old_size:
+            backing.truncate(size)
+        # a part that was cut is another part
+        first_cut = size // self._part_size_bytes
+        live.part_writes = {number: last for number, last in live.part_writes.items() if number < first_cut}
+        live.present, live.spills = present, spills
+        live.size_bytes, live.has_news = size, False
+        live.content_version += 1
+        live.is_marked, live.marked_version = True, live.content_version
+        live.checks = None
+        backing.set_times(atime_ns=inode.atime_ns, mtime_ns=now_ns)
+        live.seen = (size, now_ns)
+        ledger.recharge(live)
+
+    def _resize_rows(self, live: LiveFile, inode: Inode, old_size: int) -> tuple[ExtentSet | None, list[Spill]]:
+        """The index's side of a truncation, in one transaction; returns what memory has to follow."""
+        ledger, size, record = self._ledger, inode.size_bytes, live.record
+        assert record is not None
+        present = None if live.present is None or size == 0 else ExtentSet(live.present)
+        if present is not None:
+            present.remove(size, old_size)
+            present.add(old_size, size)
+            if present.covers(0, size):
+                present = None
+        spills: list[Spill] = []
+        with ledger.index.transaction() as txn:
+            was_clean = InodeFlag.DATA_DIRTY not in inode.flags
+            intents.mark_dirty(txn, inode, InodeFlag.DATA_DIRTY, now_ns=inode.ctime_ns, quiet_s=ledger.settings.quiet_s)
+            if live.present is not None:
+                if present is None:
+                    residency.extents_clear(txn, live.ino)
+                else:
+                    residency.extents_remove(txn, live.ino, size, max(old_size, size))
+                    residency.extents_add(txn, live.ino, old_size, size)
+                spills = self._cut_spills(txn, live, 0 if present is None else size)
+            # nothing of an empty file can be doubted
+            fresh = was_clean or size == 0
+            record = evolve(
+                record,
+                residency=Residency.FULL if present is None else Residency.PARTIAL,
+                synced=False if fresh else record.synced,
+                boot_id=ledger.index.boot_id if fresh else record.boot_id,
+            )
+            residency.hot_put(txn, live.ino, record)
+        live.record = record
+        return present, spills
+
+    def _cut_spills(self, txn: Txn, live: LiveFile, size: int) -> list[Spill]:
+        kept = []
+        for spill in live.spills:
+            if spill.start >= size:
+                self._ledger.release_spills(txn, live.ino, [spill])
+                continue
+            cut = evolve(spill, stop=min(spill.stop, size))
+            if cut != spill:
+                residency.spill_put(txn, live.ino, cut)
+            kept.append(cut)
+        return kept
+
+    # ---- durability ----
+
+    async def fsync(self, live: LiveFile, *, data_only: bool) -> None:
+        """Bytes, size and times survive power loss. FsError(EIO) when that cannot be known."""
+        if live.backing is not None and (live.writers or not self._is_clean(live)):
+            if live.is_whole:
+                await live.backing.sync(data_only=data_only)
+            else:
+                # no extent may be published between the sync and the record that says so
+                async with live.mutate:
+                    if live.backing is not None:
+                        await live.backing.sync(data_only=data_only)
+                        self._note_synced(live)
+            if live.is_whole:
+                self._note_synced(live)
+        if not live.is_dead and live.writers:
+            self._ledger.publish(live)
+        await self._ledger.index.durable()
+
+    def _is_clean(self, live: LiveFile) -> bool:
+        inode = inodes.get(self._ledger.index, live.ino)
+        return inode is None or is_clean(inode)
+
+    def _note_synced(self, live: LiveFile) -> None:
+        """For a dirty file: it was synced since it became dirty, which is what power loss asks."""
+        record = live.record
+        if live.is_dead or record is None or record.synced:
+            return
+        if self._ledger.is_unproven(record) or self._is_clean(live):
+            return
+        self._ledger.set_record(live, evolve(record, synced=True))

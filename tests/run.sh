@@ -215,7 +215,7 @@ else
   check "ruff format" "$bin/ruff" format --check .
   check "mypy" "$bin/mypy"
   check "layers (lint-imports)" "$bin/lint-imports"
-  if [ -x native/check.sh ]; then check "native code under ASan and UBSan" native/check.sh; fi
+  if [ -x native/check.sh ]; then check "native code under ASan and UBSan" env PYTHON="$bin/python" native/check.sh; fi
   stage unit tests/unit tests/tidy tests/native tests/model
   if [ "$mode" = all ]; then
     stage conformance tests/conformance

@@ -35,6 +35,12 @@ PREFIX = "projects/demo"
 GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_SYSTEM": os.devnull,
+    # no housekeeping in the background: it would go on while the next command runs
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "gc.auto",
+    "GIT_CONFIG_VALUE_0": "0",
+    # git status must not rewrite the index
+    "GIT_OPTIONAL_LOCKS": "0",
     **{f"GIT_{who}_NAME": "A. Person" for who in ("AUTHOR", "COMMITTER")},
     **{f"GIT_{who}_EMAIL": "person@example.org" for who in ("AUTHOR", "COMMITTER")},
 }

@@ -115,6 +115,7 @@ def test_auto_is_a_value_only_where_it_is_promised(tmp_path: Path) -> None:
         ("[mount]\nfile_mode = 600\n", 2, '600 is not a mode; write octal digits in quotes: "0640"'),
         ('[mount]\nfile_mode = "0999"\n', 2, "'0999' is not a mode"),
         ('[mount]\nkernel_options = "nosuid"\n', 2, "is not a list of texts"),
+        ('[store]\nca_bundle = "ca.pem"\n', 2, "'ca.pem' is not an absolute path"),
         ("[log]\nlevel = \n", 2, "Invalid value"),
     ],
 )

@@ -57,6 +57,14 @@ def _parse_mode(value: object) -> int:
     raise ValueError(f'{value!r} is not a mode; write octal digits in quotes: "0640"')
 
 
+def _parse_path(value: object) -> str:
+    """Absolute: a daemon in the background has no directory of the user's to start from."""
+    text = _expect(value, str, "a path in quotes")
+    if text and not text.startswith("/"):
+        raise ValueError(f"{text!r} is not an absolute path")
+    return text
+
+
 def _parse_words(value: object) -> tuple[str, ...]:
     if isinstance(value, list) and all(isinstance(word, str) for word in value):
         return tuple(value)
@@ -107,6 +115,7 @@ SWITCH: Final = Kind(
     "true or false", lambda v: _expect(v, bool, "true or false"), lambda v: str(v).lower(), _switch_from_text
 )
 TEXT: Final = Kind("text", lambda v: _expect(v, str, "a text in quotes"), _show_text)
+PATH: Final = Kind("absolute path", _parse_path, _show_text)
 MODE: Final = Kind("octal mode", _parse_mode, lambda v: f'"{v:04o}"')
 WORDS: Final = Kind(
     "list of texts", _parse_words, lambda v: f"[{', '.join(map(_show_text, v))}]", lambda text: text.split(":")

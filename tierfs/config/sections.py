@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 from attrs import frozen
 
-from tierfs.config.kinds import DURATION, INTEGER, MODE, SHARE, SIZE, SWITCH, TEXT, WORDS, one_of, setting
+from tierfs.config.kinds import DURATION, INTEGER, MODE, PATH, SHARE, SIZE, SWITCH, TEXT, WORDS, one_of, setting
 from tierfs.units import GIB, KIB, MIB, TIB
 
 _ID_MAX: Final = 2**32 - 2
@@ -84,7 +84,7 @@ class StoreSettings:
         "Bucket in the path or in the host name; auto: path when endpoint_url is set.",
     )
     verify_tls: bool = setting(True, SWITCH, "Check the server's certificate.")
-    ca_bundle: str = setting("", TEXT, "File of certificates to trust instead of the system's.")
+    ca_bundle: str = setting("", PATH, "File of certificates to trust instead of the system's.")
     profile: str = setting("", TEXT, "Profile of the AWS configuration files to take credentials from.")
     part_size_bytes: int = setting(
         16 * MIB,
@@ -240,7 +240,7 @@ class ControlSettings:
 
     socket: str = setting(
         "",
-        TEXT,
+        PATH,
         """Path of the socket; empty: /run/tierfs/<id>.sock for root, else $XDG_RUNTIME_DIR/tierfs/<id>.sock. Everybody
         may connect; what they may do depends on who they are.""",
     )
@@ -257,7 +257,7 @@ class LogSettings:
 
     level: str = setting("info", one_of("debug", "info", "warning", "error"), "Least severity to write.")
     file: str = setting(
-        "", TEXT, "File to append to; empty: standard error, or tierfs.log in the cache when in the background."
+        "", PATH, "File to append to; empty: standard error, or tierfs.log in the cache when in the background."
     )
     format: str = setting("text", one_of("text", "json"), "Lines for people or one JSON object a line.")
 

@@ -6,6 +6,7 @@ Every failure is an `ExitError` with one line and an exit code. A daemon that sa
 
 import contextlib
 import socket as sockets
+import struct
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
@@ -55,6 +56,13 @@ class Client:
     def close(self) -> None:
         """Ends the connection; a verb that still runs for it is cancelled by the daemon."""
         self._socket.close()
+
+    @property
+    def daemon_pid(self) -> int:
+        """The process that listens, as the kernel says; 0 when it is in a pid namespace that we cannot see."""
+        credentials = self._socket.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, struct.calcsize("3i"))
+        pid: int = struct.unpack_from("i", credentials)[0]
+        return pid
 
     def call(
         self, verb: str, args: Mapping[str, Any] | None = None, on_progress: Callable[[Json], None] | None = None

@@ -23,7 +23,6 @@ Synchronous, no third-party imports: `tierctl` starts with it.
 """
 
 import contextlib
-import errno as errno_codes
 import json
 import os
 import socket as sockets
@@ -159,9 +158,10 @@ def is_running(entry: Entry) -> bool:
         probe.settimeout(_PROBE_TIMEOUT_S)
         try:
             probe.connect(entry.socket)
-        except OSError as error:
-            # a full backlog is a busy daemon, not a dead one
-            return isinstance(error, TimeoutError) or error.errno == errno_codes.EAGAIN
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            return False
+        except OSError:
+            pass  # a full backlog is a busy daemon, a refusal by permission one that is not ours
     return True
 
 

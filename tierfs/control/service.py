@@ -139,8 +139,12 @@ class Refusal(Exception):
 class Service:
     """Carries out requests for one daemon."""
 
-    def __init__(self, daemon: Daemon, *, daemon_uid: int, admin_gid: int | None = None) -> None:
+    def __init__(
+        self, daemon: Daemon, *, daemon_uid: int, admin_gid: int | None = None, drain_timeout_s: float = 0.0
+    ) -> None:
+        """`drain_timeout_s` bounds the uploads of an unmount; 0: as long as they take."""
         self._daemon = daemon
+        self._drain_timeout_s = drain_timeout_s or math.inf
         self._daemon_uid = daemon_uid
         self._admin_gid = admin_gid
         self._handlers: Mapping[str, Callable[[Request, bool, Progress], Awaitable[Json]]] = {
@@ -229,7 +233,9 @@ class Service:
     async def _unmount(self, request: Request, _admin: bool, progress: Progress) -> Json:
         drain, lazy = _switch_of(request, "drain", True), _switch_of(request, "lazy", False)
         if drain and not lazy:
-            await self._daemon.sync(None, progress)
+            with trio.move_on_after(self._drain_timeout_s) as limit:
+                await self._daemon.sync(None, progress)
+            drain = not limit.cancelled_caught
         await self._daemon.request_unmount(drain=drain, lazy=lazy)
         status = self._daemon.status()
         return {

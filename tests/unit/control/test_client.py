@@ -78,6 +78,11 @@ def test_calls_on_one_connection(tmp_path: Path) -> None:
         assert client.call("status")["pid"] == 4242
 
 
+def test_the_kernel_names_the_process_that_listens(tmp_path: Path) -> None:
+    with real_server(tmp_path) as (path, _), Client(path) as client:
+        assert client.daemon_pid == os.getpid()
+
+
 def test_progress_is_handed_on(tmp_path: Path) -> None:
     seen: list[Json] = []
     with real_server(tmp_path) as (path, daemon), Client(path) as client:

@@ -107,6 +107,21 @@ def test_unmount_without_waiting_leaves_what_is_pending(args: Mapping[str, Any],
     assert daemon.unmounted == [called]
 
 
+def test_the_drain_of_an_unmount_has_a_limit() -> None:
+    daemon = ScriptedDaemon()
+    daemon.pending, daemon.stalled = {b"mine": 10}, True
+    service = Service(daemon, daemon_uid=500, drain_timeout_s=30)
+    assert ask(service, "unmount") == {"pid": 4242, "pending_exports": 1, "dirty_bytes": 10}
+    assert daemon.unmounted == [(False, False)]  # the time is used up, ending must not wait again
+
+
+def test_what_cannot_be_uploaded_keeps_the_mount() -> None:
+    daemon, service = make()
+    daemon.failure = StoreError(StoreErrorKind.ACCESS_DENIED, "no", key="dir/a")
+    assert refused(service, "unmount").errno == errno.EACCES
+    assert daemon.unmounted == []
+
+
 def test_a_mount_in_use_is_busy() -> None:
     daemon, service = make()
     daemon.busy = True

@@ -1,0 +1,235 @@
+"""tierctl: asks running mounts over their control sockets.
+
+Only a client: it imports nothing but the standard library and `tierfs.control`'s light half, because
+it runs in scripts and prompts and has to start within 150 ms.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tierfs import __version__
+from tierfs.cli import terminal
+from tierfs.cli.terminal import format_age
+from tierfs.control import protocol, registry
+from tierfs.control.client import Client
+from tierfs.control.exitcodes import ExitCode, ExitError
+from tierfs.control.exitcodes import table as exit_code_table
+from tierfs.control.registry import Entry
+from tierfs.units import format_size, parse_duration_s
+
+_EXAMPLES: Final = """\
+examples:
+  tierctl status                        the only mount of this machine
+  tierctl status /mnt/data --json       one of several, for programs
+  tierctl info /mnt/data/model.pt       is it here, is it in the bucket?
+  tierctl sync /mnt/data/results        upload now, and wait for it
+  tierctl wait --synced /mnt/data/results --timeout 10min
+  tierctl mounts                        what is mounted
+"""
+_CODES: Final = (
+    ExitCode.OK,
+    ExitCode.FAILED,
+    ExitCode.USAGE,
+    ExitCode.NO_DAEMON,
+    ExitCode.TIMEOUT,
+    ExitCode.PERMISSION,
+    ExitCode.NOT_FOUND,
+    ExitCode.INCOMPATIBLE,
+    ExitCode.BUSY,
+    ExitCode.INTERRUPTED,
+)
+_ANSWER_LIMIT_S: Final = 10.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    options = _parser().parse_args(argv)
+    return terminal.run_command("tierctl", lambda: int(options.run(options)), as_json=options.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tierctl",
+        description="Asks and steers tierfs mounts. PATH is any path in a mount; with one mount it may be left out.",
+        epilog=f"{_EXAMPLES}\nexit codes:\n{exit_code_table(*_CODES)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tierctl {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+
+    def verb(name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"example:\n  {example}",
+            parents=[common],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(run=run)
+        return made
+
+    status = verb("status", _status, "show the state of a mount", "tierctl status /mnt/data")
+    status.add_argument("path", nargs="?", metavar="PATH", help="any path in the mount")
+    info = verb("info", _info, "show where a file is and whether it is in the bucket", "tierctl info /mnt/data/a.csv")
+    info.add_argument("path", metavar="PATH", help="a file or directory in a mount")
+    sync = verb("sync", _sync, "upload what is pending now and wait for it", "tierctl sync /mnt/data/results")
+    sync.add_argument("path", nargs="?", metavar="PATH", help="only what is below it")
+    wait = verb(
+        "wait", _wait, "wait until everything is in the bucket", "tierctl wait --synced /mnt/data --timeout 10min"
+    )
+    wait.add_argument("--synced", action="store_true", required=True, help="what to wait for")
+    wait.add_argument("--timeout", type=_duration, metavar="TIME", help="such as 30s or 10min; default: no limit")
+    wait.add_argument("path", nargs="?", metavar="PATH", help="only what is below it")
+    verb("mounts", _mounts, "list the mounts of this machine that you can see", "tierctl mounts --json")
+    return parser
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration_s(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+# --- verbs
+
+
+def _connect(entry: Entry, silence_limit_s: float | None = None) -> Client:
+    try:
+        return Client(entry.socket, silence_limit_s=silence_limit_s or _ANSWER_LIMIT_S)
+    except ExitError:
+        if registry.is_running(entry):
+            raise  # there, but it does not let us in
+        raise ExitError(ExitCode.NO_DAEMON, registry.stale_message(entry)) from None
+
+
+def _status(options: argparse.Namespace) -> int:
+    with _connect(registry.find(options.path)) as client:
+        status = client.call("status")
+    if options.json:
+        terminal.print_json(status)
+    else:
+        print(_status_text(status))
+    return ExitCode.OK
+
+
+def _info(options: argparse.Namespace) -> int:
+    entry = registry.find(options.path)
+    path = registry.path_within(entry, options.path)
+    with _connect(entry) as client:
+        info = client.call("info", {"path": protocol.path_to_json(path)})
+    if options.json:
+        terminal.print_json(info)
+    else:
+        print(_info_text(options.path, info))
+    return ExitCode.OK
+
+
+def _sync(options: argparse.Namespace) -> int:
+    return _until_synced(options, "sync", {}, "uploading")
+
+
+def _wait(options: argparse.Namespace) -> int:
+    timeout = {} if options.timeout is None else {"timeout_s": options.timeout}
+    return _until_synced(options, "wait", timeout, "waiting")
+
+
+def _until_synced(options: argparse.Namespace, verb: str, args: Mapping[str, Any], doing: str) -> int:
+    entry = registry.find(options.path)
+    path = registry.path_within(entry, options.path) if options.path is not None else None
+    where = {} if path is None else {"path": protocol.path_to_json(path)}
+    line = terminal.ProgressLine(doing)
+    with _connect(entry, silence_limit_s=30.0) as client:
+        try:
+            result = client.call(verb, {**where, **args}, on_progress=line)
+        finally:
+            line.clear()
+    if options.json:
+        terminal.print_json(result)
+    return ExitCode.OK
+
+
+def _mounts(options: argparse.Namespace) -> int:
+    found = [(entry, registry.is_running(entry)) for entry in registry.entries()]
+    if options.json:
+        mounts = [{**entry._asdict(), "running": running} for entry, running in found]
+        terminal.print_json({"mounts": mounts})
+    elif found:
+        rows = [
+            (entry.mountpoint, str(entry.pid), "running" if running else "dead", entry.source)
+            for entry, running in found
+        ]
+        print(terminal.table(("MOUNTPOINT", "PID", "DAEMON", "SOURCE"), rows))
+    return ExitCode.OK
+
+
+# --- what people read
+
+
+def _status_text(status: Mapping[str, Any]) -> str:
+    tier = status["tier"]
+    share = f" ({100 * tier['used_bytes'] // tier['size_bytes']} %)" if tier["size_bytes"] else ""
+    reason = f" ({status['mode_reason']})" if status.get("mode_reason") else ""
+    pending = f"{status['pending_exports']} pending, {format_size(tier['dirty_bytes'])}"
+    if status.get("oldest_export_age_s") is not None:
+        pending += f", oldest {format_age(status['oldest_export_age_s'])}"
+    rows = [
+        ("mode", f"{status['mode']}{', read-only' if status.get('read_only') else ''}{reason}"),
+        ("daemon", f"pid {status['pid']}, up {format_age(status['uptime_s'])}{_memory(status)}"),
+        ("hot tier", f"{format_size(tier['used_bytes'])} of {format_size(tier['size_bytes'])}{share}"),
+        ("uploads", pending),
+    ]
+    rows += [("failing", f"{failing['path']}: {failing['error']}") for failing in status.get("failing_exports", [])]
+    if status.get("conflicts"):
+        rows.append(("conflicts", str(status["conflicts"])))
+    if index := status.get("index"):
+        rows.append(("index", f"{index['entries']} entries, {format_size(index['bytes'])}"))
+    if degraded := status.get("degraded"):
+        rows.append(("degraded", f"for {format_age(degraded['since_s'])}: {degraded['reason']}"))
+    elif status.get("is_degraded"):
+        rows.append(("degraded", "yes; its owner can see why"))
+    return terminal.fields(f"{status['mountpoint']} from {status['source']}", rows)
+
+
+def _memory(status: Mapping[str, Any]) -> str:
+    return f", {format_size(status['rss_anon_bytes'])} of memory" if "rss_anon_bytes" in status else ""
+
+
+def _info_text(path: str, info: Mapping[str, Any]) -> str:
+    here = info["residency"]
+    if here == "partial":
+        here += f", {format_size(info['hot_bytes'])} here"
+    rows = [
+        ("type", f"{info['type']}, {info['mode'] & 0o7777:04o}, owner {info['uid']}:{info['gid']}"),
+        ("size", f"{format_size(info['size_bytes'])} ({info['size_bytes']} bytes)"),
+        ("modified", _time(info["mtime_ns"])),
+        ("local disk", here),
+        ("bucket", "up to date" if info["synced"] else "not yet: upload pending"),
+        ("key", info["key"]),
+    ]
+    if pending := info.get("pending"):
+        tries = f", {pending['attempts']} failed attempts" if pending.get("attempts") else ""
+        rows.append(("pending", f"{pending['op']} for {format_age(pending['age_s'])}{tries}"))
+        if pending.get("error"):
+            rows.append(("last error", pending["error"]))
+    if info.get("storage_class"):
+        rows.append(("class", info["storage_class"]))
+    return terminal.fields(path, rows)
+
+
+def _time(time_ns: int) -> str:
+    whole, fraction = divmod(time_ns, 1_000_000_000)
+    try:
+        return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(whole))}.{fraction:09d}"
+    except (OverflowError, OSError, ValueError):
+        return f"{time_ns} ns"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

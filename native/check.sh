@@ -6,7 +6,8 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cc=${CC:-cc}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT INT TERM
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
 
 flags="-std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror"
 include=$("${PYTHON:-python3}" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
@@ -15,5 +16,5 @@ $cc $flags -O3 -fPIC -isystem "$include" -c "$here/module.c" -o "$work/module.o"
 # -O2 as well as the sanitizers: vector code is only interesting when it is optimised
 $cc $flags -Wmissing-prototypes -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
     -Wl,--wrap=pread,--wrap=pwrite \
-    "$here/check.c" "$here/checksum.c" "$here/copy.c" -o "$work/check"
+    "$here/check.c" "$here/checksum.c" "$here/xxh3.c" "$here/copy.c" -o "$work/check"
 cd "$work" && ./check "$@"

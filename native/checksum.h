@@ -36,12 +36,14 @@ struct crc_variant {
     uint64_t (*run)(uint64_t state, const uint8_t *data, size_t size_bytes);
 };
 
-/* One way to do the inner loop of XXH3: adds `count` stripes of 64 bytes to the eight accumulators. */
+/* One way to do the inner loops of XXH3 over its eight accumulators. */
 struct xxh3_variant {
     const char *name;
     bool (*supported)(void);
-    void (*accumulate)(uint64_t acc[8], const uint8_t *data, const uint8_t *secret, size_t count);
-    void (*scramble)(uint64_t acc[8], const uint8_t *secret);
+    /* adds `count` stripes of 64 bytes, keyed by `secret` and on, 8 bytes further with each stripe */
+    void (*stripes)(uint64_t acc[8], const uint8_t *data, const uint8_t *secret, size_t count);
+    /* adds `count` blocks of 1,024 bytes with the default secret, scrambling after each */
+    void (*blocks)(uint64_t acc[8], const uint8_t *data, size_t count);
 };
 
 /* The scalar reference is first; a variant without a name ends the list. */

@@ -14,14 +14,16 @@
 
 _Static_assert(sizeof(off_t) == 8, "offsets are of 63 bits: a 64-bit system");
 
-/* Bytes between two steps of the checksum: half of a 512 KiB L2, so that they are still there. */
-enum { COPY_CHUNK_BYTES = 256 * 1024 };
+/* Bytes a system call, and between two steps of the checksum. Seen with 128 MiB into ext4's page cache on
+ * Zen 3 (512 KiB of L2): 2.2 GB/s with 16 KiB, 4.9 with 256 KiB, 5.4 with 1 MiB, 4.8 in two passes. A pwrite
+ * costs 5 us beside its bytes, and that outweighs finding them in L3 instead of L2. */
+enum { COPY_CHUNK_BYTES = 1024 * 1024 };
 
 /* Start with {0}, or with .crc = the checksum of what the bytes continue. */
 struct copy_progress {
-    uint64_t crc;      /* over the first `summed` bytes */
-    uint64_t summed;   /* bytes */
-    uint64_t done;     /* bytes that are copied */
+    uint64_t crc;    /* over the first `summed` bytes */
+    uint64_t summed; /* bytes */
+    uint64_t done;   /* bytes that are copied */
 };
 
 /* Copies memory and returns the checksum of what `destination` then holds. The two may overlap. */

@@ -17,7 +17,8 @@
 /* Raised with every change of a signature or of a meaning; tierfs/native.py refuses another. */
 enum { ABI = 1 };
 
-/* Below this a checksum takes 2 us at most, and getting a contended GIL back can take its 5 ms interval. */
+/* Below this a checksum takes 2 us (20 us in the scalar variants), while getting a contended GIL back can take
+ * its switch interval of 5 ms. */
 enum { INLINE_BYTES = 32 * 1024 };
 
 /* ---- arguments; each converter returns false with an exception set ---- */

@@ -1,6 +1,6 @@
 """Checksums and checksumming copies: the C functions of `tierfs._native`, or their Python twins.
 
-Both give the same results and raise the same exceptions; the twins are a hundred times slower.
+Both give the same results and raise the same exceptions; the twins of the CRCs are a thousand times slower.
 Which one is in use is never a secret: `ACCELERATED`, and `why_not` for people when it is False.
 `TIERFS_NATIVE=0` in the environment forces the twins.
 
@@ -23,12 +23,12 @@ from typing import Final, Protocol, TypeAlias, cast
 
 import xxhash
 
-from tierfs.units import KIB
+from tierfs.units import MIB
 
 Readable: TypeAlias = bytes | bytearray | memoryview | mmap
 Writable: TypeAlias = bytearray | memoryview | mmap
 
-CHUNK_BYTES: Final = 256 * KIB
+CHUNK_BYTES: Final = MIB
 _ABI: Final = 1  # of native/module.c
 _OFFSET_MAX: Final = (1 << 63) - 1
 _CRC32_MAX: Final = (1 << 32) - 1
@@ -87,7 +87,7 @@ class Kernels(Protocol):
     def copy_range_crc64nvme(
         self, fd_in: int, off_in: int, fd_out: int, off_out: int, length: int, /
     ) -> tuple[int, int]:
-        """Copies up to `length` bytes between files through a buffer of 256 KiB.
+        """Copies up to `length` bytes between files through a buffer of 1 MiB.
 
         Returns how many (fewer only at the end of the source) and their CRC-64/NVME. Repeatable.
         OSError with errno, EINVAL for ranges that overlap in one file; then any part of the target

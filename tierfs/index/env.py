@@ -3,8 +3,6 @@
 import contextlib
 import enum
 import errno
-import fcntl
-import hashlib
 import itertools
 import os
 import secrets
@@ -19,11 +17,23 @@ from attrs import field, frozen
 from attrs.validators import ge, in_
 
 from tierfs.clock import Clock
-from tierfs.errors import CacheBusyError, ConfigError, FsError, IndexDamageError
-from tierfs.index.journal import Change, Journal, JournalDisk, JournalFull, Origin, OsDisk, encode_changes
+from tierfs.errors import ConfigError, FsError, IndexDamageError
+from tierfs.index.journal import (
+    Changes,
+    Journal,
+    JournalDisk,
+    JournalFull,
+    Origin,
+    OsDisk,
+    count_changes,
+    encode_changes,
+    merge_changes,
+    no_changes,
+)
 from tierfs.index.lmdbenv import EnvFailure, Environment
+from tierfs.index.lock import lock_directory
 from tierfs.index.schema import Reader, Table
-from tierfs.index.state import STATE_KEY, StateRow
+from tierfs.index.state import STATE_KEY, StateRow, read_boot_id
 from tierfs.index.txn import Txn
 from tierfs.units import MIB, NS_PER_S, TIB
 
@@ -61,26 +71,6 @@ class IndexSettings:
     # dirty LMDB pages are private memory, at most about one of 4 KiB a change
     max_uncommitted_changes: int = field(default=16_384, validator=ge(1))
     node: int = field(default=0, validator=in_(range(_NODE_MAX + 1)))  # 0: a random one, kept from then on
-
-
-def read_boot_id() -> int:
-    """A number that differs from boot to boot."""
-    text = Path("/proc/sys/kernel/random/boot_id").read_bytes()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
-
-
-def _lock_directory(directory: Path) -> int:
-    """A descriptor whose life is the lock. Raises CacheBusyError with the holder's pid."""
-    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        pid = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(fd)
-        raise CacheBusyError(f"{directory} is in use by another tierfs, pid {pid}") from error
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    return fd
 
 
 class Index(Reader):
@@ -140,7 +130,7 @@ class Index(Reader):
             for path in (directory, directory / "journal", directory / "lmdb"):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 path.chmod(0o700)
-            lock_fd = _lock_directory(directory)
+            lock_fd = lock_directory(directory)
         except OSError as error:
             raise FsError(error.errno or errno.EIO, f"cannot use {directory}: {error.strerror}") from error
         index = cls(directory, clock, settings, disk or OsDisk(), lock_fd)
@@ -159,7 +149,7 @@ class Index(Reader):
             for record in self._journal.replay(row.index_id, row.epoch, row.applied_lsn):
                 self._env.apply(record.changes)
                 replayed = attrs.evolve(replayed, applied_lsn=record.lsn)
-                self._uncommitted += len(record.changes)
+                self._uncommitted += count_changes(record.changes)
                 if self._uncommitted >= self.settings.max_uncommitted_changes:
                     self._write_row(replayed)
             self.node = row.node
@@ -298,7 +288,7 @@ class Index(Reader):
         if not is_normal:
             return
         changes = txn.changes()
-        if not changes:
+        if not any(changes):
             return
         payload = encode_changes(changes)
         lsn = self._append(payload, txn.token, txn.job)
@@ -309,7 +299,7 @@ class Index(Reader):
             self._journal.retract(lsn, len(payload))
             self._rebuild(failure)
             raise FsError(failure.errno, f"the index cannot take the change: {failure}") from failure
-        self._note_changes(len(changes))
+        self._note_changes(count_changes(changes))
 
     def _note_changes(self, count: int) -> None:
         if not self._uncommitted:
@@ -358,7 +348,9 @@ class Index(Reader):
         return True
 
     def _write_row(self, row: StateRow) -> None:
-        self._env.apply([(Table.SETTINGS, STATE_KEY, row.encode())])
+        changes = no_changes()
+        changes[Table.SETTINGS] = {STATE_KEY: row.encode()}
+        self._env.apply(changes)
         self._env.commit()
         self._row = row
         self._uncommitted = 0
@@ -381,7 +373,7 @@ class Index(Reader):
             self._env.open()
             changes = self._replay_own()
             self._env.apply(changes)
-            self._uncommitted = len(changes)
+            self._uncommitted = count_changes(changes)
         except (EnvFailure, FsError, IndexDamageError) as error:
             self._env.close()
             self.freeze(f"the index cannot be brought back after {failure}: {error}; a restart replays the journal")
@@ -391,20 +383,20 @@ class Index(Reader):
         if self.state is not IndexState.READ_ONLY:
             self._set_state(IndexState.STALLED, f"the index cannot commit in {self.directory}: {failure}")
 
-    def _replay_own(self) -> list[Change]:
+    def _replay_own(self) -> Changes:
         """What the journal has beyond LMDB, each row once: what came and went again takes no pages."""
         self._row = StateRow.decode(self._env.get(Table.SETTINGS, STATE_KEY) or b"")
         appended = self._journal.appended_lsn
-        rows: dict[tuple[Table, bytes], bytes | None] = {}
+        changes = no_changes()
         lsn = self._row.applied_lsn
         for record in self._journal.replay(self._row.index_id, self.epoch, lsn):
             if record.lsn > appended:  # written, and refused to its caller
                 break
-            rows.update({(table, key): value for table, key, value in record.changes})
+            merge_changes(changes, record.changes)
             lsn = record.lsn
         if lsn != appended:
             raise IndexDamageError(f"the journal ends at {lsn}, not at {appended}")
-        return sorted((table, key, value) for (table, key), value in rows.items())
+        return changes
 
     def _may_retry(self) -> bool:
         """A failed commit costs a replay of the journal: not at every mutation."""

@@ -59,10 +59,10 @@ _RECORD: Final = struct.Struct("<IIQQQQIHH")
 _RECORD_BYTES: Final = 8 + _RECORD.size
 _CHANGE: Final = struct.Struct("<BHI")
 _DELETED: Final = 0xFFFF_FFFF
-_TABLES: Final = {int(table): table for table in Table}
+_TABLE_COUNT: Final = len(Table)
 
-Change = tuple[Table, bytes, bytes | None]
-"""(table, key, value); value None deletes the row."""
+Changes = list[dict[bytes, bytes | None] | None]
+"""By table number: key to value, None to delete; None for a table without changes. A row at most once."""
 
 
 class JournalFull(Exception):
@@ -143,7 +143,7 @@ class Record:
     op: int
     token: int
     job: int
-    changes: list[Change]
+    changes: Changes
 
 
 @define
@@ -154,25 +154,24 @@ class _Segment:
     unsynced: bool = False
 
 
-def encode_changes(changes: list[Change]) -> bytes:
+def encode_changes(changes: Changes) -> bytes:
     """The payload of a record."""
-    parts: list[bytes] = []
-    append = parts.append
     pack = _CHANGE.pack
-    for table, key, value in changes:
-        if value is None:
-            append(pack(table, len(key), _DELETED))
-            append(key)
-        else:
-            append(pack(table, len(key), len(value)))
-            append(key)
-            append(value)
+    parts: list[bytes] = []
+    for table, rows in enumerate(changes):
+        if rows:
+            parts += [
+                pack(table, len(key), _DELETED) + key
+                if value is None
+                else pack(table, len(key), len(value)) + key + value
+                for key, value in rows.items()
+            ]
     return b"".join(parts)
 
 
-def decode_changes(payload: bytes) -> list[Change]:
+def decode_changes(payload: bytes) -> Changes:
     """The reverse of encode_changes. Raises IndexDamageError: the checksum was right, so it is not a torn write."""
-    changes: list[Change] = []
+    changes = no_changes()
     at, stop = 0, len(payload)
     try:
         while at < stop:
@@ -184,12 +183,36 @@ def decode_changes(payload: bytes) -> list[Change]:
             if value_length != _DELETED:
                 value = payload[at : at + value_length]
                 at += value_length
-            changes.append((_TABLES[table], key, value))
-    except (struct.error, KeyError) as error:
+            rows = changes[table]
+            if rows is None:
+                rows = changes[table] = {}
+            rows[key] = value
+    except (struct.error, IndexError) as error:
         raise IndexDamageError(f"journal record of an unknown form: {error!r}") from error
     if at != stop:
         raise IndexDamageError("journal record cut short inside its checksum")
     return changes
+
+
+def no_changes() -> Changes:
+    """A list to fill."""
+    return [None] * _TABLE_COUNT
+
+
+def merge_changes(earlier: Changes, later: Changes) -> None:
+    """Makes `earlier` what both leave behind, one after the other."""
+    for table, rows in enumerate(later):
+        if rows:
+            merged = earlier[table]
+            if merged is None:
+                earlier[table] = dict(rows)
+            else:
+                merged.update(rows)
+
+
+def count_changes(changes: Changes) -> int:
+    """Rows."""
+    return sum(len(rows) for rows in changes if rows)
 
 
 class Journal:

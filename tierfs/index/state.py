@@ -13,7 +13,9 @@ u64  bound of the inode numbers that may be in use (counter part); those above w
 i64  created, ns
 """
 
+import hashlib
 import struct
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -60,3 +62,9 @@ class StateRow:
             raise IndexDamageError(f"the index's state row is not of format {INDEX_FORMAT}: {row.hex()}")
         _, _, index_id, node, epoch, applied_lsn, boot_id, is_clean, ino_bound, created_ns = _ROW.unpack(row)
         return StateRow(index_id, node, epoch, applied_lsn, boot_id, bool(is_clean), ino_bound, created_ns)
+
+
+def read_boot_id() -> int:
+    """A number that differs from boot to boot."""
+    text = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1

@@ -1,15 +1,13 @@
 """One mutation in the making: changes are collected here and reach journal and LMDB together, or not at all."""
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from tierfs.index.journal import Change
+from tierfs.index.journal import Changes, no_changes
 from tierfs.index.schema import KEY_MAX_BYTES, Table
 
 if TYPE_CHECKING:
     from tierfs.index.env import Index
-
-_TABLE_COUNT: Final = len(Table)
 
 
 class Txn:
@@ -26,7 +24,7 @@ class Txn:
         self.index = index
         self.token = token
         self.job = job
-        self._changes: list[dict[bytes, bytes | None] | None] = [None] * _TABLE_COUNT
+        self._changes = no_changes()
 
     def __enter__(self) -> "Txn":
         return self
@@ -91,11 +89,6 @@ class Txn:
         else:
             changes[key] = None
 
-    def changes(self) -> list[Change]:
-        """What it would do, a row at most once, tables in their order."""
-        return [
-            (table, key, value)
-            for table, rows in zip(Table, self._changes, strict=True)
-            if rows is not None
-            for key, value in rows.items()
-        ]
+    def changes(self) -> Changes:
+        """What it would do."""
+        return self._changes

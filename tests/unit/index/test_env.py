@@ -17,8 +17,8 @@ from attrs import evolve
 from tests.support.lossy_disk import LossyDisk
 from tierfs.clock import ManualClock
 from tierfs.errors import CacheBusyError, ConfigError, FsError, IndexDamageError
-from tierfs.index.env import Index, IndexSettings, IndexState, Table, read_boot_id
-from tierfs.index.state import STATE_KEY, StateRow
+from tierfs.index.env import Index, IndexSettings, IndexState, Table
+from tierfs.index.state import STATE_KEY, StateRow, read_boot_id
 
 from .conftest import SMALL
 
@@ -248,12 +248,13 @@ def test_size_and_entries(index: Index) -> None:
 
 @pytest.fixture
 def no_room(index: Index) -> Iterator[Callable[[bool], None]]:
-    """Makes LMDB's file unable to grow, as a full disk does, and able again. The journal is smaller than that."""
+    """Makes LMDB's file unable to grow much, as a full disk does, and able again; the journal is below the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    size_bytes = (index.directory / "lmdb" / "data.mdb").stat().st_size
+    data_bytes = (index.directory / "lmdb" / "data.mdb").stat().st_size
+    limit_bytes = max(data_bytes, SMALL.journal_segment_bytes) + 40_000
 
     def switch(is_full: bool) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes + 40_000 if is_full else soft, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes if is_full else soft, hard))
 
     yield switch
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -464,7 +465,8 @@ def test_the_background_syncs_while_commits_fail(
     async def main() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(on_disk.run)
-            put(on_disk, b"big", b"v" * 50_000)
+            put(on_disk, b"big", b"v" * 60_000)
+            put(on_disk, b"too big", b"v" * 60_000)
             await trio.sleep(5)
             assert disk.syncs >= 1
             no_room(False)

@@ -12,15 +12,17 @@ import xxhash
 from tests.support.lossy_disk import LossyDisk
 from tierfs.errors import FsError, IndexDamageError
 from tierfs.index.journal import (
-    Change,
+    Changes,
     Journal,
     JournalDisk,
     JournalFull,
     Origin,
     OsDisk,
     Record,
+    count_changes,
     decode_changes,
     encode_changes,
+    merge_changes,
 )
 from tierfs.index.schema import Table
 
@@ -29,8 +31,12 @@ INDEX_ID, EPOCH = 77, 3
 ORIGIN = Origin(INDEX_ID, node=5, epoch=EPOCH)
 
 
-def change(number: int, size_bytes: int = 40) -> list[Change]:
-    return [(Table.INODES, b"%d" % number, b"v" * size_bytes), (Table.DIRENTS, b"gone", None)]
+def change(number: int, size_bytes: int = 40) -> Changes:
+    return changes_in({Table.INODES: {b"%d" % number: b"v" * size_bytes}, Table.DIRENTS: {b"gone": None}})
+
+
+def changes_in(tables: dict[Table, dict[bytes, bytes | None]]) -> Changes:
+    return [tables.get(table) for table in Table]
 
 
 @pytest.fixture(params=[OsDisk, LossyDisk])
@@ -58,12 +64,22 @@ def fill(journal: Journal, count: int, *, size_bytes: int = 40) -> None:
 
 
 def test_changes_come_back() -> None:
-    changes: list[Change] = [
-        (Table.SETTINGS, b"k" * 511, b""),
-        (Table.HOT, b"\0", None),
-        (Table.AGES, b"a", b"x" * 99_999),
-    ]
+    changes = changes_in(
+        {Table.SETTINGS: {b"k" * 511: b"", b"l": None}, Table.HOT: {b"\0": None}, Table.AGES: {b"a": b"x" * 99_999}}
+    )
     assert decode_changes(encode_changes(changes)) == changes
+    assert count_changes(changes) == 4
+
+
+def test_merged_changes_leave_what_both_leave() -> None:
+    first = changes_in({Table.HOT: {b"a": b"1", b"b": b"1"}, Table.AGES: {b"c": b"1"}})
+    later = changes_in({Table.HOT: {b"a": None, b"d": b"2"}, Table.LINKS: {b"e": b"2"}})
+    merge_changes(first, later)
+    assert first == changes_in(
+        {Table.HOT: {b"a": None, b"b": b"1", b"d": b"2"}, Table.AGES: {b"c": b"1"}, Table.LINKS: {b"e": b"2"}}
+    )
+    merge_changes(first, changes_in({Table.LINKS: {b"f": b"3"}}))
+    assert later[Table.LINKS] == {b"e": b"2"}
 
 
 @pytest.mark.parametrize("payload", [b"\x63" + bytes(6), b"\0", encode_changes(change(1))[:-1]])
@@ -93,8 +109,11 @@ def test_full_means_commit_first(journal: Journal, tmp_path: Path) -> None:
     assert len(replay(tmp_path)) == last
     assert journal.room_bytes < 200
     journal.recycle(last - 1)  # frees the first two segments
-    fill(journal, 20)
-    assert [record.lsn for record in replay(tmp_path, after_lsn=last - 1)] == list(range(last, last + 21))
+    with pytest.raises(JournalFull):
+        fill(journal, 10_000)  # over the two that are free, and not over the record that is not committed
+    assert [record.lsn for record in replay(tmp_path, after_lsn=last - 1)] == list(
+        range(last, journal.appended_lsn + 1)
+    )
 
 
 def test_the_ring_goes_round_many_times(journal: Journal, tmp_path: Path) -> None:
@@ -110,7 +129,7 @@ def test_a_record_that_no_segment_holds(journal: Journal, tmp_path: Path) -> Non
     with pytest.raises(FsError) as caught:
         fill(journal, 1, size_bytes=SEGMENT_BYTES)
     assert caught.value.errno == errno.E2BIG
-    payload = encode_changes([(Table.INODES, b"k", b"x" * (journal.max_payload_bytes - 8))])
+    payload = encode_changes(changes_in({Table.INODES: {b"k": b"x" * (journal.max_payload_bytes - 8)}}))
     assert len(payload) == journal.max_payload_bytes
     journal.append(payload, op=1)
     assert len(replay(tmp_path)) == 2

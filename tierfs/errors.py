@@ -25,26 +25,30 @@ class FsError(TierfsError):
         super().__init__(message or os.strerror(errno), errno=errno)
 
 
+@enum.unique
 class StoreErrorKind(enum.Enum):
-    """What went wrong at an object store; value: (errno for the caller, worth repeating as it is)."""
+    """What went wrong at an object store: a name, the errno for the caller, worth repeating as it is.
 
-    NOT_FOUND = (errno_codes.ENOENT, False)
-    PRECONDITION_FAILED = (errno_codes.ESTALE, False)
-    ACCESS_DENIED = (errno_codes.EACCES, False)
-    BAD_CREDENTIALS = (errno_codes.EACCES, False)
-    NO_SUCH_BUCKET = (errno_codes.ENODEV, False)
-    ARCHIVED = (errno_codes.EAGAIN, False)
-    INVALID = (errno_codes.EINVAL, False)
-    UNSUPPORTED = (errno_codes.EOPNOTSUPP, False)
-    TOO_LARGE = (errno_codes.EFBIG, False)
-    KEY_TOO_LONG = (errno_codes.ENAMETOOLONG, False)
-    THROTTLED = (errno_codes.EIO, True)
-    UNAVAILABLE = (errno_codes.EIO, True)
-    TIMEOUT = (errno_codes.EIO, True)
-    CORRUPT = (errno_codes.EIO, True)
+    The name is part of the value because members with equal values would be one and the same.
+    """
+
+    NOT_FOUND = ("not_found", errno_codes.ENOENT, False)
+    PRECONDITION_FAILED = ("precondition_failed", errno_codes.ESTALE, False)
+    ACCESS_DENIED = ("access_denied", errno_codes.EACCES, False)
+    BAD_CREDENTIALS = ("bad_credentials", errno_codes.EACCES, False)
+    NO_SUCH_BUCKET = ("no_such_bucket", errno_codes.ENODEV, False)
+    ARCHIVED = ("archived", errno_codes.EAGAIN, False)
+    INVALID = ("invalid", errno_codes.EINVAL, False)
+    UNSUPPORTED = ("unsupported", errno_codes.EOPNOTSUPP, False)
+    TOO_LARGE = ("too_large", errno_codes.EFBIG, False)
+    KEY_TOO_LONG = ("key_too_long", errno_codes.ENAMETOOLONG, False)
+    THROTTLED = ("throttled", errno_codes.EIO, True)
+    UNAVAILABLE = ("unavailable", errno_codes.EIO, True)
+    TIMEOUT = ("timeout", errno_codes.EIO, True)
+    CORRUPT = ("corrupt", errno_codes.EIO, True)
     # the request may or may not have taken effect; a HEAD decides (see objectstore.retrying)
-    UNCLEAR = (errno_codes.EIO, True)
-    PERMANENT = (errno_codes.EIO, False)
+    UNCLEAR = ("unclear", errno_codes.EIO, True)
+    PERMANENT = ("permanent", errno_codes.EIO, False)
 
 
 class StoreError(TierfsError):
@@ -59,7 +63,7 @@ class StoreError(TierfsError):
         request_id: str = "",
         http_status: int = 0,
     ) -> None:
-        errno, retryable = kind.value
+        _, errno, retryable = kind.value
         super().__init__(message, errno=errno, retryable=retryable)
         self.kind = kind
         self.key = key
@@ -82,6 +86,7 @@ class ConfigError(TierfsError):
         super().__init__(message, errno=errno_codes.EINVAL)
 
 
+@enum.unique
 class MountProblem(enum.Enum):
     """Why a directory could not be mounted on; value: errno."""
 

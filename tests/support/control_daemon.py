@@ -1,14 +1,21 @@
 """A daemon for tests of the control plane: real verbs over a small made-up mount, and no file system."""
 
 import errno
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from tierfs.control import registry, server
 from tierfs.control.protocol import Json
-from tierfs.control.service import Progress
-from tierfs.errors import FsError, TierfsError
+from tierfs.control.service import Progress, Service
+from tierfs.errors import FsError, StoreError, StoreErrorKind, TierfsError
 
 
 class ScriptedDaemon:
@@ -117,3 +124,78 @@ class ScriptedDaemon:
 def socket_path(directory: Path) -> str:
     """A path short enough for a Unix socket."""
     return str(directory / "c.sock")
+
+
+@contextmanager
+def real_server(directory: Path) -> Iterator[tuple[str, ScriptedDaemon]]:
+    """The server in a trio loop of its own thread, as it is for a client in another process."""
+    path = socket_path(directory)
+    ready: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope, ScriptedDaemon]] = []
+    is_up = threading.Event()
+
+    async def main() -> None:
+        daemon = ScriptedDaemon()
+        async with trio.open_nursery() as nursery:
+
+            async def served(task_status: trio.TaskStatus[None]) -> None:
+                await server.serve(path, Service(daemon, daemon_uid=os.geteuid()), task_status=task_status)
+
+            await nursery.start(served)
+            ready.append((trio.lowlevel.current_trio_token(), nursery.cancel_scope, daemon))
+            is_up.set()
+
+    thread = threading.Thread(target=trio.run, args=(main,))
+    thread.start()
+    assert is_up.wait(30)
+    token, scope, daemon = ready[0]
+    try:
+        yield path, daemon
+    finally:
+        token.run_sync_soon(scope.cancel)
+        thread.join()
+
+
+@contextmanager
+def daemon_process(mountpoint: Path, run_directory: Path, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A registered daemon in a process of its own, which ends when it is unmounted.
+
+    Words: "busy" (refuses to unmount), "failing" (uploads fail for good), "pending" (one upload that
+    never ends).
+    """
+    command = [sys.executable, "-m", "tests.support.control_daemon", str(mountpoint), *words]
+    environment = {**os.environ, "TIERFS_RUN_DIR": str(run_directory)}
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=root) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == b"up\n"
+            yield process
+        finally:
+            process.kill()
+
+
+async def _serve_as_process(mountpoint: str, words: list[str]) -> None:
+    daemon = ScriptedDaemon(mountpoint)
+    daemon.busy = "busy" in words
+    if "failing" in words:
+        daemon.failure = StoreError(StoreErrorKind.ACCESS_DENIED, "no", key="theirs")
+    if "pending" in words:
+        daemon.pending, daemon.stalled = {b"mine": 3 << 20}, True
+    identifier = registry.mount_id("s3://bucket", mountpoint)
+    path = str(Path(registry.prepare_run_directory(), "d.sock"))
+    async with trio.open_nursery() as nursery:
+        service = Service(daemon, daemon_uid=os.geteuid())
+
+        async def served(task_status: trio.TaskStatus[None]) -> None:
+            await server.serve(path, service, task_status=task_status)
+
+        await nursery.start(served)
+        registry.register(registry.Entry(identifier, mountpoint, path, os.getpid(), "s3://bucket", "/cache"))
+        print("up", flush=True)
+        await daemon.ended.wait()
+        await trio.sleep(0.1)  # the answer goes out first, as the real daemon sees to by draining
+        registry.unregister(identifier)
+        nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(_serve_as_process, sys.argv[1], sys.argv[2:])

@@ -103,10 +103,7 @@ def _first_line(descriptor: int, limit_s: float) -> bytes | None:
 
 
 def _judged(child: "subprocess.Popen[bytes]", report: bytes, log: Path) -> int:
-    try:
-        said = json.loads(report) if report else {}
-    except ValueError:
-        said = {}
+    said = _parsed(report)
     if said.get("ready") is True:
         child.returncode = 0  # it goes on without us: no warning about a child that still runs
         return child.pid
@@ -115,6 +112,14 @@ def _judged(child: "subprocess.Popen[bytes]", report: bytes, log: Path) -> int:
         raise ExitError(ExitCode(said["code"]), said["message"], errno=said.get("errno", 0))
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     raise ExitError(ExitCode.FAILED, f"the daemon {how} before the mount worked; its log: {log}")
+
+
+def _parsed(report: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(report)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _end(child: "subprocess.Popen[bytes]", *, by_itself: bool) -> int:

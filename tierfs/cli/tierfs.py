@@ -63,7 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tierfs {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    mount = verbs.add_parser("mount", help="mount a bucket; returns when the mount works")
+    mount = verbs.add_parser(
+        "mount",
+        help="mount a bucket; returns when the mount works",
+        description="Mounts a bucket or a directory that serves as one. Returns when programs can use the mount.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     mount.add_argument("source", metavar="SOURCE", help="s3://bucket/prefix or file:///directory")
     mount.add_argument("directory", metavar="DIR", help="an empty directory")
     mount.add_argument("--cache", default="", metavar="DIR", help="where hot files and the index live; one a mount")
@@ -71,8 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     mount.add_argument("--foreground", action="store_true", help="do not go to the background; log to standard error")
     mount.add_argument("-o", dest="options", action="append", default=[], metavar="OPT[,OPT]", help=_OPTIONS_HELP)
     mount.add_argument("--status-fd", type=int, default=None, help=argparse.SUPPRESS)
-    umount = verbs.add_parser("umount", help="upload what is pending and unmount", aliases=["unmount"])
-    umount.set_defaults(verb="umount")
+    umount = verbs.add_parser(
+        "umount",
+        help="upload what is pending and unmount",
+        description="Uploads what is pending, unmounts and waits for the end of the daemon.",
+        epilog="example:\n  tierfs umount /mnt/data --no-drain",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     umount.add_argument("directory", metavar="DIR", help="the mountpoint")
     umount.add_argument("--no-drain", action="store_true", help="leave pending uploads for the next mount")
     umount.add_argument("--lazy", action="store_true", help="also while it is in use; open files go on")

@@ -8,43 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import trio
 
-from tests.support.control_daemon import ScriptedDaemon, socket_path
-from tierfs.control import protocol, server
+from tests.support.control_daemon import real_server, socket_path
+from tierfs.control import protocol
 from tierfs.control.client import Client
 from tierfs.control.exitcodes import ExitCode, ExitError
 from tierfs.control.protocol import Json
-from tierfs.control.service import Service
-
-
-@contextmanager
-def real_server(directory: Path) -> Iterator[tuple[str, ScriptedDaemon]]:
-    """The server in a trio loop of its own thread, as it is for a client in another process."""
-    path = socket_path(directory)
-    ready: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope, ScriptedDaemon]] = []
-    is_up = threading.Event()
-
-    async def main() -> None:
-        daemon = ScriptedDaemon()
-        async with trio.open_nursery() as nursery:
-
-            async def served(task_status: trio.TaskStatus[None]) -> None:
-                await server.serve(path, Service(daemon, daemon_uid=os.geteuid()), task_status=task_status)
-
-            await nursery.start(served)
-            ready.append((trio.lowlevel.current_trio_token(), nursery.cancel_scope, daemon))
-            is_up.set()
-
-    thread = threading.Thread(target=trio.run, args=(main,))
-    thread.start()
-    assert is_up.wait(30)
-    token, scope, daemon = ready[0]
-    try:
-        yield path, daemon
-    finally:
-        token.run_sync_soon(scope.cancel)
-        thread.join()
 
 
 @contextmanager

@@ -1,14 +1,63 @@
 """The object stores that the suites of this directory run over."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
-from tests.support.backends import Backend, directory_backend
+from tests.support.backends import Backend, directory_backend, s3_backend
+from tests.support.s3double import S3Double
+from tests.support.weed import WeedServer
+from tierfs.objectstore.settings import S3Settings
 
-BACKENDS = ["directory", "directory-without-xattrs"]
+BACKENDS = ["directory", "directory-without-xattrs", "s3-double", "s3-weed"]
+
+
+@pytest.fixture(scope="session")
+def double_server() -> Iterator[S3Double]:
+    with S3Double() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_weed_bucket(weed: WeedServer) -> str:
+    """One bucket for the session: each store has a prefix of its own in it."""
+    return weed.create_bucket()
+
+
+@pytest.fixture
+def double(double_server: S3Double, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Double]:
+    """The strict S3 double without faults and without recorded requests, and its credentials."""
+    for name, value in double_server.environment.items():
+        monkeypatch.setenv(name, value)
+    double_server.forget_requests()
+    yield double_server
+    double_server.clear_faults()
+
+
+@pytest.fixture
+def double_backend(double: S3Double) -> Backend:
+    bucket = double.create_bucket()
+    settings = S3Settings(bucket=bucket, endpoint_url=double.endpoint_url, region="us-east-1")
+    return evolve(s3_backend("s3-double", settings), double=double, bucket=bucket)
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    return directory_backend(tmp_path, use_xattrs=request.param == "directory")
+    """Every object store in turn; a server is only started when its turn comes."""
+    match request.param:
+        case "s3-double":
+            backend = request.getfixturevalue("double_backend")
+            assert isinstance(backend, Backend)
+            return backend
+        case "s3-weed":
+            bucket = request.getfixturevalue("shared_weed_bucket")
+            weed = request.getfixturevalue("weed")
+            monkeypatch = request.getfixturevalue("monkeypatch")
+            for name, value in weed.environment.items():
+                monkeypatch.setenv(name, value)
+            settings = S3Settings(bucket=bucket, endpoint_url=weed.endpoint_url, region="us-east-1")
+            return evolve(s3_backend("s3-weed", settings), limits_metadata=False, limits_parts=False)
+        case name:
+            return directory_backend(tmp_path, use_xattrs=name == "directory")

@@ -10,10 +10,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
+from tests.support.s3double import S3Double
 from tierfs.objectstore.base import Always, ObjectMeta, ObjectStore
 from tierfs.objectstore.directory import DirectoryStore
+from tierfs.objectstore.s3 import S3Store
+from tierfs.objectstore.settings import S3Settings
 
 TIMEOUT_S = 60.0
 MIB = 1 << 20
@@ -31,8 +34,9 @@ class Backend:
     limits_metadata: bool = True
     # parts below 5 MiB (but the last) are refused
     limits_parts: bool = True
-    # objects of archive classes refuse a GET
-    archives: bool = False
+    # set for the double: plans faults and shows the requests
+    double: S3Double | None = None
+    bucket: str = ""
 
     def run(self, test: Callable[[ObjectStore], Awaitable[None]]) -> None:
         """Runs an async test with a fresh store."""
@@ -58,6 +62,15 @@ def directory_backend(directory: Path, *, use_xattrs: bool = True) -> Backend:
 
     name = "directory" if use_xattrs else "directory-without-xattrs"
     return Backend(name, open_store, holds_any_key=False, limits_parts=False)
+
+
+def s3_backend(name: str, settings: S3Settings) -> Backend:
+    """Another prefix of one bucket for each store; credentials come from the environment."""
+
+    def open_store() -> S3Store:
+        return S3Store(evolve(settings, prefix=f"p {uuid.uuid4().hex[:8]}/"))
+
+    return Backend(name, open_store)
 
 
 async def put_text(store: ObjectStore, key: str, text: str = "", *, op: str = "") -> str:

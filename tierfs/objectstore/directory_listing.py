@@ -254,21 +254,21 @@ class Walker:
                     found = self._look(fd, os.fsdecode(name), key.decode())
                     if found is not None:
                         yield found
-                elif key != query.after and self._has_any(fd, name, key, query):
-                    # `after` is a prefix when it is the token of a page that ended with it
+                elif key > query.after and self._has_any(fd, name, key):
+                    # as on S3, a prefix that is not above `after` is left out, whatever it holds above it
                     yield key.decode()
         finally:
             os.close(fd)
 
-    def _has_any(self, fd: int, name: bytes, key: bytes, query: Query) -> bool:
+    def _has_any(self, fd: int, name: bytes, key: bytes) -> bool:
         """Is there an object at or below a directory? One without any is only left over."""
         try:
-            if key > query.after and self._look(fd, os.fsdecode(name[:-1]), key.decode()) is not None:
+            if self._look(fd, os.fsdecode(name[:-1]), key.decode()) is not None:
                 return True
             child = self._enter(fd, name)
             if child is None:
                 return False
-            with contextlib.closing(self._below(child, key, Query(b"", query.after))) as below:
+            with contextlib.closing(self._below(child, key, Query(b"", b""))) as below:
                 return next(below, None) is not None
         except PermissionError:
             return True  # it is there, and nobody may conclude from us that it is empty

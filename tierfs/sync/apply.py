@@ -1,0 +1,419 @@
+"""What the bucket says, written into the index: the one place where remote changes become inodes.
+
+Every function is synchronous and idempotent: the same object applied twice changes nothing. None of them
+raises an intent, since nothing here has to go back to the bucket. What is dirty here is never touched: the
+exporter meets the bucket's version at its next write and decides (policy/merge.py).
+"""
+
+import enum
+import stat
+
+from attrs import evolve, frozen
+
+from tierfs.clock import Clock
+from tierfs.content.handles import Files
+from tierfs.index import dirents, foreign, inodes, intents, links, orphans, xattrs
+from tierfs.index import locations as rows
+from tierfs.index.env import Index, Reader, Txn
+from tierfs.index.schema import Table
+from tierfs.model import Base, Inode, InodeFlag
+from tierfs.namespace.locations import Locations
+from tierfs.namespace.notify import Notify
+from tierfs.objectstore.base import ObjectInfo
+from tierfs.policy.merge import Decision, Local, Version, decide
+from tierfs.sync import attributes, hardlinks
+from tierfs.sync.activity import Activity
+from tierfs.sync.attributes import Defaults
+from tierfs.sync.paths import Place
+from tierfs.sync.plan import BESIDE_SUFFIX
+
+_UNKNOWN_FMT = 0
+_DIRTY = InodeFlag.DATA_DIRTY | InodeFlag.META_DIRTY
+
+
+class Met(enum.Enum):
+    """What a listed object turned out to be."""
+
+    KNOWN = enum.auto()  # as the index has it, or another matter of the exporter's
+    ADDED = enum.auto()
+    CHANGED = enum.auto()  # another version than the base of a clean file: `replace` decides
+
+
+@frozen
+class Seen:
+    """One entry of a listing: an object, or (info None) a prefix; `key` as in the bucket, with its slash."""
+
+    name: bytes
+    key: str
+    info: ObjectInfo | None
+
+    @property
+    def is_dir(self) -> bool:
+        return self.key.endswith("/")
+
+
+class Applier:
+    """Remote changes to index rows. Shared by importer and exporter."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        locations: Locations,
+        files: Files,
+        clock: Clock,
+        notify: Notify,
+        defaults: Defaults,
+    ) -> None:
+        self._index = index
+        self._locations = locations
+        self._files = files
+        self._clock = clock
+        self._notify = notify
+        self._defaults = defaults
+
+    # ---- entries of a listing ----
+
+    def meet(self, txn: Txn, directory: Inode, seen: Seen, *, assume: bool) -> Met:
+        """One listed entry: adds what is new, recognises what is known, says what changed.
+
+        `assume`: no object of the directory has POSIX attributes, so the defaults are the truth.
+        Adding a subdirectory leaves the parent's nlink to `add_subdirectories`.
+        """
+        entry = dirents.get(txn, directory.ino, seen.name)
+        if entry is None:
+            if self.is_spoken_for(txn, seen.key):
+                return Met.KNOWN
+            self.add(txn, directory, seen, assume=assume)
+            return Met.ADDED
+        if seen.info is None:
+            return Met.KNOWN
+        inode = inodes.get(txn, entry.ino)
+        if inode is None:
+            return Met.KNOWN
+        base = self._base_at(txn, inode, Place(directory.ino, seen.name), seen.key)
+        if base is None:
+            return Met.KNOWN
+        if base.etag != seen.info.etag:
+            return Met.KNOWN if inode.is_dirty else Met.CHANGED
+        if base.last_modified_ns != seen.info.last_modified_ns or base.storage_class != seen.info.storage_class:
+            self._note_same_version(txn, inode, base, seen, Place(directory.ino, seen.name))
+        return Met.KNOWN
+
+    def is_spoken_for(self, reader: Reader, key: str) -> bool:
+        """The object at `key` is not news: it is about to be deleted, or to be moved to where its inode is."""
+        if reader.count(Table.TOMBSTONES) and intents.tombstone(reader, key) is not None:
+            return True
+        if not (reader.count(Table.LOCATED) or reader.count(Table.OVERRIDES)):
+            return False
+        return self._locations.occupant(reader, key) is not None
+
+    def _base_at(self, txn: Reader, inode: Inode, place: Place, key: str) -> Base | None:
+        """The base of the link at `place`, if that is what lies at `key`."""
+        if (inode.parent, inode.name) != (place.parent, place.name):
+            link = links.get(txn, inode.ino, place.parent, place.name)
+            return link.base if link is not None else None
+        if inode.base is None or self._locations.actual_key(txn, inode) != key:
+            return None
+        return inode.base
+
+    def _note_same_version(self, txn: Txn, inode: Inode, base: Base, seen: Seen, place: Place) -> None:
+        """Same bytes, another LastModified: our own PUT, whose answer had none, or somebody changed metadata."""
+        assert seen.info is not None
+        fresh = evolve(base, last_modified_ns=seen.info.last_modified_ns, storage_class=seen.info.storage_class)
+        if (inode.parent, inode.name) != (place.parent, place.name):
+            links.put(txn, inode.ino, place.parent, place.name, fresh)
+            return
+        flags = inode.flags
+        is_moved = base.last_modified_ns != seen.info.last_modified_ns
+        if is_moved and base.last_modified_ns and InodeFlag.META_DIRTY not in flags:
+            flags &= ~InodeFlag.ATTRS_KNOWN
+        inodes.put(txn, evolve(inode, base=fresh, flags=flags))
+
+    def add(self, txn: Txn, directory: Inode, seen: Seen, *, assume: bool) -> Inode:
+        """A new inode and name for what the bucket has."""
+        info, now = seen.info, self._clock.now_ns()
+        defaults = self._defaults
+        mode = stat.S_IFDIR | defaults.dir_mode if seen.is_dir else stat.S_IFREG | defaults.file_mode
+        time_ns = info.last_modified_ns if info is not None else now
+        base = attributes.base_of(info) if info is not None else None
+        flags = InodeFlag.NONE
+        if assume:
+            flags = InodeFlag.ATTRS_KNOWN | (InodeFlag.FOREIGN if info is not None else InodeFlag.IMPLICIT)
+        inode = Inode(
+            ino=self._index.next_ino(), mode=mode, uid=defaults.uid, gid=defaults.gid,
+            size_bytes=info.size_bytes if info is not None else 0, nlink=2 if seen.is_dir else 1,
+            atime_ns=time_ns, mtime_ns=time_ns, ctime_ns=time_ns, btime_ns=time_ns,
+            parent=directory.ino, name=seen.name, flags=flags, base=base,
+        )  # fmt: skip
+        inodes.put(txn, inode)
+        fmt = stat.S_IFDIR if seen.is_dir else stat.S_IFREG if assume else _UNKNOWN_FMT
+        dirents.put(txn, directory.ino, seen.name, inode.ino, fmt)
+        if info is not None and self._locations.derived_key(txn, inode) != seen.key:
+            self._locations.settle(txn, inode, seen.key)
+        if info is not None and info.meta is not None:
+            inode = self._take_attributes(txn, inode, info)
+        return inode
+
+    def add_subdirectories(self, txn: Txn, ino: int, count: int) -> None:
+        """The parent's nlink: 2 and one for each subdirectory."""
+        directory = inodes.get(txn, ino)
+        if count and directory is not None:
+            inodes.put(txn, evolve(directory, nlink=max(2, directory.nlink + count)))
+
+    def add_directory(self, parent: int, name: bytes) -> int | None:
+        """A directory that shows in keys only; its number, None when the parent is gone."""
+        with self._index.transaction() as txn:
+            directory = inodes.get(txn, parent)
+            if directory is None:
+                return None
+            key = self._locations.actual_prefix(txn, parent) + name.decode(errors="replace") + "/"
+            inode = self.add(txn, directory, Seen(name, key, None), assume=False)
+            self.add_subdirectories(txn, parent, 1)
+        self._notify.entry_changed(parent, name)
+        return inode.ino
+
+    def add_object(self, parent: int, seen: Seen) -> Inode | None:
+        """An object outside of a listing; None when the parent is gone or the name is taken."""
+        with self._index.transaction() as txn:
+            directory = inodes.get(txn, parent)
+            if directory is None or dirents.get(txn, parent, seen.name) is not None:
+                return None
+            inode = self.add(txn, directory, seen, assume=False)
+        self._notify.entry_changed(parent, seen.name)
+        return inode
+
+    # ---- a changed object ----
+
+    def replace(self, directory_ino: int, seen: Seen, *, assume: bool) -> None:
+        """The object of a clean file is another version now.
+
+        A closed file takes it over. Of an open one the name gets a new inode and the old one lives on
+        without it, as after rename(2): an open file keeps the version that it opened.
+        """
+        info, place = seen.info, Place(directory_ino, seen.name)
+        entry = dirents.get(self._index, directory_ino, seen.name)
+        inode = inodes.get(self._index, entry.ino) if entry is not None else None
+        if info is None or inode is None or inode.is_dirty:
+            return
+        base = self._base_at(self._index, inode, place, seen.key)
+        if base is None:
+            return
+        content = attributes.content_of(info)
+        decision = decide(attributes.version_of(base), Local.CLEAN, Version(info.etag, info.size_bytes, content))
+        if decision is Decision.ADOPT:
+            self._set_base(inode, place, attributes.base_of(info))
+        elif decision is Decision.IMPORT and inode.is_dir:
+            self._set_base(inode, place, attributes.base_of(info))
+            self._unlearn(inode.ino)
+        elif decision is Decision.IMPORT and (inode.nlink > 1 or self._files.is_open(inode.ino)):
+            self._replace_name(place, seen, assume=assume)
+        elif decision is Decision.IMPORT:
+            self._replace_content(inode, info, assume=assume)
+        entry = dirents.get(self._index, directory_ino, seen.name)
+        if info.meta is not None and entry is not None:
+            self.absorb(entry.ino, info)
+
+    def _set_base(self, inode: Inode, place: Place, base: Base) -> None:
+        with self._index.transaction() as txn:
+            if (inode.parent, inode.name) == (place.parent, place.name):
+                inodes.put(txn, evolve(inode, base=base))
+            else:
+                links.put(txn, inode.ino, place.parent, place.name, base)
+
+    def _unlearn(self, ino: int) -> None:
+        """The attributes have to be read again; what they were stays until then."""
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, ino)
+            if inode is not None:
+                inodes.put(txn, evolve(inode, flags=inode.flags & ~InodeFlag.ATTRS_KNOWN))
+
+    def _replace_content(self, inode: Inode, info: ObjectInfo, *, assume: bool) -> None:
+        # first the old bytes, then the row that speaks of new ones: a crash in between costs a fetch
+        self._files.replaced(inode.ino)
+        keep = InodeFlag.ATTRS_KNOWN | InodeFlag.FOREIGN if assume else InodeFlag.NONE
+        with self._index.transaction() as txn:
+            now = self._clock.now_ns()
+            flags = (inode.flags & ~(InodeFlag.ATTRS_KNOWN | InodeFlag.FOREIGN)) | keep
+            inodes.put(
+                txn,
+                evolve(
+                    inode, base=attributes.base_of(info), size_bytes=info.size_bytes, mtime_ns=info.last_modified_ns,
+                    ctime_ns=now, flags=flags,
+                ),
+            )  # fmt: skip
+        self._notify.inode_changed(inode.ino, content=True)
+
+    def _replace_name(self, place: Place, seen: Seen, *, assume: bool) -> Inode | None:
+        """Another inode gets the name; the old one goes on without it."""
+        self.remove_name(place)
+        with self._index.transaction() as txn:
+            directory = inodes.get(txn, place.parent)
+            return self.add(txn, directory, seen, assume=assume) if directory is not None else None
+
+    def take_content(self, inode: Inode, info: ObjectInfo) -> None:
+        """Bytes of the bucket under the attributes of this side, which stay dirty."""
+        if not self._files.is_open(inode.ino) and inode.nlink == 1:
+            self._files.replaced(inode.ino)
+            with self._index.transaction() as txn:
+                flags = (inode.flags & ~InodeFlag.DATA_DIRTY) | InodeFlag.META_DIRTY
+                inodes.put(
+                    txn,
+                    evolve(
+                        inode, base=attributes.base_of(info), size_bytes=info.size_bytes,
+                        mtime_ns=info.last_modified_ns, flags=flags,
+                    ),
+                )  # fmt: skip
+            self._notify.inode_changed(inode.ino, content=True)
+            return
+        fresh = self._replace_name(Place(inode.parent, inode.name), Seen(inode.name, info.key, info), assume=False)
+        if fresh is None:
+            return
+        with self._index.transaction() as txn:
+            for name, value in xattrs.all(txn, inode.ino).items():
+                xattrs.put(txn, fresh.ino, name, value)
+            merged = evolve(fresh, mode=inode.mode, uid=inode.uid, gid=inode.gid)
+            now = self._clock.now_ns()
+            intents.mark_dirty(txn, merged, InodeFlag.META_DIRTY, now_ns=now, quiet_s=0)
+
+    # ---- the listed directory itself, and names that two things claim ----
+
+    def take_marker(self, ino: int, info: ObjectInfo) -> None:
+        """The directory has a marker object."""
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, ino)
+            if inode is None or inode.parent == 0 or inode.is_dirty:
+                return
+            base = attributes.base_of(info)
+            if inode.base is not None and inode.base.etag == base.etag:
+                if inode.base.last_modified_ns == base.last_modified_ns:
+                    return
+                if inode.base.last_modified_ns == 0:  # our own write, whose answer had no time
+                    inodes.put(txn, evolve(inode, base=evolve(inode.base, last_modified_ns=base.last_modified_ns)))
+                    return
+            flags = inode.flags & ~(InodeFlag.IMPLICIT | InodeFlag.ATTRS_KNOWN)
+            fresh = evolve(inode, base=base, flags=flags)
+            inodes.put(txn, fresh)
+            if self._locations.actual_key(txn, fresh) != info.key:
+                self._locations.settle(txn, fresh, info.key)
+
+    def lose_marker(self, ino: int, key: str, activity: Activity, mark: int) -> None:
+        """A complete listing of the directory did not have its marker."""
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, ino)
+            if inode is None or inode.parent == 0 or inode.base is None or inode.is_dirty:
+                return
+            if self._locations.actual_key(txn, inode) != key or activity.touched_since(mark, key):
+                return
+            inodes.put(txn, evolve(inode, base=None, flags=inode.flags | InodeFlag.IMPLICIT))
+
+    def move_beside(self, place: Place, inode: Inode) -> None:
+        """A directory `a/` appeared where the object `a` is: that is `a.tierfs-object` from now on."""
+        name = place.name + BESIDE_SUFFIX
+        if (inode.parent, inode.name) != (place.parent, place.name):
+            return  # a further link keeps its name; the directory shows when that is gone
+        with self._index.transaction() as txn:
+            if dirents.get(txn, place.parent, name) is not None:
+                return
+            key = self._locations.actual_key(txn, inode) if inode.base is not None else ""
+            dirents.delete(txn, place.parent, place.name)
+            dirents.put(txn, place.parent, name, inode.ino, stat.S_IFMT(inode.mode))
+            moved = evolve(inode, name=name)
+            inodes.put(txn, moved)
+            if key:
+                self._locations.settle(txn, moved, key)
+        self._notify.entry_changed(place.parent, place.name)
+        self._notify.entry_changed(place.parent, name)
+
+    # ---- a vanished object ----
+
+    def remove_name(self, place: Place) -> bool:
+        """The bucket has nothing under this name any more; True when the name is gone from the index too.
+
+        An inode that is open lives on without the name. A directory goes only when it is empty.
+        """
+        with self._index.transaction() as txn:
+            entry = dirents.get(txn, place.parent, place.name)
+            inode = inodes.get(txn, entry.ino) if entry is not None else None
+            if entry is None or inode is None:
+                return entry is None
+            if inode.is_dir and not dirents.is_empty(txn, inode.ino):
+                return False
+            dirents.delete(txn, place.parent, place.name)
+            if inode.is_dir:
+                self.add_subdirectories(txn, place.parent, -1)
+                self._locations.forget_prefixes()
+            is_last = self._detach(txn, inode, place)
+        if is_last and not self._files.is_open(inode.ino):
+            self._purge(inode.ino)
+        self._notify.entry_changed(place.parent, place.name)
+        return True
+
+    def _detach(self, txn: Txn, inode: Inode, place: Place) -> bool:
+        """Takes a name from an inode; True when it was the last one."""
+        pending = intents.of_inode(txn, inode.ino)
+        remaining = [
+            link for link in links.all(txn, inode.ino) if (link.parent, link.name) != (place.parent, place.name)
+        ]
+        if (inode.parent, inode.name) != (place.parent, place.name):
+            links.delete(txn, inode.ino, place.parent, place.name)
+            inodes.put(txn, evolve(inode, nlink=max(1, inode.nlink - 1)))
+            return False
+        rows.clear_location(txn, inode.ino)
+        if remaining:
+            heir = next((link for link in remaining if link.base is not None), remaining[0])
+            links.delete(txn, inode.ino, heir.parent, heir.name)
+            promoted = evolve(inode, parent=heir.parent, name=heir.name, base=heir.base, nlink=max(1, inode.nlink - 1))
+            inodes.put(txn, promoted)
+            return False
+        if pending is not None:
+            intents.delete(txn, pending.seq)
+        inodes.put(txn, evolve(inode, parent=0, name=b"", nlink=0, flags=inode.flags & ~_DIRTY))
+        orphans.add(txn, inode.ino)
+        return True
+
+    def _purge(self, ino: int) -> None:
+        """Nobody uses it: inode numbers never come back, so a kernel that still asks gets ENOENT."""
+        self._files.forget(ino)
+        with self._index.transaction() as txn:
+            inodes.delete(txn, ino)
+            xattrs.delete_all(txn, ino)
+            foreign.delete(txn, ino)
+            orphans.remove(txn, ino)
+
+    # ---- attributes ----
+
+    def absorb(self, ino: int, info: ObjectInfo) -> int:
+        """Metadata of an inode's object (HEAD, or a GET): takes over what is not dirty here.
+
+        Returns the inode number that the name has now: a second name of a hard link joins the first one's.
+        Ignored when `info` is another version than the base, or has no metadata.
+        """
+        inode = inodes.get(self._index, ino)
+        if inode is None or inode.parent == 0 or info.meta is None:
+            return ino
+        if inode.base is None:
+            if not inode.is_dir or InodeFlag.META_DIRTY in inode.flags:
+                return ino
+        elif inode.base.etag != info.etag:
+            return ino
+        with self._index.transaction() as txn:
+            fresh = self._take_attributes(txn, inode, info)
+        if fresh != inode and InodeFlag.ATTRS_KNOWN in inode.flags:
+            self._notify.inode_changed(ino, content=False)
+        return hardlinks.join(self._index, self._files, self._notify, fresh, attributes.link_id_of(info))
+
+    def without_marker(self, ino: int) -> None:
+        """The bucket has no marker for this directory: the defaults are its attributes."""
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, ino)
+            if inode is not None and inode.base is None:
+                flags = inode.flags | InodeFlag.ATTRS_KNOWN | InodeFlag.IMPLICIT
+                inodes.put(txn, evolve(inode, flags=flags))
+
+    def _take_attributes(self, txn: Txn, inode: Inode, info: ObjectInfo) -> Inode:
+        fresh = attributes.absorb(txn, inode, info)
+        inodes.put(txn, fresh)
+        if stat.S_IFMT(fresh.mode) != stat.S_IFMT(inode.mode) or InodeFlag.ATTRS_KNOWN not in inode.flags:
+            dirents.put(txn, inode.parent, inode.name, inode.ino, stat.S_IFMT(fresh.mode))
+        return fresh

@@ -1,0 +1,251 @@
+"""Bodies on their way to the bucket: what is sent is one state of the file, or nothing is sent.
+
+A file may be written while it is read here. Its bytes count as one state when nothing changed from before
+the first to after the last read (`Snapshot.unchanged`: size, ctime and write_seq of the file). A file that
+never rests cannot show that, so once it has waited `max_dirty_age` it is *collected twice*: when two reads
+of all ranges give the same checksums, the file had exactly these bytes at the moment between the two. Only
+ranges that differ are read and sent again, so a log that grows or a database that changes here and there
+settles after a few rounds; one that does not stays pending and is tried again later.
+
+Small files (up to one part) are read whole into memory, checked, and sent in one PUT. Larger ones go up in
+parts: local ranges are read and sent, clean ranges of the base object and spilled ranges are copied by the
+server. Memory: at most `parts` buffers of one part, over all uploads together.
+"""
+
+import bisect
+import logging
+import math
+from typing import Final
+
+import trio
+from attrs import frozen
+
+from tierfs import native
+from tierfs.content.handles import Snapshot
+from tierfs.errors import FsError, StoreError
+from tierfs.objectstore.base import Buffer, Condition, ObjectMeta, ObjectStore, Upload, Written
+from tierfs.sync.outcomes import NotYetError
+from tierfs.units import MIB
+
+PART_MIN_BYTES: Final = 5 * MIB
+PARTS_MAX: Final = 10_000
+_COLLECT_ROUNDS_MAX: Final = 8
+CHANGED_TEXT: Final = "the file changed while it was read"
+_ABORT_TIMEOUT_S: Final = 20.0
+_log: Final = logging.getLogger(__name__)
+
+
+def checksum_text(crc: int) -> str:
+    """As in `tierfs-content` and Base.content."""
+    return f"crc64nvme:{crc:016x}"
+
+
+@frozen
+class Piece:
+    """Bytes [start, stop) of the file as one part; `source` "" for bytes that are read and sent."""
+
+    start: int
+    stop: int
+    source: str = ""
+    source_start: int = 0
+    etag: str = ""
+
+
+async def read_small(snapshot: Snapshot, *, collect: bool) -> Buffer:
+    """The whole file, one state of it. NotYetError.
+
+    `collect`: the file never rests; two equal reads are taken as its state.
+    """
+    size = snapshot.size_bytes
+    data = await _read_exactly(snapshot, 0, size)
+    if snapshot.unchanged():
+        return data
+    for _ in range(_COLLECT_ROUNDS_MAX if collect else 0):
+        again = await _read_exactly(snapshot, 0, size)
+        if native.crc64nvme(again) == native.crc64nvme(data):
+            return data
+        data = again
+    raise NotYetError(CHANGED_TEXT)
+
+
+async def _read_exactly(snapshot: Snapshot, start: int, stop: int) -> Buffer:
+    if start == stop:
+        return b""
+    data = await snapshot.read(start, stop)
+    if len(data) != stop - start:
+        raise NotYetError("the file became shorter while it was read")
+    return data
+
+
+# ---- large files ----
+
+
+@frozen
+class Stretch:
+    """A range of the file and where its bytes are; `key` "" for bytes that only this machine has."""
+
+    start: int
+    stop: int
+    key: str = ""
+    key_start: int = 0
+    etag: str = ""
+
+
+def part_bytes(size_bytes: int, preferred_bytes: int) -> int:
+    """The part size: as preferred, more where 10,000 parts would not do; whole MiB."""
+    needed = math.ceil(size_bytes / PARTS_MAX / MIB) * MIB
+    return max(PART_MIN_BYTES, preferred_bytes, needed)
+
+
+def cut_pieces(stretches: list[Stretch], size_bytes: int, part_size_bytes: int) -> list[Piece]:
+    """The parts of an upload: every one but the last at least 5 MiB, none larger than needed to stay below 10,000.
+
+    A stretch that the bucket holds is copied where it fills a part of 5 MiB or more; what is left at its
+    edges is read like local bytes.
+    """
+    part = part_bytes(size_bytes, part_size_bytes)
+    pieces: list[Piece] = []
+    at = 0
+    while at < size_bytes:
+        here = _stretch_at(stretches, at)
+        if here is not None and here.key and min(here.stop, size_bytes) - at >= PART_MIN_BYTES:
+            stop = min(here.stop, size_bytes, at + part)
+            if 0 < here.stop - stop < PART_MIN_BYTES and stop < size_bytes:
+                stop = min(here.stop, size_bytes)  # no crumbs: a part may be larger than planned
+            pieces.append(Piece(at, stop, here.key, here.key_start + at - here.start, here.etag))
+        else:
+            stop = min(size_bytes, at + part, _next_copyable(stretches, at + PART_MIN_BYTES, size_bytes))
+            pieces.append(Piece(at, stop))
+        at = stop
+    return pieces
+
+
+def _stretch_at(stretches: list[Stretch], at: int) -> Stretch | None:
+    index = bisect.bisect_right(stretches, at, key=lambda stretch: stretch.start) - 1
+    if index < 0 or stretches[index].stop <= at:
+        return None
+    return stretches[index]
+
+
+def _next_copyable(stretches: list[Stretch], after: int, size_bytes: int) -> int:
+    """Where the next stretch worth copying begins, at or after `after`."""
+    first = max(0, bisect.bisect_right(stretches, after, key=lambda stretch: stretch.start) - 1)
+    for stretch in stretches[first:]:
+        start = max(stretch.start, after)
+        if stretch.key and min(stretch.stop, size_bytes) - start >= PART_MIN_BYTES:
+            return start
+    return size_bytes
+
+
+class Uploader:
+    """Multipart uploads with bounded memory; shared by all workers of the exporter."""
+
+    def __init__(self, store: ObjectStore, *, buffers: int) -> None:
+        self._store = store
+        self._buffers = trio.CapacityLimiter(buffers)
+        self._copies = trio.CapacityLimiter(2 * buffers)
+
+    async def upload(
+        self,
+        key: str,
+        meta: ObjectMeta,
+        condition: Condition,
+        snapshot: Snapshot,
+        stretches: list[Stretch],
+        *,
+        collect: bool,
+        storage_class: str,
+    ) -> tuple[Written, str]:
+        """Sends a large file; returns what was written and its checksum ("" when parts were copied).
+
+        Nothing becomes visible unless all of it is one state of the file. StoreError, NotYetError;
+        after either, and after a cancellation, the parts are dropped.
+        """
+        pieces = cut_pieces(stretches, snapshot.size_bytes, self._store.part_size_bytes)
+        upload = await self._store.begin_upload(key, meta, storage_class=storage_class)
+        is_complete = False
+        try:
+            crcs = await self._send(upload, snapshot, pieces)
+            await self._settle(upload, snapshot, pieces, crcs, collect=collect)
+            written = await upload.complete(condition)
+            is_complete = True
+        finally:
+            if not is_complete:
+                with trio.move_on_after(_ABORT_TIMEOUT_S, shield=True):
+                    await _abort(upload)
+        return written, _whole_checksum(pieces, crcs)
+
+    async def _send(self, upload: Upload, snapshot: Snapshot, pieces: list[Piece]) -> dict[int, int]:
+        """All parts in parallel; returns the checksums of those that were read here, by part number."""
+        crcs: dict[int, int] = {}
+        failure: list[Exception] = []
+        async with trio.open_nursery() as nursery:
+
+            async def send(number: int, piece: Piece, limiter: trio.CapacityLimiter) -> None:
+                try:
+                    await self._send_piece(upload, snapshot, number, piece, crcs)
+                except (StoreError, FsError, NotYetError, OSError) as error:
+                    failure.append(error)
+                    nursery.cancel_scope.cancel()
+                finally:
+                    limiter.release_on_behalf_of((id(upload), number))
+
+            for number, piece in enumerate(pieces, start=1):
+                limiter = self._copies if piece.source else self._buffers
+                await limiter.acquire_on_behalf_of((id(upload), number))
+                nursery.start_soon(send, number, piece, limiter)
+        if failure:
+            raise failure[0]
+        return crcs
+
+    async def _send_piece(
+        self, upload: Upload, snapshot: Snapshot, number: int, piece: Piece, crcs: dict[int, int]
+    ) -> None:
+        if piece.source:
+            source_stop = piece.source_start + piece.stop - piece.start
+            await upload.copy_part(number, piece.source, piece.source_start, source_stop, if_match=piece.etag)
+            return
+        data = await _read_exactly(snapshot, piece.start, piece.stop)
+        await upload.put_part(number, data)
+        crcs[number] = native.crc64nvme(data)
+
+    async def _settle(
+        self, upload: Upload, snapshot: Snapshot, pieces: list[Piece], crcs: dict[int, int], *, collect: bool
+    ) -> None:
+        """Returns when the parts that were sent are one state of the file; see the module. NotYetError."""
+        if snapshot.unchanged():
+            return
+        for _ in range(_COLLECT_ROUNDS_MAX if collect else 0):
+            is_same = True
+            for number, piece in enumerate(pieces, start=1):
+                if piece.source:
+                    continue
+                async with self._buffers:
+                    data = await _read_exactly(snapshot, piece.start, piece.stop)
+                    crc = native.crc64nvme(data)
+                    if crc != crcs[number]:
+                        is_same = False
+                        await upload.put_part(number, data)
+                        crcs[number] = crc
+            if is_same:
+                return
+        raise NotYetError(CHANGED_TEXT)
+
+
+async def _abort(upload: Upload) -> None:
+    try:
+        await upload.abort()
+    except StoreError as error:
+        # what is left costs money, not data; the bucket's lifecycle rule or the next start removes it
+        _log.info("an unfinished upload could not be dropped: %s", error)
+
+
+def _whole_checksum(pieces: list[Piece], crcs: dict[int, int]) -> str:
+    """The checksum of the whole body from those of its parts; "" when a part was copied by the server."""
+    whole = 0
+    for number, piece in enumerate(pieces, start=1):
+        crc = crcs.get(number)
+        if crc is None:
+            return ""
+        whole = native.crc64nvme_combine(whole, crc, piece.stop - piece.start)
+    return checksum_text(whole)

@@ -1,0 +1,312 @@
+"""The bucket is not as the index thought: what to do is `policy.merge.decide`, how to do it is here.
+
+Every outcome keeps what was never seen on the other side. It is recorded in one transaction; whoever
+called looks at the inode anew afterwards.
+"""
+
+import logging
+import stat
+from typing import Final
+
+from attrs import evolve
+
+from tierfs.clock import Clock
+from tierfs.content.handles import Files
+from tierfs.index import conflicts, dirents, inodes, intents, links, residency
+from tierfs.index import locations as rows
+from tierfs.index.conflicts import Conflict
+from tierfs.index.env import Index, Txn
+from tierfs.model import HIDDEN_PREFIX, Inode, InodeFlag, Intent, Residency
+from tierfs.namespace.locations import Locations
+from tierfs.namespace.notify import Notify
+from tierfs.objectstore.base import ObjectInfo, ObjectStore
+from tierfs.policy.merge import Decision, Local, Version, conflict_name, decide
+from tierfs.sync import attributes
+from tierfs.sync.apply import Applier, Seen
+from tierfs.sync.paths import Place, display_path, find_place
+from tierfs.sync.plan import Plan, Work
+from tierfs.sync.records import bury
+
+LOST_PREFIX: Final = HIDDEN_PREFIX + "lost/"
+_NAME_ATTEMPTS_MAX: Final = 1000
+_log: Final = logging.getLogger(__name__)
+
+
+class Disputes:
+    """Carries out decisions on objects that are not as expected."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        store: ObjectStore,
+        locations: Locations,
+        files: Files,
+        clock: Clock,
+        applier: Applier,
+        notify: Notify,
+        host: str,
+    ) -> None:
+        self._index = index
+        self._store = store
+        self._locations = locations
+        self._files = files
+        self._clock = clock
+        self._applier = applier
+        self._notify = notify
+        self._host = host
+
+    def mark(self, ino: int) -> None:
+        """The inode's object has to be looked at now; gives it an intent if it has none."""
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, ino)
+            if inode is not None and inode.parent != 0 and intents.of_inode(txn, ino) is None:
+                intents.mark_dirty(txn, inode, InodeFlag.META_DIRTY, now_ns=self._clock.now_ns(), quiet_s=0)
+
+    def learn(self, ino: int, info: ObjectInfo) -> None:
+        """Attributes that came with a HEAD."""
+        self._applier.absorb(ino, info)
+
+    # ---- tombstones ----
+
+    async def identify(self, tombstone: Intent) -> None:
+        """What lies at the key of a tombstone that names no version?
+
+        A write of ours: the tombstone gets its ETag. Anything else is not ours to delete: no tombstone any more.
+        """
+        info = await attributes.head(self._store, tombstone.key)
+        with self._index.transaction() as txn:
+            current = intents.get(txn, tombstone.seq)
+            if current != tombstone:
+                return
+            if info is not None and self.is_ours(tombstone, info):
+                intents.put(txn, evolve(tombstone, etag=info.etag))
+            else:
+                intents.delete(txn, tombstone.seq)
+
+    def is_ours(self, tombstone: Intent, info: ObjectInfo) -> bool:
+        """Whether the object is the write of ours that the tombstone speaks of."""
+        op_id = attributes.op_id_of(info)
+        if tombstone.op_id:
+            return op_id == tombstone.op_id
+        return op_id.startswith(f"{self._index.node:x}-")
+
+    def resurrect(self, tombstone: Intent, info: ObjectInfo) -> None:
+        """Deleted here, changed there: the bucket's version stays and gets its name back."""
+        place = find_place(self._index, tombstone.key)
+        with self._index.transaction() as txn:
+            intents.delete(txn, tombstone.seq)
+            self._note(txn, "deleted-here-changed-there", "/" + tombstone.key, "/" + tombstone.key, "")
+        _log.warning(
+            "%r was deleted here and changed in the bucket: the bucket's version is kept and comes back", tombstone.key
+        )
+        directory = inodes.get(self._index, place.parent) if place is not None else None
+        if place is None or directory is None or InodeFlag.LISTED not in directory.flags:
+            return  # its directory is listed when it is used
+        with self._index.transaction() as txn:
+            self._applier.meet(txn, directory, Seen(place.name, tombstone.key, info), assume=False)
+        self._notify.entry_changed(place.parent, place.name)
+
+    # ---- refused writes ----
+
+    async def source_changed(self, ino: int, work: Plan, info: ObjectInfo | None) -> None:
+        """The base object, wherever it lies, is another version now (`info`; None: it is gone)."""
+        inode = self._still(ino, work)
+        if inode is None:
+            return
+        if inode.is_dir:
+            self._take_marker(inode, work.source, info)
+            return
+        local = Local.CONTENT if InodeFlag.DATA_DIRTY in inode.flags else Local.ATTRIBUTES
+        self._carry_out(inode, evolve(work, key=work.source), info, local, None)
+
+    async def resolve(
+        self, ino: int, work: Plan, info: ObjectInfo | None, *, is_ours: bool, ours: Version | None
+    ) -> None:
+        """A write to `work.key` was refused; `info` is what lies there.
+
+        `is_ours`: it is an earlier attempt's late arrival. `ours`: the bytes that were to be written.
+        """
+        inode = self._still(ino, work)
+        if inode is None:
+            return
+        if work.is_move and work.work is Work.COPY:
+            there = await attributes.head(self._store, work.source)
+            if there is None or inode.base is None or there.etag != inode.base.etag:
+                await self.source_changed(ino, work, there)
+                return
+            inode = self._still(ino, work)
+            if inode is None:
+                return
+        if info is None and (work.is_move or inode.base is None):
+            self._forget_tombstone(work.key)  # what it would delete, or we would write over, is gone
+        elif inode.is_dir:
+            self._take_marker(inode, work.key, info)
+        elif is_ours and info is not None:
+            self._take_over(inode, work, info, InodeFlag.NONE)
+        elif work.is_move or inode.base is None:
+            # the name is claimed by two different things: our bytes are not those that lie there
+            self._carry_out(evolve(inode, base=None), work, info, Local.CONTENT, ours)
+        else:
+            local = Local.CONTENT if InodeFlag.DATA_DIRTY in inode.flags else Local.ATTRIBUTES
+            self._carry_out(inode, work, info, local, ours)
+
+    async def doubt(self, ino: int, work: Plan) -> None:
+        """The local bytes are of unproven integrity: they become a conflict copy beside the bucket's version."""
+        info = await attributes.head(self._store, work.source)
+        inode = self._still(ino, work)
+        if inode is None:
+            return
+        if info is None:
+            self._write_anew(inode)
+        else:
+            self._keep_both(ino, Place(inode.parent, inode.name), work.source, info)
+
+    def _still(self, ino: int, work: Plan) -> Inode | None:
+        """The inode, unless it changed so that the dispute is about nothing."""
+        inode = inodes.get(self._index, ino)
+        if inode is None or inode.parent == 0:
+            return None
+        source = self._locations.actual_key(self._index, inode) if inode.base is not None else ""
+        return inode if source == work.source else None
+
+    def _forget_tombstone(self, key: str) -> None:
+        with self._index.transaction() as txn:
+            tombstone = intents.tombstone(txn, key)
+            if tombstone is not None:
+                intents.delete(txn, tombstone.seq)
+
+    def _take_marker(self, inode: Inode, key: str, info: ObjectInfo | None) -> None:
+        """A directory's marker has no bytes to lose: ours is written over whatever is there."""
+        with self._index.transaction() as txn:
+            if inode.base is not None and self._locations.actual_key(txn, inode) != key:
+                bury(txn, self._locations.actual_key(txn, inode), inode.base.etag, self._clock.now_ns())
+            tombstone = intents.tombstone(txn, key)
+            if tombstone is not None:
+                intents.delete(txn, tombstone.seq)
+            rows.clear_location(txn, inode.ino)
+            changed = evolve(inode, base=attributes.base_of(info) if info is not None else None)
+            inodes.put(txn, changed)
+            if info is not None:
+                self._locations.settle(txn, changed, key)
+
+    def _take_over(self, inode: Inode, work: Plan, info: ObjectInfo, clean: InodeFlag) -> None:
+        """What lies at the key is ours, or the same as ours: it is the base of the next write."""
+        with self._index.transaction() as txn:
+            current = inodes.get(txn, inode.ino)
+            if current is None:
+                return
+            if work.is_move and current.base is not None:
+                bury(txn, work.source, current.base.etag, self._clock.now_ns())
+            tombstone = intents.tombstone(txn, work.key)
+            if tombstone is not None:
+                intents.delete(txn, tombstone.seq)
+            flags = (current.flags & ~clean) | InodeFlag.META_DIRTY
+            changed = evolve(current, base=attributes.base_of(info), flags=flags)
+            inodes.put(txn, changed)
+            self._locations.settle(txn, changed, work.key)
+
+    # ---- carrying out ----
+
+    def _carry_out(self, inode: Inode, work: Plan, info: ObjectInfo | None, local: Local, ours: Version | None) -> None:
+        """`info` is what lies at `work.key`; `inode.base` None: what lies there was never ours."""
+        content = attributes.content_of(info) if info is not None else ""
+        remote = Version(info.etag, info.size_bytes, content) if info is not None else None
+        decision = decide(attributes.version_of(inode.base), local, remote, ours=ours)
+        if decision is Decision.REMOVE:
+            self._applier.remove_name(Place(inode.parent, inode.name))
+        elif decision is Decision.EXPORT:
+            self._write_anew(inode)
+        elif info is not None and decision is Decision.ADOPT:
+            with self._index.transaction() as txn:
+                inodes.put(txn, evolve(inode, base=attributes.base_of(info)))
+        elif info is not None and decision is Decision.SETTLE:
+            self._take_over(inode, work, info, InodeFlag.DATA_DIRTY)
+        elif info is not None and decision is Decision.MERGE:
+            self._applier.take_content(inode, info)
+        elif info is not None and decision is Decision.KEEP_BOTH:
+            self._keep_both(inode.ino, Place(inode.parent, inode.name), work.key, info)
+
+    def _write_anew(self, inode: Inode) -> None:
+        """Changed here, deleted there: our bytes go up as a new object, if all of them are here."""
+        if not self._is_whole(inode):
+            self._lose_base(inode)
+            return
+        with self._index.transaction() as txn:
+            rows.clear_location(txn, inode.ino)
+            inodes.put(txn, evolve(inode, base=None, flags=inode.flags | InodeFlag.DATA_DIRTY))
+
+    def _is_whole(self, inode: Inode) -> bool:
+        """Every byte of the file is on this machine or in objects of ours."""
+        if not inode.is_regular or inode.size_bytes == 0:
+            return True
+        hot = residency.hot_get(self._index, inode.ino)
+        return hot is not None and hot.residency is Residency.FULL
+
+    def _lose_base(self, inode: Inode) -> None:
+        """Parts of the file were only in a version that the bucket no longer has: what is here stays readable.
+
+        The rest fails with the store's error, and so does the export, until somebody decides.
+        """
+        path = display_path(self._index, inode.ino)
+        with self._index.transaction() as txn:
+            inodes.put(txn, inode)
+            self._locations.settle(txn, inode, f"{LOST_PREFIX}{inode.ino:x}")
+            self._note(txn, "base-lost", path, "", path)
+        _log.error(
+            "%s was changed here, and the version in the bucket that holds its other bytes was replaced or deleted: "
+            "only the changed ranges are left",
+            path,
+        )
+
+    def _keep_both(self, ino: int, place: Place, key: str, info: ObjectInfo) -> None:
+        """The bucket's version gets the name; ours goes on beside it under the conflict name, in the bucket too."""
+        now = self._clock.now_ns()
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, ino)
+            directory = inodes.get(txn, place.parent)
+            if inode is None or directory is None:
+                return
+            is_whole = self._is_whole(inode)
+            had_base_here = inode.base is not None and self._locations.actual_key(txn, inode) == key
+            source = self._locations.actual_key(txn, inode) if inode.base is not None else ""
+            kept_name = self._free_name(txn, place, now)
+            dirents.delete(txn, place.parent, place.name)
+            dirents.put(txn, place.parent, kept_name, ino, stat.S_IFMT(inode.mode))
+            tombstone = intents.tombstone(txn, key)
+            if tombstone is not None:
+                intents.delete(txn, tombstone.seq)
+            if (inode.parent, inode.name) == (place.parent, place.name):
+                inode = evolve(inode, name=kept_name)
+                if had_base_here and is_whole:
+                    rows.clear_location(txn, ino)
+                    inode = evolve(inode, base=None, flags=inode.flags | InodeFlag.DATA_DIRTY)
+                elif had_base_here:
+                    self._locations.settle(txn, inode, f"{LOST_PREFIX}{ino:x}")
+                elif inode.base is not None:
+                    self._locations.settle(txn, inode, source)
+            else:
+                links.delete(txn, ino, place.parent, place.name)
+                links.put(txn, ino, place.parent, kept_name, None)
+            intents.mark_dirty(txn, inode, InodeFlag.META_DIRTY, now_ns=now, quiet_s=0)
+            self._applier.add(txn, directory, Seen(place.name, key, info), assume=False)
+            path = "/" + key
+            kept_path = path[: len(path) - len(path.rsplit("/", 1)[1])] + kept_name.decode(errors="backslashreplace")
+            self._note(txn, "both-changed", path, path, kept_path)
+        _log.warning("%s changed here and in the bucket: the local version is kept as %s", path, kept_path)
+        self._notify.entry_changed(place.parent, place.name)
+        self._notify.entry_changed(place.parent, kept_name)
+
+    def link_conflict(self, ino: int, link: Place, key: str, info: ObjectInfo) -> None:
+        """A further link's name holds another object in the bucket: that keeps the name."""
+        self._keep_both(ino, link, key, info)
+
+    def _free_name(self, txn: Txn, place: Place, now: int) -> bytes:
+        for attempt in range(_NAME_ATTEMPTS_MAX):
+            name = conflict_name(place.name, self._host, now, attempt=attempt)
+            if dirents.get(txn, place.parent, name) is None:
+                return name
+        raise RuntimeError(f"no free name for a conflict copy of {place.name!r}")
+
+    def _note(self, txn: Txn, kind: str, path: str, winner: str, loser: str) -> None:
+        conflicts.add(txn, Conflict(self._clock.now_ns(), kind, path, winner, loser))

@@ -1,0 +1,491 @@
+"""The export engine: intents, oldest first, until the bucket has seen all of them.
+
+Promises: every intent is tried until it succeeds or is void; one that fails never holds up others; what
+fails for good is shown with its reason and tried again ever more rarely. While the store cannot be reached
+nothing but one probe asks it, and everything goes on by itself when it answers. Work is bounded: so many
+large files, so many small ones at a time.
+
+An intent is due when its inode has rested (`not_before_ns`), when it has waited `max_dirty_age_s` although
+it never rests, or at once while somebody hurries (a full hot tier, sync, unmount). A file that is open for
+writing rests when it is closed.
+
+Tasks: `run` scans and starts one worker for each intent; `sync` only waits and looks. They share the tables
+in memory below, in sync code; the index is the truth, and an exporter that is started over it anew needs
+nothing else. Checkpoints: in `run` and `sync` where they wait; in the workers see `reconcile`.
+"""
+
+import enum
+import errno
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+from attrs import define, evolve, frozen
+
+from tierfs.clock import Clock
+from tierfs.config.sections import ExportSettings
+from tierfs.content.handles import Files
+from tierfs.errors import FsError, StoreError, StoreErrorKind, TierfsError
+from tierfs.index import inodes, intents, residency
+from tierfs.index.env import Index
+from tierfs.model import InodeFlag, Intent, IntentKind
+from tierfs.namespace.authority import Authority, SoleNode
+from tierfs.namespace.locations import Locations
+from tierfs.namespace.notify import Notify
+from tierfs.objectstore.base import ObjectStore
+from tierfs.sync.activity import Activity
+from tierfs.sync.apply import Applier
+from tierfs.sync.bodies import Uploader
+from tierfs.sync.claims import Claims
+from tierfs.sync.deletes import Deleter
+from tierfs.sync.disputes import Disputes
+from tierfs.sync.linkwriter import LinkWriter
+from tierfs.sync.outcomes import BlockedError, NotYetError
+from tierfs.sync.paths import ancestors, display_path
+from tierfs.sync.reconcile import Reconciler
+from tierfs.sync.records import Records
+from tierfs.sync.renames import TreeMover
+from tierfs.units import NS_PER_S
+
+_PAGE_INTENTS: Final = 128
+_SLICE_S: Final = 0.005
+_IDLE_S: Final = 300.0
+_RESCAN_FACTOR: Final = 10  # a scan of a long queue may take a tenth of the time
+_BACKOFF_S: Final = (1.0, 60.0)  # of what may pass: first and longest
+_PERMANENT_BACKOFF_S: Final = (30.0, 900.0)
+_ARCHIVED_WAIT_S: Final = 3600.0
+_PROBE_S: Final = (1.0, 30.0)
+_TREES_AT_A_TIME: Final = 4
+_FAILING_KEPT: Final = 1000
+_PENDING_LOOKED_AT: Final = 20_000
+_STORE_WIDE: Final = frozenset(
+    {
+        StoreErrorKind.UNAVAILABLE,
+        StoreErrorKind.TIMEOUT,
+        StoreErrorKind.BAD_CREDENTIALS,
+        StoreErrorKind.NO_SUCH_BUCKET,
+    }
+)
+_log: Final = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], Awaitable[None]]
+"""Told now and then: (intents left, bytes left)."""
+
+
+@frozen
+class Failing:
+    """An intent that does not succeed."""
+
+    path: str
+    error: str
+    errno: int
+    is_permanent: bool
+
+
+@frozen
+class PendingSummary:
+    """What the bucket has not seen yet. `bytes` is a lower bound when more than 20,000 intents are pending."""
+
+    count: int
+    bytes: int
+    oldest_age_s: float
+    failing: tuple[tuple[str, str], ...]
+
+
+@frozen
+class Outage:
+    """The store cannot be reached."""
+
+    since_ns: int
+    reason: str
+
+
+class _Outcome(enum.Enum):
+    """How an attempt ended."""
+
+    DONE = enum.auto()
+    LATER = enum.auto()  # blocked, or a failure that may pass
+    FAILED = enum.auto()  # for good, as far as one can tell
+
+
+@define
+class _Watch:
+    """Somebody waits for an attempt that begins after this was made."""
+
+    has_begun: bool = False
+    outcome: _Outcome | None = None
+
+
+class _SizeClass(enum.Enum):
+    """What an intent occupies while it is worked on; each class has slots of its own."""
+
+    SMALL = enum.auto()
+    LARGE = enum.auto()
+    TREE = enum.auto()  # waits for the intents that it raises, so it must not take their slots
+
+
+def _advice(kind: StoreErrorKind | None) -> str:
+    """What an operator can do about it."""
+    if kind is StoreErrorKind.ACCESS_DENIED:
+        return "Check that the credentials may write, copy and delete under this prefix."
+    if kind is StoreErrorKind.ARCHIVED:
+        return "The object is archived: restore it, then its change goes up."
+    if kind is StoreErrorKind.KEY_TOO_LONG:
+        return "Shorten the path: a key has at most 1,024 bytes."
+    return "The file is safe on the local disk meanwhile."
+
+
+class Exporter:
+    """See the module. Made by the daemon; `run` in its nursery, once."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        store: ObjectStore,
+        locations: Locations,
+        files: Files,
+        clock: Clock,
+        settings: ExportSettings,
+        applier: Applier,
+        activity: Activity,
+        notify: Notify,
+        host: str,
+        authority: Authority | None = None,
+    ) -> None:
+        self._index = index
+        self._store = store
+        self._locations = locations
+        self._clock = clock
+        self._settings = settings
+        self._claims = Claims()
+        records = Records(index=index, locations=locations, clock=clock, activity=activity, quiet_s=settings.quiet_s)
+        self._disputes = Disputes(
+            index=index, store=store, locations=locations, files=files, clock=clock, applier=applier,
+            notify=notify, host=host,
+        )  # fmt: skip
+        self._reconciler = Reconciler(
+            index=index, store=store, locations=locations, files=files, clock=clock, records=records,
+            disputes=self._disputes, claims=self._claims,
+            uploader=Uploader(store, buffers=2 * settings.concurrency),
+            link_writer=LinkWriter(
+                index=index, store=store, locations=locations, records=records, disputes=self._disputes,
+                claims=self._claims,
+            ),
+            authority=authority or SoleNode(),
+        )  # fmt: skip
+        self._deleter = Deleter(
+            index=index, store=store, locations=locations, claims=self._claims, disputes=self._disputes,
+            reconciler=self._reconciler, activity=activity,
+        )  # fmt: skip
+        self._mover = TreeMover(
+            index=index, store=store, locations=locations, clock=clock, applier=applier, disputes=self._disputes,
+            activity=activity, next_change=self._next_change, wake=self.wake,
+        )  # fmt: skip
+        self._running: dict[int, Intent] = {}
+        self._blocked: dict[int, int] = {}  # seq -> how much work had ended when it was blocked
+        self._ended = 0
+        self._failing: dict[int, Failing] = {}
+        self._urgent: set[int] = set()  # tried now whatever its backoff says
+        self._starved: set[int] = set()  # failed because the store was away
+        self._watches: dict[int, list[_Watch]] = {}
+        self._running_by_class = dict.fromkeys(_SizeClass, 0)
+        self._is_hurried = False
+        self._wake = trio.Event()
+        self._change = trio.Event()  # some work ended, or the state changed
+        self._outage: Outage | None = None
+
+    # ---- what others ask ----
+
+    @property
+    def degraded(self) -> tuple[int, str] | None:
+        """(since ns, reason) while the store cannot be reached."""
+        return (self._outage.since_ns, self._outage.reason) if self._outage is not None else None
+
+    def wake(self) -> None:
+        """There are new intents."""
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Nothing waits for its quiet time until all that can be exported is."""
+        self._is_hurried = True
+        self._wake.set()
+
+    def pending(self) -> PendingSummary:
+        """What is left, and what fails with which reason."""
+        now, total, after, looked_at = self._clock.now_ns(), 0, 0, 0
+        oldest_ns = now
+        while looked_at < _PENDING_LOOKED_AT and (page := intents.page(self._index, after, _PAGE_INTENTS)):
+            for intent in page:
+                total += self._bytes_of(intent)
+                oldest_ns = min(oldest_ns, intent.created_ns)
+            after = page[-1].seq
+            looked_at += len(page)
+        failing = tuple((failure.path, failure.error) for failure in self._failing.values())
+        return PendingSummary(intents.count(self._index), total, (now - oldest_ns) / NS_PER_S, failing)
+
+    def _bytes_of(self, intent: Intent) -> int:
+        if intent.kind is not IntentKind.RECONCILE:
+            return 0
+        inode = inodes.get(self._index, intent.ino)
+        return inode.size_bytes if inode is not None and InodeFlag.DATA_DIRTY in inode.flags else 0
+
+    # ---- the engine ----
+
+    async def run(self) -> None:
+        """Exports until it is cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._wake = trio.Event()
+                began = trio.current_time()
+                due_in_s = await self._scan(nursery)
+                took_s = trio.current_time() - began
+                if not self._running and due_in_s > 0 and self._is_hurried:
+                    self._is_hurried = False
+                with trio.move_on_after(due_in_s):
+                    await self._wake.wait()
+                await trio.sleep(max(0.0, began + _RESCAN_FACTOR * took_s - trio.current_time()))
+                if self._outage is not None:
+                    await self._probe()
+
+    async def _scan(self, nursery: trio.Nursery) -> float:
+        """One pass over the queue, starting what is due; returns in how many seconds the next is."""
+        after, next_ns = 0, math.inf
+        slice_began = trio.current_time()
+        while page := intents.page(self._index, after, _PAGE_INTENTS):
+            after = page[-1].seq
+            for intent in page:
+                if self._outage is not None:
+                    return 0.0
+                if intent.seq in self._running:
+                    continue
+                due_ns = self._due_ns(intent)
+                if due_ns > self._clock.now_ns():
+                    next_ns = min(next_ns, due_ns)
+                    continue
+                if self._blocked.get(intent.seq) == self._ended:
+                    continue
+                size_class = self._size_class(intent)
+                while size_class is _SizeClass.SMALL and self._outage is None and not self._has_slot(size_class):
+                    await self._next_change()  # small ones are quick: no use to look further
+                fresh = intents.get(self._index, intent.seq)
+                if fresh is not None and self._outage is None and self._has_slot(size_class):
+                    self._start(nursery, fresh, size_class)
+            if trio.current_time() - slice_began > _SLICE_S:
+                await trio.lowlevel.checkpoint()
+                slice_began = trio.current_time()
+        if next_ns is math.inf:
+            return _IDLE_S
+        return min(_IDLE_S, max(0.0, (next_ns - self._clock.now_ns()) / NS_PER_S))
+
+    def _due_ns(self, intent: Intent) -> float:
+        """When the intent may be worked on."""
+        if intent.seq in self._urgent:
+            return 0
+        if intent.attempts:
+            return intent.not_before_ns
+        if self._is_hurried:
+            return 0
+        aged_ns = intent.created_ns + int(self._settings.max_dirty_age_s * NS_PER_S)
+        if intent.kind is IntentKind.RECONCILE:
+            hot = residency.hot_get(self._index, intent.ino)
+            if hot is not None and hot.writing:
+                return aged_ns
+        return min(intent.not_before_ns, aged_ns)
+
+    def _is_aged(self, intent: Intent) -> bool:
+        return self._clock.now_ns() >= intent.created_ns + int(self._settings.max_dirty_age_s * NS_PER_S)
+
+    def _size_class(self, intent: Intent) -> _SizeClass:
+        if intent.kind is IntentKind.MOVE_TREE:
+            return _SizeClass.TREE
+        return _SizeClass.LARGE if self._bytes_of(intent) > self._store.part_size_bytes else _SizeClass.SMALL
+
+    def _has_slot(self, size_class: _SizeClass) -> bool:
+        limits = {
+            _SizeClass.SMALL: self._settings.small_concurrency,
+            _SizeClass.LARGE: self._settings.concurrency,
+            _SizeClass.TREE: _TREES_AT_A_TIME,
+        }
+        return self._running_by_class[size_class] < limits[size_class]
+
+    async def _next_change(self) -> None:
+        self._change = trio.Event() if self._change.is_set() else self._change
+        await self._change.wait()
+
+    def _start(self, nursery: trio.Nursery, intent: Intent, size_class: _SizeClass) -> None:
+        self._urgent.discard(intent.seq)
+        self._blocked.pop(intent.seq, None)
+        for watch in self._watches.get(intent.seq, ()):
+            watch.has_begun = True
+        self._running[intent.seq] = intent
+        self._running_by_class[size_class] += 1
+        nursery.start_soon(self._work, intent, size_class)
+
+    async def _work(self, intent: Intent, size_class: _SizeClass) -> None:
+        """One intent, once; never raises but Cancelled."""
+        outcome = _Outcome.LATER
+        try:
+            await self._carry_out(intent)
+            self._failing.pop(intent.seq, None)
+            outcome = _Outcome.DONE
+        except BlockedError as blocked:
+            _log.debug("intent %d waits: %s", intent.seq, blocked)
+            self._blocked[intent.seq] = self._ended + 1  # its own end is not the news it waits for
+        except NotYetError:
+            self._postpone(intent, self._settings.quiet_s or 1.0)
+        except (TierfsError, OSError) as error:
+            outcome = self._failed(intent, error)
+        except Exception as error:
+            _log.exception("exporting %s failed in a way that was not foreseen", self._path_of(intent))
+            outcome = self._failed(intent, error)
+        finally:
+            for watch in self._watches.get(intent.seq, ()):
+                watch.outcome = outcome if watch.has_begun else None
+            del self._running[intent.seq]
+            self._running_by_class[size_class] -= 1
+            self._ended += 1
+            self._change.set()
+            self._wake.set()
+
+    async def _carry_out(self, intent: Intent) -> None:
+        if intent.kind is IntentKind.RECONCILE:
+            await self._reconciler.reconcile(intent.ino, is_aged=self._is_hurried or self._is_aged(intent))
+        elif intent.kind is IntentKind.DELETE:
+            await self._deleter.delete(intent.seq)
+        else:
+            await self._mover.move(intent.seq)
+
+    # ---- failures ----
+
+    def _failed(self, intent: Intent, error: Exception) -> _Outcome:
+        kind = error.kind if isinstance(error, StoreError) else None
+        if kind in _STORE_WIDE:
+            self._starved.add(intent.seq)
+            self._lose_store(str(error))
+        is_permanent = not (isinstance(error, TierfsError) and error.retryable)
+        if kind is StoreErrorKind.ARCHIVED:
+            wait_s = _ARCHIVED_WAIT_S
+        else:
+            first_s, longest_s = _PERMANENT_BACKOFF_S if is_permanent else _BACKOFF_S
+            wait_s = min(longest_s, first_s * 2 ** min(intent.attempts, 20))
+        path, text = self._path_of(intent), str(error) or type(error).__name__
+        if kind not in _STORE_WIDE and self._failing.get(intent.seq, Failing("", "", 0, False)).error != text:
+            _log.warning(
+                "%s is not in the bucket yet: %s; tried again in %.0f s. %s", path, text, wait_s, _advice(kind)
+            )
+        if len(self._failing) < _FAILING_KEPT or intent.seq in self._failing:
+            number = (error.errno if isinstance(error, TierfsError | OSError) else None) or errno.EIO
+            self._failing[intent.seq] = Failing(path, text, number, is_permanent)
+        self._postpone(intent, wait_s, attempts=intent.attempts + 1, error=text)
+        return _Outcome.FAILED if is_permanent and kind not in _STORE_WIDE else _Outcome.LATER
+
+    def _postpone(self, intent: Intent, wait_s: float, *, attempts: int = 0, error: str = "") -> None:
+        """Tried again later; what the index does not take (a full disk) waits in memory alone."""
+        try:
+            with self._index.transaction() as txn:
+                current = intents.get(txn, intent.seq)
+                if current is not None:
+                    later_ns = self._clock.now_ns() + int(wait_s * NS_PER_S)
+                    attempts = attempts or current.attempts
+                    intents.put(txn, evolve(current, not_before_ns=later_ns, attempts=attempts, last_error=error))
+        except FsError as refusal:
+            self._blocked[intent.seq] = self._ended + 1
+            _log.warning("the index does not take that an export failed: %s", refusal)
+
+    def _path_of(self, intent: Intent) -> str:
+        if intent.kind is IntentKind.DELETE:
+            return f"the deletion of {intent.key!r}"
+        return display_path(self._index, intent.ino)
+
+    def _lose_store(self, reason: str) -> None:
+        if self._outage is None:
+            self._outage = Outage(self._clock.now_ns(), reason)
+            _log.error("the store cannot be reached, exports wait until it answers: %s", reason)
+            self._change.set()
+
+    async def _probe(self) -> None:
+        """Asks the store until it answers; then all that failed meanwhile is tried at once."""
+        delay_s, longest_s = _PROBE_S
+        while True:
+            await trio.sleep(delay_s)
+            try:
+                await self._store.check()
+                break
+            except StoreError as error:
+                assert self._outage is not None
+                self._outage = evolve(self._outage, reason=str(error))
+                delay_s = min(longest_s, 2 * delay_s)
+        assert self._outage is not None
+        _log.warning("the store answers again after %.0f s", (self._clock.now_ns() - self._outage.since_ns) / NS_PER_S)
+        self._outage = None
+        self._urgent |= self._starved
+        self._starved.clear()
+
+    # ---- waiting for it ----
+
+    async def sync(self, ino: int | None, on_progress: Progress | None = None) -> None:
+        """Returns when all that was pending at or below `ino` (None: anywhere) at the call is in the bucket.
+
+        Also waits for what the export itself leaves to do there (deleting what was moved). Raises FsError
+        with the store's reason when something there fails for good.
+        """
+        bound = self._index.next_seq()
+        await self._sync_up_to(ino, 0, bound, on_progress, deletes_only=False)
+        await self._sync_up_to(ino, bound, self._index.next_seq(), on_progress, deletes_only=True)
+
+    async def _sync_up_to(
+        self, ino: int | None, after: int, bound: int, on_progress: Progress | None, *, deletes_only: bool
+    ) -> None:
+        while (intent := await self._next_in_scope(ino, after, bound, deletes_only=deletes_only)) is not None:
+            if on_progress is not None:
+                summary = self.pending()
+                await on_progress(summary.count, summary.bytes)
+            await self._settle(intent)
+            after = intent.seq
+
+    async def _next_in_scope(self, ino: int | None, after: int, bound: int, *, deletes_only: bool) -> Intent | None:
+        while page := intents.page(self._index, after, _PAGE_INTENTS):
+            for intent in page:
+                if intent.seq > bound:
+                    return None
+                if (not deletes_only or intent.kind is IntentKind.DELETE) and self._is_in_scope(ino, intent):
+                    return intent
+            after = page[-1].seq
+            await trio.lowlevel.checkpoint()
+        return None
+
+    def _is_in_scope(self, ino: int | None, intent: Intent) -> bool:
+        if ino is None or intent.ino == ino:
+            return True
+        top = inodes.get(self._index, ino)
+        if top is None or not top.is_dir:
+            return False
+        if intent.kind is IntentKind.DELETE:
+            prefixes = (
+                self._locations.desired_prefix(self._index, ino),
+                self._locations.actual_prefix(self._index, ino),
+            )
+            return intent.key.startswith(prefixes)
+        inode = inodes.get(self._index, intent.ino)
+        return inode is not None and ino in ancestors(self._index, inode)
+
+    async def _settle(self, intent: Intent) -> None:
+        """Waits until the intent is gone, or an attempt that began after this call has succeeded."""
+        watch = _Watch()
+        self._watches.setdefault(intent.seq, []).append(watch)
+        try:
+            self._urgent.add(intent.seq)
+            while intents.get(self._index, intent.seq) is not None:
+                if watch.outcome is _Outcome.DONE:
+                    return
+                if watch.outcome is _Outcome.FAILED and (failing := self._failing.get(intent.seq)) is not None:
+                    raise FsError(failing.errno, f"{failing.path}: {failing.error}")
+                self.hurry()
+                await self._next_change()
+        finally:
+            self._watches[intent.seq].remove(watch)
+            if not self._watches[intent.seq]:
+                del self._watches[intent.seq]

@@ -1,0 +1,261 @@
+"""Import: directories are listed when they are used, attributes are read when they are needed.
+
+Promises: after `ensure_listed` the index has what the bucket had at some moment since the call began (or
+since at most `revalidate_s` before it); after `ensure_attributes` an inode's attributes are known. Many
+callers share one request. When the store cannot be reached, a directory that was listed before is served
+as it was.
+
+Tasks: each caller works for itself, the first one for all who want the same; `run` reads attributes of
+listed directories in the background. Checkpoints: every request, and every slice of a listing.
+"""
+
+import errno
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+from attrs import define
+
+from tierfs.clock import Clock
+from tierfs.config.sections import ImportSettings
+from tierfs.content.handles import Files
+from tierfs.errors import FsError, StoreError, TierfsError
+from tierfs.index import dirents, inodes
+from tierfs.index import locations as rows
+from tierfs.index.env import Index
+from tierfs.model import Inode, InodeFlag
+from tierfs.namespace.keys import unreachable_reason
+from tierfs.namespace.locations import Locations
+from tierfs.namespace.notify import Notify
+from tierfs.objectstore.base import ObjectInfo, ObjectStore
+from tierfs.sync import attributes
+from tierfs.sync.activity import Activity
+from tierfs.sync.apply import Applier, Seen
+from tierfs.sync.listing import Lister, UnreachableKey
+from tierfs.sync.paths import Place, ancestors
+from tierfs.units import NS_PER_S
+
+_FILL_PAGE: Final = 256
+_FILL_DIRECTORIES_KEPT: Final = 1000
+_REPORT_KEYS_MAX: Final = 10_000
+_log: Final = logging.getLogger(__name__)
+
+
+@define
+class _Flight:
+    """One request that several callers wait for. A cancelled leader leaves `is_complete` False."""
+
+    done: trio.Event
+    is_complete: bool = False
+    error: TierfsError | None = None
+
+
+class Importer:
+    """See the module."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        store: ObjectStore,
+        locations: Locations,
+        files: Files,
+        clock: Clock,
+        settings: ImportSettings,
+        applier: Applier,
+        activity: Activity,
+        notify: Notify,
+    ) -> None:
+        self._index = index
+        self._store = store
+        self._locations = locations
+        self._clock = clock
+        self._settings = settings
+        self._applier = applier
+        self._heads = trio.CapacityLimiter(settings.head_concurrency)
+        self._lister = Lister(
+            index=index, store=store, locations=locations, files=files, clock=clock, applier=applier,
+            activity=activity, notify=notify, heads=self._heads, sample=settings.sample, policy=settings.attributes,
+        )  # fmt: skip
+        self._listings: dict[int, _Flight] = {}
+        self._attribute_reads: dict[int, _Flight] = {}
+        self._to_fill: dict[int, None] = {}
+        self._fill_wake = trio.Event()
+
+    # ---- directories ----
+
+    async def ensure_listed(self, ino: int) -> None:
+        """The directory's names are those of the bucket, not older than `revalidate_s`.
+
+        Returns at once for what is fresh, and for what is no directory. Raises StoreError when the
+        directory was never listed and the store does not answer; one that was listed is served as it was.
+        """
+        while True:
+            inode = inodes.get(self._index, ino)
+            if inode is None or self._is_fresh(inode):
+                return
+            flight = self._listings.get(ino)
+            if flight is None:
+                await self._lead(self._listings, ino, self._list)
+                return
+            await flight.done.wait()
+            if flight.error is not None:
+                raise flight.error
+            if flight.is_complete:
+                return
+
+    def _is_fresh(self, inode: Inode) -> bool:
+        if not inode.is_dir or inode.parent == 0:
+            return True
+        if InodeFlag.LISTED not in inode.flags:
+            return False
+        age_ns = self._clock.now_ns() - inode.listed_ns
+        return 0 <= age_ns < self._settings.revalidate_s * NS_PER_S or self._is_overlaid(inode)
+
+    def _is_overlaid(self, inode: Inode) -> bool:
+        """Under its prefix lies what a renamed directory has not taken away yet: not to be told from its own."""
+        overrides = rows.overrides(self._index)
+        if not overrides:
+            return False
+        prefix = self._locations.actual_prefix(self._index, inode.ino)
+        own = {inode.ino, *ancestors(self._index, inode)}
+        return any(ino not in own and prefix.startswith(there) for ino, there in overrides)
+
+    async def _lead(self, flights: dict[int, _Flight], ino: int, work: Callable[[int], Awaitable[None]]) -> None:
+        """Does the work for all who ask meanwhile."""
+        flight = flights[ino] = _Flight(trio.Event())
+        try:
+            await work(ino)
+            flight.is_complete = True
+        except TierfsError as error:
+            flight.error = error
+            raise
+        finally:
+            del flights[ino]
+            flight.done.set()
+
+    async def _list(self, ino: int) -> None:
+        try:
+            is_worth_filling = await self._lister.refresh(ino)
+        except StoreError as error:
+            inode = inodes.get(self._index, ino)
+            if not error.retryable or inode is None or InodeFlag.LISTED not in inode.flags:
+                raise
+            _log.warning("a directory is shown as it was when it was last listed: %s", error)
+            return
+        if is_worth_filling and len(self._to_fill) < _FILL_DIRECTORIES_KEPT:
+            self._to_fill[ino] = None
+            self._fill_wake.set()
+
+    # ---- attributes ----
+
+    async def ensure_attributes(self, ino: int) -> int:
+        """The inode's attributes are known. Returns the inode number that its name has now.
+
+        That is another one when the name turned out to be a further link of a known inode. Raises
+        StoreError; FsError(ENOENT) when the object is gone.
+        """
+        while True:
+            inode = inodes.get(self._index, ino)
+            if inode is None or inode.parent == 0 or InodeFlag.ATTRS_KNOWN in inode.flags:
+                return ino
+            place = Place(inode.parent, inode.name)
+            flight = self._attribute_reads.get(ino)
+            if flight is None:
+                await self._lead(self._attribute_reads, ino, self._read_attributes)
+                return self._now_at(place, ino)
+            await flight.done.wait()
+            if flight.error is not None:
+                raise flight.error
+            if flight.is_complete:
+                return self._now_at(place, ino)
+
+    def _now_at(self, place: Place, ino: int) -> int:
+        if inodes.get(self._index, ino) is not None:
+            return ino
+        entry = dirents.get(self._index, place.parent, place.name)
+        return entry.ino if entry is not None else ino
+
+    async def _read_attributes(self, ino: int) -> None:
+        inode = inodes.get(self._index, ino)
+        if inode is None or inode.parent == 0:
+            return
+        key = self._key_of(inode)
+        async with self._heads:
+            info = await attributes.head(self._store, key)
+        inode = inodes.get(self._index, ino)
+        if inode is None or inode.parent == 0 or InodeFlag.ATTRS_KNOWN in inode.flags or self._key_of(inode) != key:
+            return  # something else told them meanwhile, or it has to be asked again
+        if info is None:
+            self._absent(inode)
+            return
+        if inode.is_dir:
+            self._applier.take_marker(ino, info)
+        elif inode.base is not None and inode.base.etag != info.etag:
+            self._applier.replace(inode.parent, Seen(inode.name, key, info), assume=False)
+            return
+        self._applier.absorb(ino, info)
+
+    def _key_of(self, inode: Inode) -> str:
+        if inode.base is not None:
+            return self._locations.actual_key(self._index, inode)
+        return self._locations.derived_key(self._index, inode)
+
+    def _absent(self, inode: Inode) -> None:
+        """No object there: an implicit directory, or a file that was deleted since the listing."""
+        if inode.is_dir:
+            self._applier.without_marker(inode.ino)
+        elif not inode.is_dirty:
+            self._applier.remove_name(Place(inode.parent, inode.name))
+            raise FsError(errno.ENOENT, "the object was deleted from the bucket")
+
+    def absorb(self, ino: int, info: ObjectInfo) -> None:
+        """Metadata that came for free with a GET."""
+        self._applier.absorb(ino, info)
+
+    async def run(self) -> None:
+        """Reads the attributes of the entries of listed directories in the background, until it is cancelled."""
+        while True:
+            while self._to_fill:
+                ino = next(iter(self._to_fill))
+                del self._to_fill[ino]
+                await self._fill(ino)
+            self._fill_wake = trio.Event()
+            await self._fill_wake.wait()
+
+    async def _fill(self, directory: int) -> None:
+        after = b""
+        while page := dirents.page(self._index, directory, after, _FILL_PAGE):
+            after = page[-1].name
+            async with trio.open_nursery() as nursery:
+                for entry in page:
+                    inode = inodes.get(self._index, entry.ino)
+                    if inode is not None and InodeFlag.ATTRS_KNOWN not in inode.flags:
+                        nursery.start_soon(self._fill_one, entry.ino)
+            await trio.lowlevel.checkpoint()
+
+    async def _fill_one(self, ino: int) -> None:
+        """Whoever needs the attributes asks again and gets the error; here it only costs the head start."""
+        try:
+            await self.ensure_attributes(ino)
+        except TierfsError as error:
+            _log.debug("attributes of inode %#x could not be read ahead: %s", ino, error)
+
+    # ---- odd keys ----
+
+    async def report(self) -> list[UnreachableKey]:
+        """Every key of the bucket that no path leads to, with its reason; walks all keys. At most 10,000 are told."""
+        found: dict[str, str] = dict(self._lister.unreachable)
+        token = ""
+        while len(found) < _REPORT_KEYS_MAX:
+            page = await self._store.list("", delimited=False, token=token)
+            for info in page.objects:
+                for part in info.key.removesuffix("/").split("/"):
+                    if reason := unreachable_reason(part):
+                        found[info.key] = reason
+                        break
+            token = page.token
+            if not token:
+                break
+        return [UnreachableKey(key, reason) for key, reason in sorted(found.items())]

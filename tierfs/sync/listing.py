@@ -1,0 +1,391 @@
+"""One directory's listing brought into the index, in pages and slices.
+
+A listing of any size is applied page by page; no task waits longer than a slice of it. What the listing
+was overtaken by (writes and deletes of our own, see activity.py) is left alone. Names that the index has
+and the listing has not are removed at the end, unless that would be a suspicious share of the directory.
+
+Which names were seen is kept as 8 bytes each (a hash), and only when there is something to compare: a
+first listing, however large, keeps nothing.
+"""
+
+import logging
+from array import array
+from bisect import bisect_left
+from typing import Final
+
+import trio
+import xxhash
+from attrs import define, evolve, frozen
+
+from tierfs.clock import Clock
+from tierfs.content.handles import Files
+from tierfs.index import dirents, inodes, intents, residency
+from tierfs.index.env import Index
+from tierfs.index.schema import Table
+from tierfs.model import HIDDEN_PREFIX, ROOT_INO, Dirent, Inode, InodeFlag
+from tierfs.namespace.keys import name_to_part, needs_escape, part_to_name, unreachable_reason
+from tierfs.namespace.locations import Locations
+from tierfs.namespace.notify import Notify
+from tierfs.objectstore.base import ListPage, ObjectInfo, ObjectStore
+from tierfs.sync import attributes
+from tierfs.sync.activity import Activity
+from tierfs.sync.apply import Applier, Met, Seen
+from tierfs.sync.paths import Place, display_path
+from tierfs.sync.plan import BESIDE_SUFFIX
+
+_SLICE_S: Final = 0.005
+_TXN_ENTRIES: Final = 256
+_SWEEP_PAGE: Final = 256
+_PROBE_OBJECTS: Final = 50
+_UNREACHABLE_KEPT: Final = 10_000
+VANISH_MAX_SHARE: Final = 0.2
+VANISH_MAX_COUNT: Final = 1000
+_log: Final = logging.getLogger(__name__)
+
+
+@frozen
+class UnreachableKey:
+    """An object that no path leads to, and why."""
+
+    key: str
+    reason: str
+
+
+class SeenNames:
+    """Hashes of names, to be asked once all are there. A collision only delays a removal to the next listing."""
+
+    def __init__(self) -> None:
+        self._hashes = array("Q")
+        self._is_sorted = True
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def add(self, name: bytes) -> None:
+        self._hashes.append(xxhash.xxh3_64_intdigest(name))
+        self._is_sorted = False
+
+    def __contains__(self, name: bytes) -> bool:
+        if not self._is_sorted:
+            self._hashes = array("Q", sorted(self._hashes))
+            self._is_sorted = True
+        wanted = xxhash.xxh3_64_intdigest(name)
+        at = bisect_left(self._hashes, wanted)
+        return at < len(self._hashes) and self._hashes[at] == wanted
+
+
+@define
+class Listing:
+    """The state of one listing."""
+
+    ino: int
+    prefix: str
+    began_ns: int
+    mark: int
+    is_first: bool
+    seen: SeenNames | None
+    assume: bool | None = None  # no object of the directory has POSIX attributes; None: not known yet
+    has_marker: bool = False
+    added: int = 0
+    removed: int = 0
+
+
+class Lister:
+    """Lists directories. One listing of a directory at a time (the importer sees to it)."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        store: ObjectStore,
+        locations: Locations,
+        files: Files,
+        clock: Clock,
+        applier: Applier,
+        activity: Activity,
+        notify: Notify,
+        heads: trio.CapacityLimiter,
+        sample: int,
+        policy: str,
+    ) -> None:
+        self._index = index
+        self._store = store
+        self._locations = locations
+        self._files = files
+        self._clock = clock
+        self._applier = applier
+        self._activity = activity
+        self._notify = notify
+        self._heads = heads
+        self._sample = sample
+        self._assume = {"always": False, "never": True}.get(policy)
+        self.unreachable: dict[str, str] = {}
+
+    async def refresh(self, ino: int) -> bool:
+        """Brings the directory up to date; True when attributes of its entries are worth reading. StoreError."""
+        inode = inodes.get(self._index, ino)
+        if inode is None:
+            return False
+        prefix = self._locations.actual_prefix(self._index, ino)
+        is_first = InodeFlag.LISTED not in inode.flags
+        listing = Listing(
+            ino=ino,
+            prefix=prefix,
+            began_ns=self._clock.now_ns(),
+            mark=self._activity.begin(),
+            is_first=is_first,
+            seen=None if dirents.is_empty(self._index, ino) else SeenNames(),
+            assume=self._assume,
+        )
+        try:
+            token = ""
+            while True:
+                page = await self._store.list(prefix, delimited=True, token=token)
+                await self._take_page(listing, page)
+                if not page.token:
+                    break
+                token = page.token
+            await self._sweep(listing)
+        finally:
+            self._activity.end(listing.mark)
+        self._finish(listing)
+        return listing.assume is False and listing.added > 0
+
+    # ---- a page ----
+
+    async def _take_page(self, listing: Listing, page: ListPage) -> None:
+        entries = self._directories(listing, page) + self._objects(listing, page)
+        entries = await self._with_heads(listing, entries)
+        changed: list[Seen] = []
+        slice_began = trio.current_time()
+        for start in range(0, len(entries), _TXN_ENTRIES):
+            self._take_slice(listing, entries[start : start + _TXN_ENTRIES], changed)
+            if trio.current_time() - slice_began > _SLICE_S:
+                await trio.lowlevel.checkpoint()
+                slice_began = trio.current_time()
+        await self._replace(listing, changed)
+
+    def _directories(self, listing: Listing, page: ListPage) -> list[Seen]:
+        entries = []
+        for prefix in page.prefixes:
+            if prefix == HIDDEN_PREFIX and listing.ino == ROOT_INO:
+                continue
+            part = prefix[len(listing.prefix) : -1]
+            if reason := unreachable_reason(part):
+                self._note_unreachable(prefix, reason)
+                continue
+            self._make_room(listing, part.encode())
+            entries.append(Seen(part.encode(), prefix, None))
+        return entries
+
+    def _objects(self, listing: Listing, page: ListPage) -> list[Seen]:
+        entries = []
+        for info in page.objects:
+            part = info.key[len(listing.prefix) :]
+            if not part:
+                self._take_marker(listing, info)
+            elif reason := unreachable_reason(part):
+                self._note_unreachable(info.key, reason)
+            else:
+                entries.append(Seen(part.encode(), info.key, info))
+        return entries
+
+    def _note_unreachable(self, key: str, reason: str) -> None:
+        if key not in self.unreachable and len(self.unreachable) < _UNREACHABLE_KEPT:
+            self.unreachable[key] = reason
+            _log.info("%r cannot be shown: %s", key, reason)
+
+    def _make_room(self, listing: Listing, name: bytes) -> None:
+        """A directory takes the name that an object of the same name has: that is shown beside it from now on."""
+        entry = dirents.get(self._index, listing.ino, name)
+        inode = inodes.get(self._index, entry.ino) if entry is not None else None
+        if inode is not None and not inode.is_dir:
+            self._applier.move_beside(Place(listing.ino, name), inode)
+
+    def _beside(self, listing: Listing, seen: Seen) -> Seen:
+        """The reserved name for an object whose name a directory has."""
+        entry = dirents.get(self._index, listing.ino, seen.name)
+        if entry is None:
+            return seen
+        inode = inodes.get(self._index, entry.ino)
+        if inode is None or not inode.is_dir:
+            return seen
+        return evolve(seen, name=seen.name + BESIDE_SUFFIX)
+
+    def _take_marker(self, listing: Listing, info: ObjectInfo) -> None:
+        """The listed directory's own object."""
+        listing.has_marker = True
+        if not self._activity.touched_since(listing.mark, info.key):
+            self._applier.take_marker(listing.ino, info)
+
+    def _take_slice(self, listing: Listing, entries: list[Seen], changed: list[Seen]) -> None:
+        added: list[Seen] = []
+        with self._index.transaction() as txn:
+            directory = inodes.get(txn, listing.ino)
+            if directory is None or directory.parent == 0:
+                return
+            subdirs = 0
+            for entry in entries:
+                seen = entry if entry.is_dir else self._beside(listing, entry)
+                if listing.seen is not None:
+                    listing.seen.add(seen.name)
+                if self._activity.touched_since(listing.mark, seen.key):
+                    continue
+                met = self._applier.meet(txn, directory, seen, assume=listing.assume is True)
+                if met is Met.ADDED:
+                    added.append(seen)
+                    subdirs += seen.is_dir
+                elif met is Met.CHANGED:
+                    changed.append(seen)
+            self._applier.add_subdirectories(txn, listing.ino, subdirs)
+        listing.added += len(added)
+        if not listing.is_first:
+            for seen in added:
+                self._notify.entry_changed(listing.ino, seen.name)
+
+    # ---- requests for single objects ----
+
+    async def _with_heads(self, listing: Listing, entries: list[Seen]) -> list[Seen]:
+        """Asks what has to be asked before the page can be applied: a sample, raw names, doubtful prefixes."""
+        is_escaped = any(b"%" in seen.name for seen in entries)
+        is_doubtful = self._index.count(Table.TOMBSTONES) > 0 or self._index.count(Table.OVERRIDES) > 0
+        if listing.assume is not None and not is_escaped and not is_doubtful:
+            return entries
+        new = [seen for seen in entries if self._is_new(listing, seen)]
+        asked = [seen.key for seen in new if needs_escape(seen.name)]
+        sample: list[str] = []
+        if listing.assume is None and new:
+            step = max(1, len(new) // self._sample)
+            sample = [seen.key for seen in new[::step]][: self._sample]
+        answers = await attributes.head_many(self._store, self._heads, {*asked, *sample})
+        if sample:
+            listing.assume = not any(info is not None and attributes.has_posix(info) for info in answers.values())
+        gone = {key for key, info in answers.items() if info is None and not key.endswith("/")}
+        if is_doubtful:
+            for seen in new:
+                if seen.is_dir and not await self._has_live_objects(seen.key):
+                    gone.add(seen.key)
+        return [_named(seen, answers.get(seen.key)) for seen in entries if seen.key not in gone]
+
+    def _is_new(self, listing: Listing, seen: Seen) -> bool:
+        return listing.seen is None or dirents.get(self._index, listing.ino, seen.name) is None
+
+    async def _has_live_objects(self, prefix: str) -> bool:
+        """A prefix may only show objects that are about to be deleted or moved by us: those are no directory."""
+        page = await self._store.list(prefix, delimited=False, limit=_PROBE_OBJECTS)
+        if page.token:
+            return True
+        return any(not self._applier.is_spoken_for(self._index, info.key) for info in page.objects)
+
+    async def _replace(self, listing: Listing, changed: list[Seen]) -> None:
+        """Other versions than the index knows. Where bytes are kept here a HEAD tells whether they are still right."""
+        worth = {seen.key for seen in changed if self._has_bytes(listing.ino, seen.name)}
+        answers = await attributes.head_many(self._store, self._heads, worth) if worth else {}
+        for seen in changed:
+            info = answers.get(seen.key, seen.info)
+            if info is None or self._activity.touched_since(listing.mark, seen.key):
+                continue
+            self._applier.replace(listing.ino, evolve(seen, info=info), assume=listing.assume is True)
+            await trio.lowlevel.checkpoint()
+
+    def _has_bytes(self, ino: int, name: bytes) -> bool:
+        entry = dirents.get(self._index, ino, name)
+        return entry is not None and (
+            residency.hot_get(self._index, entry.ino) is not None or self._files.is_open(entry.ino)
+        )
+
+    # ---- what is gone ----
+
+    async def _sweep(self, listing: Listing) -> None:
+        """Removes the names that the listing did not have."""
+        if listing.seen is None:
+            return
+        vanished: list[bytes] = []
+        total, after = 0, b""
+        while page := dirents.page(self._index, listing.ino, after, _SWEEP_PAGE):
+            after = page[-1].name
+            total += len(page)
+            vanished += [
+                entry.name
+                for entry in page
+                if entry.name not in listing.seen and self._is_vanished(listing, entry.ino, entry.name)
+            ]
+            await trio.lowlevel.checkpoint()
+        if len(vanished) > VANISH_MAX_COUNT and len(vanished) > VANISH_MAX_SHARE * total:
+            _log.error(
+                "%d of %d entries of %s are gone from the bucket: that many are kept here until somebody confirms it",
+                len(vanished), total, display_path(self._index, listing.ino),
+            )  # fmt: skip
+            return
+        for name in vanished:
+            found = dirents.get(self._index, listing.ino, name)
+            if found is not None and self._is_vanished(listing, found.ino, name):
+                listing.removed += await self._remove(listing.ino, found.ino, name)
+
+    def _is_vanished(self, listing: Listing, ino: int, name: bytes) -> bool:
+        """The bucket is known to have had it under this prefix, and nothing happened to it here since."""
+        inode = inodes.get(self._index, ino)
+        if inode is None or inode.is_dirty or intents.of_inode(self._index, ino) is not None:
+            return False
+        key = self._key_of(inode, Place(listing.ino, name))
+        if not key.startswith(listing.prefix) or "/" in key[len(listing.prefix) :].rstrip("/"):
+            return False  # it lies elsewhere, so this listing says nothing of it
+        return not self._activity.touched_since(listing.mark, key)
+
+    def _key_of(self, inode: Inode, place: Place) -> str:
+        if (inode.parent, inode.name) == (place.parent, place.name):
+            return self._locations.actual_key(self._index, inode)
+        return self._locations.actual_prefix(self._index, place.parent) + name_to_part(place.name)
+
+    async def _remove(self, parent: int, ino: int, name: bytes) -> int:
+        """Removes a name; of a directory first what is below it, except what has to go to the bucket yet."""
+        stack = [(parent, ino, name)]
+        removed = 0
+        while stack:
+            parent, ino, name = stack[-1]
+            await trio.lowlevel.checkpoint()
+            below = self._clean_child(ino)
+            if below is not None:
+                stack.append((ino, below.ino, below.name))
+                continue
+            stack.pop()
+            if not self._applier.remove_name(Place(parent, name)):
+                return removed  # something dirty is below: the directory and those above it stay
+            removed += 1
+        return removed
+
+    def _clean_child(self, ino: int) -> Dirent | None:
+        """An entry of a vanished directory that may go."""
+        inode = inodes.get(self._index, ino)
+        if inode is None or not inode.is_dir:
+            return None
+        for entry in dirents.page(self._index, ino, b"", _SWEEP_PAGE):
+            child = inodes.get(self._index, entry.ino)
+            if child is not None and not child.is_dirty and intents.of_inode(self._index, entry.ino) is None:
+                return entry
+        return None
+
+    # ---- the end ----
+
+    def _finish(self, listing: Listing) -> None:
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, listing.ino)
+            if inode is None or inode.parent == 0:
+                return
+            now = self._clock.now_ns()
+            has_changed = not listing.is_first and (listing.added or listing.removed)
+            inode = evolve(inode, flags=inode.flags | InodeFlag.LISTED, listed_ns=listing.began_ns)
+            if has_changed:
+                inode = evolve(inode, mtime_ns=now, ctime_ns=now)
+            inodes.put(txn, inode)
+        if listing.ino != ROOT_INO and not listing.has_marker:
+            self._applier.lose_marker(listing.ino, listing.prefix, self._activity, listing.mark)
+        if has_changed:
+            self._notify.inode_changed(listing.ino, content=False)
+
+
+def _named(seen: Seen, info: ObjectInfo | None) -> Seen:
+    """With what a HEAD told: metadata, and the raw name of an escaped one."""
+    if info is None:
+        return seen
+    return evolve(seen, info=info, name=part_to_name(seen.name.decode(), attributes.raw_name_of(info)))

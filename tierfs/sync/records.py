@@ -1,0 +1,145 @@
+"""What an export leaves in the index, each outcome in one transaction. Sync code only."""
+
+from attrs import evolve, frozen
+
+from tierfs.clock import Clock
+from tierfs.index import inodes, intents, links
+from tierfs.index.env import Index, Txn
+from tierfs.model import Base, Inode, InodeFlag, Intent, IntentKind
+from tierfs.namespace.locations import Locations
+from tierfs.sync.activity import Activity
+from tierfs.sync.plan import Plan
+from tierfs.units import NS_PER_S
+
+_DIRTY = InodeFlag.DATA_DIRTY | InodeFlag.META_DIRTY
+
+
+def bury(txn: Txn, key: str, etag: str, now_ns: int, *, op_id: str = "") -> None:
+    """Leaves a tombstone: the object with `etag` at `key` has no inode any more. One that is there learns the ETag."""
+    index = txn.index
+    known = intents.tombstone(txn, key)
+    if known is not None:
+        intents.put(txn, evolve(known, etag=etag, op_id=op_id))
+        return
+    intents.put(
+        txn,
+        Intent(
+            seq=index.next_seq(), kind=IntentKind.DELETE, ino=0, key=key, etag=etag, created_ns=now_ns,
+            not_before_ns=now_ns, op_id=op_id, node=index.node, epoch=index.epoch,
+        ),
+    )  # fmt: skip
+
+
+@frozen
+class Sent:
+    """A write that succeeded: what it was planned from, and the version that it left.
+
+    `is_current`: the bytes that were sent were still those of the file when the answer came.
+    """
+
+    ino: int
+    plan: Plan
+    planned_base: Base | None
+    base: Base
+    is_current: bool
+
+
+class Records:
+    """The completing transactions."""
+
+    def __init__(self, *, index: Index, locations: Locations, clock: Clock, activity: Activity, quiet_s: float) -> None:
+        self._index = index
+        self._locations = locations
+        self._clock = clock
+        self._activity = activity
+        self._quiet_s = quiet_s
+
+    def begin_attempt(self, ino: int, key: str, op_id: str) -> None:
+        """Before a write is sent: an unlink or a crash meanwhile knows that `key` may hold our object."""
+        with self._index.transaction() as txn:
+            intent = intents.of_inode(txn, ino)
+            if intent is not None:
+                intents.put(txn, evolve(intent, key=key, op_id=op_id))
+
+    def forget_attempt(self, ino: int) -> None:
+        """The write that was sent is known not to have happened (or to be of no interest any more)."""
+        self.begin_attempt(ino, "", "")
+
+    def written(self, sent: Sent) -> bool:
+        """The bucket has it. Returns whether the first link's object is as the inode now.
+
+        The intent stays: `finish` takes it when the other links are done, too. An inode that went on
+        changing keeps its dirty flags; one that is gone leaves a tombstone for what was written.
+        """
+        plan, now = sent.plan, self._clock.now_ns()
+        self._activity.note(plan.key)
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, sent.ino)
+            if inode is None or inode.parent == 0 or _etag(inode.base) != _etag(sent.planned_base):
+                # unlinked meanwhile, or another link's object is the first one now
+                bury(txn, plan.key, sent.base.etag, now)
+                return False
+            self._replace_base(txn, inode, sent, now)
+            intent = intents.of_inode(txn, sent.ino)
+            is_current = sent.is_current and inode.write_seq == plan.write_seq
+            if intent is not None:
+                renewed = evolve(intent, key="", op_id="", attempts=0, last_error="")
+                if not is_current:
+                    wait_ns = max(intent.not_before_ns, now + int(self._quiet_s * NS_PER_S))
+                    renewed = evolve(renewed, created_ns=now, not_before_ns=wait_ns)
+                intents.put(txn, renewed)
+        return is_current
+
+    def _replace_base(self, txn: Txn, inode: Inode, sent: Sent, now: int) -> None:
+        plan = sent.plan
+        superseded = intents.tombstone(txn, plan.key)
+        if superseded is not None:
+            intents.delete(txn, superseded.seq)
+        if plan.is_move and sent.planned_base is not None:
+            bury(txn, plan.source, sent.planned_base.etag, now)
+        flags = inode.flags
+        if inode.is_dir:
+            flags &= ~InodeFlag.IMPLICIT
+        if sent.is_current and inode.write_seq == plan.write_seq:
+            flags &= ~InodeFlag.DATA_DIRTY
+            if inode.nlink > 1 and not inode.is_dir:
+                flags |= InodeFlag.META_DIRTY  # until the objects of the other links have the bytes, too
+        settled = evolve(inode, base=sent.base, flags=flags)
+        inodes.put(txn, settled)
+        self._locations.settle(txn, settled, plan.key)
+
+    def finish(self, ino: int, write_seq: int) -> bool:
+        """All objects of the inode are as it was at `write_seq`: clean, if it still is. True when it is."""
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, ino)
+            intent = intents.of_inode(txn, ino)
+            if inode is not None and inode.write_seq != write_seq:
+                return False
+            if intent is not None:
+                intents.delete(txn, intent.seq)
+            if inode is not None and inode.is_dirty:
+                inodes.put(txn, evolve(inode, flags=inode.flags & ~_DIRTY))
+        return True
+
+    def link_written(self, ino: int, parent: int, name: bytes, key: str, base: Base) -> None:
+        """The object of a further link is in the bucket; it leaves a tombstone when the link is gone."""
+        self._activity.note(key)
+        with self._index.transaction() as txn:
+            if links.get(txn, ino, parent, name) is None:
+                bury(txn, key, base.etag, self._clock.now_ns())
+                return
+            superseded = intents.tombstone(txn, key)
+            if superseded is not None:
+                intents.delete(txn, superseded.seq)
+            links.put(txn, ino, parent, name, base)
+
+    def adopt(self, ino: int, base: Base, *, clean: InodeFlag = InodeFlag.NONE) -> None:
+        """The object at the inode's key is what we know under another version: takes that over."""
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, ino)
+            if inode is not None and inode.parent != 0:
+                inodes.put(txn, evolve(inode, base=base, flags=inode.flags & ~clean))
+
+
+def _etag(base: Base | None) -> str:
+    return base.etag if base is not None else ""

@@ -1,0 +1,268 @@
+"""The rest of a directory rename: every object of the tree to its new prefix, however long that takes.
+
+The rename itself was one index transaction; since then the directory has an *override*, the prefix under
+which its objects still lie. This job empties that prefix: it lists it, gives every object there that has
+an inode a RECONCILE intent (which copies it to the key of its path and buries the old one), and imports
+objects that were never seen, or that others put there meanwhile, so that they are swept along. When
+nothing is left the override goes, then the location rows that it made redundant.
+
+State-based: no cursor. What lies at the key of its path is not touched again; a job that is interrupted
+anywhere begins its listing anew. At most one page of intents is outstanding, so the queue stays short.
+"""
+
+import errno
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+from attrs import evolve
+
+from tierfs.clock import Clock
+from tierfs.errors import FsError
+from tierfs.index import dirents, inodes, intents, links
+from tierfs.index import locations as rows
+from tierfs.index.env import Index, Txn
+from tierfs.model import Inode, InodeFlag, Intent
+from tierfs.namespace.keys import unreachable_reason
+from tierfs.namespace.locations import Locations
+from tierfs.objectstore.base import ObjectInfo, ObjectStore
+from tierfs.policy.merge import conflict_name
+from tierfs.sync import attributes
+from tierfs.sync.activity import Activity
+from tierfs.sync.apply import Applier, Seen
+from tierfs.sync.disputes import Disputes
+from tierfs.sync.paths import display_path, find_entry, find_owner
+from tierfs.sync.plan import BESIDE_SUFFIX, target_key
+from tierfs.sync.records import bury
+
+_LIST_OBJECTS: Final = 1000
+_TIDY_PAGE: Final = 256
+_log: Final = logging.getLogger(__name__)
+
+
+class TreeMover:
+    """Carries out MOVE_TREE intents."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        store: ObjectStore,
+        locations: Locations,
+        clock: Clock,
+        applier: Applier,
+        disputes: Disputes,
+        activity: Activity,
+        next_change: Callable[[], Awaitable[None]],
+        wake: Callable[[], None],
+    ) -> None:
+        self._index = index
+        self._store = store
+        self._locations = locations
+        self._clock = clock
+        self._applier = applier
+        self._disputes = disputes
+        self._activity = activity
+        self._next_change = next_change
+        self._wake = wake
+
+    async def move(self, seq: int) -> None:
+        """Returns when the tree is at its new prefix.
+
+        StoreError; FsError(EAGAIN) when some of it cannot be moved now (each object says why itself).
+        """
+        intent = intents.get(self._index, seq)
+        if intent is None:
+            return
+        directory = inodes.get(self._index, intent.ino)
+        if directory is not None and directory.parent != 0:
+            while (prefix := rows.override(self._index, intent.ino)) is not None:
+                if await self._pass(intent, prefix):
+                    self._end_override(intent.ino, prefix)
+            await self._tidy(intent.ino)
+        with self._index.transaction() as txn:
+            intents.delete(txn, seq)
+
+    async def _pass(self, intent: Intent, prefix: str) -> bool:
+        """Lists the old prefix once and has all of it moved; True when nothing was left to be moved."""
+        token, total = "", 0
+        outstanding: list[int] = []
+        while True:
+            mark = self._activity.begin()
+            try:
+                page = await self._store.list(prefix, delimited=False, token=token, limit=_LIST_OBJECTS)
+                if rows.override(self._index, intent.ino) != prefix:
+                    return False  # renamed again, or back
+                infos = [info for info in page.objects if not self._activity.touched_since(mark, info.key)]
+            finally:
+                self._activity.end(mark)
+            found = [ino for info in infos if (ino := self._admit(intent, prefix, info)) is not None]
+            total += len(found)
+            outstanding += found
+            token = page.token
+            self._wake()
+            outstanding = await self._wait(outstanding, prefix, at_most=_LIST_OBJECTS // 2 if token else 0)
+            if not token:
+                break
+        if outstanding:
+            path = display_path(self._index, intent.ino)
+            raise FsError(errno.EAGAIN, f"{len(outstanding)} objects of {path} are still under {prefix!r}")
+        return total == 0
+
+    async def _wait(self, outstanding: list[int], prefix: str, *, at_most: int) -> list[int]:
+        """Returns what is left to be moved when that is little enough, or when all of it fails."""
+        while True:
+            outstanding = [ino for ino in outstanding if self._is_under(ino, prefix)]
+            if len(outstanding) <= at_most or all(self._is_failing(ino) for ino in outstanding):
+                return outstanding
+            await self._next_change()
+
+    def _is_under(self, ino: int, prefix: str) -> bool:
+        inode = inodes.get(self._index, ino)
+        if inode is None or inode.parent == 0 or inode.base is None:
+            return False
+        key = self._locations.actual_key(self._index, inode)
+        return key.startswith(prefix) and key != target_key(self._index, self._locations, inode)
+
+    def _is_failing(self, ino: int) -> bool:
+        intent = intents.of_inode(self._index, ino)
+        return intent is None or intent.attempts > 0
+
+    # ---- one object under the old prefix ----
+
+    def _admit(self, intent: Intent, prefix: str, info: ObjectInfo) -> int | None:
+        """The inode that has to be moved away from this key, with an intent from now on; None: leave it."""
+        key = info.key
+        if intents.tombstone(self._index, key) is not None or self._is_of_another(intent.ino, prefix, key):
+            return None
+        owner = find_owner(self._index, key)
+        if owner is not None and self._is_at(owner, key):
+            return None  # of a directory that has the old name now
+        inode = self._inode_at(intent, info, key[len(prefix) :])
+        if inode is None or not self._is_at(inode, key):
+            return None
+        self._disputes.mark(inode.ino)
+        return inode.ino
+
+    def _is_at(self, inode: Inode, key: str) -> bool:
+        return inode.base is not None and self._locations.actual_key(self._index, inode) == key
+
+    def _is_of_another(self, ino: int, prefix: str, key: str) -> bool:
+        """The key belongs to a file that was renamed out of the tree, or to a directory with its own override."""
+        located = rows.located_at(self._index, key)
+        if located is not None and located != ino:
+            return True
+        return any(
+            other != ino and len(other_prefix) > len(prefix) and key.startswith(other_prefix)
+            for other, other_prefix in rows.overrides(self._index)
+        )
+
+    def _inode_at(self, intent: Intent, info: ObjectInfo, rest: str) -> Inode | None:
+        """The inode of the object at `rest` below the directory; one that was never seen is imported."""
+        is_dir = info.key.endswith("/")
+        if not rest:
+            return self._take_marker(intent.ino, info)
+        if any(unreachable_reason(part) for part in rest.rstrip("/").split("/")):
+            _log.warning("%r cannot be a path and stays where it is although its directory was renamed", info.key)
+            return None
+        *parents, last = rest.rstrip("/").split("/")
+        directory = intent.ino
+        for part in parents:
+            found = self._subdirectory(directory, part)
+            if found is None:
+                return None
+            directory = found
+        if is_dir:
+            ino = self._subdirectory(directory, last)
+            return self._take_marker(ino, info) if ino is not None else None
+        return self._file_at(intent, directory, last, info)
+
+    def _subdirectory(self, directory: int, part: str) -> int | None:
+        entry = find_entry(self._index, directory, part)
+        if entry is None:
+            return self._applier.add_directory(directory, part.encode())
+        inode = inodes.get(self._index, entry.ino)
+        return entry.ino if inode is not None and inode.is_dir else None
+
+    def _take_marker(self, ino: int, info: ObjectInfo) -> Inode | None:
+        """The directory's marker, if the index did not know that it has one."""
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, ino)
+            if inode is None or inode.base is not None:
+                return inode
+            inode = evolve(inode, base=attributes.base_of(info), flags=inode.flags & ~InodeFlag.IMPLICIT)
+            inodes.put(txn, inode)
+            self._locations.settle(txn, inode, info.key)
+        return inode
+
+    def _file_at(self, intent: Intent, directory: int, part: str, info: ObjectInfo) -> Inode | None:
+        entry = find_entry(self._index, directory, part)
+        inode = inodes.get(self._index, entry.ino) if entry is not None else None
+        name = entry.name if entry is not None else part.encode()
+        if inode is not None and inode.is_dir:
+            name += BESIDE_SUFFIX
+            entry = dirents.get(self._index, directory, name)
+            inode = inodes.get(self._index, entry.ino) if entry is not None else None
+        if inode is not None:
+            if self._is_at(inode, info.key):
+                return inode
+            if (inode.parent, inode.name) != (directory, name):
+                self._bury_link(inode, directory, name, info)
+                return None
+            if find_owner(self._index, info.key[: info.key.rfind("/") + 1]) is not None:
+                return None  # the old name is a directory again, it is that one's
+            # somebody put an object where ours was moved away: both are kept
+            name = conflict_name(name, "bucket", self._clock.now_ns())
+        return self._applier.add_object(directory, Seen(name, info.key, info))
+
+    def _bury_link(self, inode: Inode, directory: int, name: bytes, info: ObjectInfo) -> None:
+        """A further link of a file: its object here goes, and is written at its new key when the override has ended.
+
+        (A link has no location row, so its object must not be at the new key while keys follow from the old.)
+        """
+        with self._index.transaction() as txn:
+            link = links.get(txn, inode.ino, directory, name)
+            if link is None or link.base is None or link.base.etag != info.etag:
+                return
+            links.put(txn, inode.ino, directory, name, None)
+            bury(txn, info.key, link.base.etag, self._clock.now_ns())
+            intents.mark_dirty(txn, inode, InodeFlag.META_DIRTY, now_ns=self._clock.now_ns(), quiet_s=0)
+
+    # ---- the end ----
+
+    def _end_override(self, ino: int, prefix: str) -> None:
+        """Nothing lies under the old prefix any more: keys follow from paths again."""
+        with self._index.transaction() as txn:
+            rows.clear_override(txn, ino)
+            inode = inodes.get(txn, ino)
+            if inode is not None:
+                # what others put under the new prefix meanwhile has not been listed
+                inodes.put(txn, evolve(inode, listed_ns=0))
+        self._locations.forget_prefixes()
+        _log.debug("%r is empty: the renamed directory %#x is moved", prefix, ino)
+
+    async def _tidy(self, top: int) -> None:
+        """Clears location rows that say what the path says; further links are written at their new keys."""
+        waiting = [top]
+        while waiting:
+            directory = waiting.pop()
+            after = b""
+            while page := dirents.page(self._index, directory, after, _TIDY_PAGE):
+                after = page[-1].name
+                with self._index.transaction() as txn:
+                    for entry in page:
+                        inode = inodes.get(txn, entry.ino)
+                        if inode is None:
+                            continue
+                        if inode.is_dir:
+                            waiting.append(inode.ino)
+                        self._tidy_entry(txn, inode, directory, entry.name)
+                await trio.lowlevel.checkpoint()
+
+    def _tidy_entry(self, txn: Txn, inode: Inode, directory: int, name: bytes) -> None:
+        if (inode.parent, inode.name) != (directory, name):
+            return
+        location = rows.location(txn, inode.ino)
+        if location is not None and self._locations.derived_key(txn, inode) == location:
+            rows.clear_location(txn, inode.ino)

@@ -13,6 +13,7 @@ directory; it dies with the thread that started it.
 """
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -117,7 +118,14 @@ class WeedServer:
     def start(self) -> None:
         """Starts the server and returns when S3 answers; RuntimeError with its log otherwise."""
         with self._log_path.open("ab") as log:
-            self._process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # one volume a bucket: with the seven that it makes otherwise, the 15th bucket has no room
+                env={**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
+            )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -165,7 +173,7 @@ class WeedServer:
             "ip.bind": "127.0.0.1",
             "master.telemetry": "false",
             "master.volumeSizeLimitMB": 1024,
-            "volume.max": 100,
+            "volume.max": 10_000,
             "volume.preStopSeconds": 0,
             "s3.config": self._directory / "s3.json",
             "s3.iam": "false",

@@ -11,7 +11,7 @@ effect. `retrying.RetryingStore` repeats what may be repeated; callers do not.
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from attrs import field, frozen
 
@@ -33,12 +33,18 @@ class StorageClass(enum.StrEnum):
     EXPRESS_ONEZONE = "EXPRESS_ONEZONE"
 
 
+EXPIRES_UNKNOWN: Final = "?"
+
+
 @frozen
 class ObjectMeta:
     """What travels with a body and is replaced as a whole: S3's system headers and user metadata.
 
     `user` has lower-case keys without the `x-amz-meta-` prefix; S3 limits the sum of its key and
     value bytes to 2,048. Empty strings mean "not set".
+
+    `expires` may be EXPIRES_UNKNOWN in what a GET of a known version answers: a store's fast client
+    may hide that header. `put` over a version, `begin_upload` and `copy` then keep the object's own.
     """
 
     user: Mapping[str, str] = field(factory=dict)
@@ -52,7 +58,10 @@ class ObjectMeta:
 
 @frozen
 class ObjectInfo:
-    """One object as HEAD, GET or LIST shows it. LIST leaves `meta` None: it returns no metadata."""
+    """One object as HEAD, GET or LIST shows it. LIST leaves `meta` None: it returns no metadata.
+
+    A GET with `if_match` may leave `storage_class` "": not said, the caller knows it from a LIST or HEAD.
+    """
 
     key: str
     size_bytes: int
@@ -127,6 +136,10 @@ class Capabilities:
     versioning: bool = False
     tags: bool = True
     storage_classes: bool = True
+    # a key that ends with a slash keeps metadata and can be copied; else `.tierfs/markers/` stands in
+    marker_metadata: bool = True
+    read_only: bool = False  # the probe's first write was refused: nothing else is known
+    warnings: Sequence[str] = ()  # for people: what is missing, and what that means
 
 
 class Upload(Protocol):

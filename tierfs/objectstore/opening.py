@@ -1,0 +1,43 @@
+"""From the URL that a user gives to an object store. No I/O: the first request opens the connection."""
+
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from attrs import evolve
+
+from tierfs.errors import ConfigError
+from tierfs.objectstore.directory import DirectoryStore
+from tierfs.objectstore.retrying import RetryingStore
+from tierfs.objectstore.s3 import S3Store
+from tierfs.objectstore.settings import S3Settings
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and what older buckets
+# and other servers allow beyond it
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+
+
+def open_store(source_url: str, settings: S3Settings) -> RetryingStore:
+    """The store behind `s3://bucket/prefix` or `file:///directory`, with failures repeated.
+
+    `settings` says how; its bucket and prefix come from the URL. The prefix is taken as it is
+    written, `%` and `?` included. ConfigError for any other URL.
+    """
+    scheme, separator, rest = source_url.partition("://")
+    if separator and scheme == "s3":
+        bucket, _slash, prefix = rest.partition("/")
+        if not _BUCKET.fullmatch(bucket):
+            raise ConfigError(f"{source_url!r}: {bucket!r} cannot be the name of a bucket")
+        prefix = prefix.strip("/")
+        if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
+            raise ConfigError(f"{source_url!r}: the prefix has an empty or dotted component")
+        chosen = evolve(settings, bucket=bucket, prefix=prefix and prefix + "/")
+        return RetryingStore(S3Store(chosen), chosen.retry)
+    if separator and scheme == "file":
+        parts = urlsplit(source_url)
+        path = Path(unquote(parts.path))
+        if parts.netloc not in ("", "localhost") or not path.is_absolute():
+            raise ConfigError(f"{source_url!r}: write file:///absolute/directory")
+        return RetryingStore(DirectoryStore(path, part_size_bytes=settings.part_size_bytes), settings.retry)
+    raise ConfigError(f"{source_url!r} is no source: write s3://bucket/prefix or file:///absolute/directory")

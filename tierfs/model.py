@@ -1,4 +1,8 @@
-"""The values that several packages speak about. Frozen, no I/O, no imports from tierfs."""
+"""The values that several packages speak about. Frozen, no I/O, no imports from tierfs.
+
+Those that the index makes 100,000 times a second have no slots: attrs fills a frozen class with slots
+through `object.__setattr__`, name by name (an Inode: 1.8 us), one without through its dict (0.85 us).
+"""
 
 import enum
 import stat
@@ -39,7 +43,7 @@ class Residency(enum.IntEnum):
     FULL = 2  # every byte of [0, size); holes in the backing file are zeros of the file
 
 
-@frozen
+@frozen(slots=False)
 class Base:
     """The object version that index and bucket last agreed on."""
 
@@ -51,7 +55,7 @@ class Base:
     content: str = ""  # "crc64nvme:<16 hex digits>" of the whole body where known
 
 
-@frozen
+@frozen(slots=False)
 class Inode:
     """One inode as the index keeps it. `parent` and `name` are its first (for most: only) link."""
 
@@ -91,7 +95,7 @@ class Inode:
         return bool(self.flags & (InodeFlag.DATA_DIRTY | InodeFlag.META_DIRTY))
 
 
-@frozen
+@frozen(slots=False)
 class Dirent:
     """A name in a directory. `fmt` is the S_IFMT part of the mode, 0 while the type is not known."""
 

@@ -48,6 +48,8 @@ _VERSION: Final = 1
 _INODE: Final = struct.Struct("<BHHHIIIQqqqqQB")
 _INODE_SIZE: Final = _INODE.size
 _BASE: Final = struct.Struct("<BBQq")
+_BASE_HEX: Final = struct.Struct("<BBQq16s")
+_BASE_HEX_SIZE: Final = _BASE_HEX.size
 _DIRENT: Final = struct.Struct("<BQH")
 _HOT: Final = struct.Struct("<BBBQQQ")
 _SPILL: Final = struct.Struct("<BQH")
@@ -59,6 +61,7 @@ _I64: Final = struct.Struct("<q")
 _HAS_BASE, _HAS_RDEV, _HAS_TARGET, _HAS_LISTED, _HAS_SEQ = 1, 2, 4, 8, 16
 _INODE_PRESENCE_ALL: Final = 31
 _HEX, _PARTS, _ETAG, _VERSION_ID, _CLASS, _CRC64, _CONTENT = 1, 2, 4, 8, 16, 32, 64
+_HEX_ALONE: Final = bytes([_HEX])
 _CRC64_PREFIX: Final = "crc64nvme:"
 _SYNCED, _WRITING, _PINNED = 1, 2, 4
 
@@ -156,10 +159,7 @@ def decode_base(record: bytes) -> Base:
 def _decode_base(record: bytes, at: int) -> tuple[Base, int]:
     try:
         bits, code, size_bytes, last_modified_ns = _BASE.unpack_from(record, at)
-        at += 18
-        if bits == _HEX and code < len(_CLASSES):  # most objects: a plain ETag and nothing else
-            stop = at + 16
-            return Base(record[at:stop].hex(), size_bytes, last_modified_ns, "", _CLASSES[code]), stop
+        at += _BASE.size
         etag = version_id = content = ""
         if bits & _HEX:
             etag = record[at : at + 16].hex()
@@ -251,7 +251,12 @@ def decode_inode(ino: int, record: bytes) -> Inode:
         at = _INODE_SIZE + name_length
         name = record[_INODE_SIZE:at]
         if bits & _HAS_BASE:
-            base, at = _decode_base(record, at)
+            if record[at : at + 1] == _HEX_ALONE:  # most objects: a plain ETag and nothing else; 0.4 us less
+                _, code, base_bytes, last_modified_ns, etag = _BASE_HEX.unpack_from(record, at)
+                base = Base(etag.hex(), base_bytes, last_modified_ns, "", _CLASSES[code])
+                at += _BASE_HEX_SIZE
+            else:
+                base, at = _decode_base(record, at)
         if bits > _HAS_BASE:
             if bits > _INODE_PRESENCE_ALL:
                 _damage(f"inode {ino} with unknown parts {bits:#x}")
@@ -268,8 +273,8 @@ def decode_inode(ino: int, record: bytes) -> Inode:
             if bits & _HAS_SEQ:
                 (write_seq,) = _U64.unpack_from(record, at)
                 at += 8
-    except struct.error as error:
-        raise IndexDamageError(f"index record: inode {ino} cut short: {error}") from error
+    except (struct.error, IndexError) as error:
+        raise IndexDamageError(f"index record: inode {ino} cut short, or of an unknown class: {error}") from error
     if at != len(record) or flags >= len(_FLAGS):
         _damage(f"inode {ino}: length {len(record)} (read {at}), flags {flags:#x}")
     return Inode(

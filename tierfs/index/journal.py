@@ -252,11 +252,11 @@ class Journal:
         """Records `after_lsn` + 1 and on, of this index and epoch, up to the first one that is not there."""
         expected = after_lsn + 1
         for data in self._segments_of(index_id, epoch):
-            for record in _records(data, epoch):
-                if record.lsn > expected:
+            for lsn, start, stop in _records(data, epoch):
+                if lsn > expected:
                     return
-                if record.lsn == expected:
-                    yield record
+                if lsn == expected:  # older ones are in LMDB: their changes are not worth decoding
+                    yield _decode_record(data, start, stop)
                     expected += 1
 
     def _segments_of(self, index_id: int, epoch: int) -> Iterator[bytes]:
@@ -418,17 +418,23 @@ def _parse_header(data: bytes) -> tuple[int, int, int] | None:
     return index_id, epoch, number
 
 
-def _records(data: bytes, epoch: int) -> Iterator[Record]:
-    """The records of one segment up to the first that is torn or left from an earlier use of the file."""
+def _records(data: bytes, epoch: int) -> Iterator[tuple[int, int, int]]:
+    """(LSN, start, stop) of each record up to the first that is torn or left from an earlier use of the file."""
     header = _parse_header(data)
-    assert header is not None
     at = _HEADER_BYTES
-    while at + _RECORD_BYTES <= len(data):
-        length, number, lsn, op, token, job, record_epoch, _node, _version = _RECORD.unpack_from(data, at + 8)
+    while header is not None and at + _RECORD_BYTES <= len(data):
+        length, number, lsn, _op, _token, _job, record_epoch, _node, _version = _RECORD.unpack_from(data, at + 8)
         stop = at + _RECORD_BYTES + length
         if number != header[2] or record_epoch != epoch or stop > len(data):
             return
         if xxhash.xxh3_64_digest(data[at + 8 : stop]) != data[at : at + 8]:
             return
-        yield Record(lsn, op, token, job, decode_changes(data[at + _RECORD_BYTES : stop]))
+        yield lsn, at, stop
         at = stop
+
+
+def _decode_record(data: bytes, start: int, stop: int) -> Record:
+    _length, _number, lsn, op, token, job, _epoch, _node, version = _RECORD.unpack_from(data, start + 8)
+    if version > JOURNAL_FORMAT:
+        raise IndexDamageError(f"a journal record has format {version}, this tierfs knows {JOURNAL_FORMAT}")
+    return Record(lsn, op, token, job, decode_changes(data[start + _RECORD_BYTES : stop]))

@@ -77,8 +77,8 @@ class Mount:
         self.config = directory / "tierfs.toml"
         self.log_path = directory / "tierfs.log"
         self.pid = 0
-        self._mark = uuid.uuid4().hex
-        self._env = {**env, MARK: self._mark}
+        self.mark = uuid.uuid4().hex
+        self._env = {**env, MARK: self.mark}
         self.path.mkdir(parents=True, exist_ok=True)
         self.config.write_text(toml({"log": {"file": str(self.log_path)}, **settings}))
 
@@ -93,10 +93,14 @@ class Mount:
     def mount(self) -> None:
         """Returns when the mount works; ProgramError with the command's own words and the log otherwise."""
         try:
-            self.tierfs("mount", self.source, self.path, "--cache", self.cache, "--config", self.config)
+            self.tierfs(*self.mount_command())
             self.pid = int(self.status()["pid"])
         except programs.ProgramError as error:
             raise programs.ProgramError(f"{error}\n{self.log()[-programs.SHOWN_BYTES :]}") from None
+
+    def mount_command(self) -> list[str | Path]:
+        """The words after `tierfs` that mount it."""
+        return ["mount", self.source, self.path, "--cache", self.cache, "--config", self.config]
 
     def umount(self, *, drain: bool = True, timeout_s: float = SYNC_TIMEOUT_S) -> None:
         """Unmounts as a user does and waits until the daemon is gone."""
@@ -113,7 +117,7 @@ class Mount:
         if self.daemons():
             self.umount(drain=drain)
         elif find_mount(self.path) is not None:
-            self._detach()
+            self.tierfs("umount", self.path)
         if fresh_cache:
             shutil.rmtree(self.cache, ignore_errors=True)
         self.mount()
@@ -133,7 +137,7 @@ class Mount:
 
     def daemons(self) -> list[int]:
         """The processes that serve this mount."""
-        return [pid for pid in programs.with_environment(MARK, self._mark) if programs.is_alive(pid)]
+        return [pid for pid in programs.with_environment(MARK, self.mark) if programs.is_alive(pid)]
 
     def abort(self) -> None:
         """Ends the FUSE connection: whoever waits for it gets ENOTCONN. For a mount that hangs."""
@@ -174,7 +178,7 @@ class Mount:
 
 
 @contextlib.contextmanager
-def mounted(
+def prepared(
     source: str,
     directory: Path,
     *,
@@ -182,9 +186,9 @@ def mounted(
     env: Mapping[str, str] | None = None,
     life_limit_s: float = LIFE_LIMIT_S,
 ) -> Iterator[Mount]:
-    """Mounts `source` below `directory` for the body; fails when unmounting needed force.
+    """A mount that the body makes itself; whatever is left of it is taken away in the end.
 
-    Skips the running test on a machine that cannot mount at all.
+    Fails when that needed force. Skips the running test on a machine that cannot mount at all.
     """
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("this machine has no /dev/fuse that this user may open")
@@ -193,7 +197,6 @@ def mounted(
     watchdog.daemon = True
     watchdog.start()
     try:
-        mount.mount()
         yield mount
     except BaseException as error:
         if log := mount.log():
@@ -204,6 +207,21 @@ def mounted(
         watchdog.cancel()
     forced = mount.destroy()
     assert not forced, f"the mount did not go away by itself: {forced}"
+
+
+@contextlib.contextmanager
+def mounted(
+    source: str,
+    directory: Path,
+    *,
+    settings: Settings | None = None,
+    env: Mapping[str, str] | None = None,
+    life_limit_s: float = LIFE_LIMIT_S,
+) -> Iterator[Mount]:
+    """Mounts `source` below `directory` for the body; see `prepared`."""
+    with prepared(source, directory, settings=settings, env=env, life_limit_s=life_limit_s) as mount:
+        mount.mount()
+        yield mount
 
 
 def toml(settings: Settings) -> str:

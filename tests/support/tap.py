@@ -48,6 +48,9 @@ class Tap:
         self._server = socket.create_server(("127.0.0.1", 0))
         self._lock = threading.Lock()
         self._requests: list[Request] = []
+        self._received_bytes = 0
+        self._flows = threading.Event()
+        self._flows.set()
         self._open: set[socket.socket] = set()
 
     @property
@@ -60,6 +63,20 @@ class Tap:
         with self._lock:
             return list(self._requests)
 
+    @property
+    def received_bytes(self) -> int:
+        """What the server has sent to clients so far, headers and all."""
+        with self._lock:
+            return self._received_bytes
+
+    def pause(self) -> None:
+        """From now on nothing passes, and nobody is told why: a server that hangs."""
+        self._flows.clear()
+
+    def resume(self) -> None:
+        """What was held back passes, and all that comes."""
+        self._flows.set()
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
@@ -69,6 +86,7 @@ class Tap:
     ) -> None:
         # shutdown as well: a thread inside accept() is not woken by a close
         _shut(self._server)
+        self.resume()
         with self._lock:
             connections = list(self._open)
         for connection in connections:
@@ -83,19 +101,24 @@ class Tap:
                 return
             with self._lock:
                 self._open |= {client, server}
-            for source, target, note in ((client, server, self._noting()), (server, client, _nothing)):
+            for source, target, note in ((client, server, self._noting()), (server, client, self._count)):
                 threading.Thread(target=self._pump, args=(source, target, note), daemon=True).start()
 
     def _pump(self, source: socket.socket, target: socket.socket, note: Callable[[bytes], None]) -> None:
         try:
             while data := source.recv(CHUNK_BYTES):
                 note(data)
+                self._flows.wait()
                 target.sendall(data)
         except OSError:
             pass
         finally:
             for connection in (source, target):
                 _shut(connection)
+
+    def _count(self, data: bytes) -> None:
+        with self._lock:
+            self._received_bytes += len(data)
 
     def _noting(self) -> Callable[[bytes], None]:
         """Finds request lines in one connection's stream, also those that are cut by the end of a chunk."""
@@ -114,10 +137,6 @@ class Tap:
             kept = text[max(end, last_line) :][-CHUNK_BYTES:]
 
         return note
-
-
-def _nothing(_: bytes) -> None:
-    pass
 
 
 def _shut(connection: socket.socket) -> None:

@@ -52,7 +52,8 @@ class Fetcher:
 
     def source_at(self, live: LiveFile, offset: int) -> Source:
         """The object that has the byte. FsError(EIO) when nothing has it: an index or a bucket was damaged."""
-        spill = live.spill_at(offset)
+        spills = self._ledger.spills(live)
+        spill = next((each for each in spills if each.start <= offset < each.stop), None)
         if spill is not None:
             return Source(spill.key, spill.etag, spill.start, is_spill=True)
         inode = inodes.get(self._ledger.index, live.ino)
@@ -63,7 +64,8 @@ class Fetcher:
     def pieces(self, live: LiveFile, start: int, stop: int) -> list[tuple[int, int, Source]]:
         """An absent range cut where its source changes and at part boundaries."""
         part = self._store.part_size_bytes
-        cuts = sorted({edge for spill in live.spills for edge in (spill.start, spill.stop) if start < edge < stop})
+        spills = self._ledger.spills(live)
+        cuts = sorted({edge for spill in spills for edge in (spill.start, spill.stop) if start < edge < stop})
         found = []
         at = start
         while at < stop:
@@ -101,7 +103,13 @@ class Fetcher:
 
     def launch_whole(self, live: LiveFile) -> Flight | None:
         """One request for all of a small cold file. None where some of it is here or on its way already."""
-        if live.flights or live.spills or live.record is not None or live.is_whole or self._carried_of(live):
+        if (
+            live.flights
+            or self._ledger.spills(live)
+            or live.record is not None
+            or live.is_whole
+            or self._carried_of(live)
+        ):
             return None
         flight = Flight(0, live.size_bytes, self.source_at(live, 0), is_urgent=True, is_whole=True)
         self._start(live, flight)

@@ -21,7 +21,7 @@ from tierfs.content.reader import Reader
 from tierfs.content.reclaim import Evictor
 from tierfs.content.recovery import Recovery
 from tierfs.content.settings import ContentSettings
-from tierfs.content.snapshot import Piece, Snapshot, Where
+from tierfs.content.snapshot import Piece, Snapshot, Where, WhereKind
 from tierfs.content.spill import Spiller
 from tierfs.content.writer import Writer
 from tierfs.errors import FsError
@@ -33,7 +33,7 @@ from tierfs.index.env import Index
 from tierfs.model import Inode, InodeFlag, Residency
 from tierfs.objectstore.base import ObjectStore
 
-__all__ = ["ContentSettings", "Files", "Piece", "Recovery", "Snapshot", "Where"]
+__all__ = ["ContentSettings", "Files", "Piece", "Recovery", "Snapshot", "Where", "WhereKind"]
 
 _BLOCK_BYTES: Final = 512
 
@@ -290,20 +290,17 @@ class Files:
 
     @asynccontextmanager
     async def snapshot(self, ino: int) -> AsyncIterator[Snapshot]:
-        """One state of the file, to be exported; commit the new base inside, then call its `settle`.
+        """One state of the file, to be exported. FsError(EIO) when dirty bytes were lost.
 
-        FsError(EIO) when dirty bytes were lost. Reads of other tasks that find the object changed wait for
-        the end of the context before they call it ESTALE.
+        While the file's intent has an `op_id`, reads of other tasks that find its object changed wait for the
+        outcome before they call it ESTALE.
         """
         live = self._ledger.hold(ino)
-        live.snapshots += 1
         try:
-            yield await snapshots.begin(self._ledger, self._fetcher, live)
+            snapshot = await snapshots.begin(self._ledger, self._fetcher, live)
+            yield snapshot
+            snapshot.end()
         finally:
-            live.snapshots -= 1
-            if not live.snapshots:
-                live.snapshot_end.set()
-                live.snapshot_end = trio.Event()
             self._ledger.let_go(live)
 
     def recover(self) -> Recovery:

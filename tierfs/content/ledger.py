@@ -71,7 +71,7 @@ class Ledger:
 
     def _settle_record(self, live: LiveFile, record: HotRecord) -> None:
         inode = inodes.get(self.index, live.ino)
-        is_idle = live.present is not None and not live.present and not live.spills
+        is_idle = live.present is not None and not live.present and not self.spills(live)
         if inode is not None and is_idle and is_clean(inode) and not record.pinned:
             self.drop(live)
         elif record.bytes_charged != live.charged_bytes:
@@ -203,8 +203,8 @@ class Ledger:
             synced=record.synced and is_synced,
             bytes_charged=live.charged_bytes,
         )
-        covered = [] if is_whole else [spill for spill in live.spills if _is_covered(present, ranges, spill)]
-        gone = live.spills if is_whole else covered
+        covered = [] if is_whole else [spill for spill in self.spills(live) if _is_covered(present, ranges, spill)]
+        gone = self.spills(live) if is_whole else covered
         with self.index.transaction() as txn:
             if is_whole:
                 residency.extents_clear(txn, live.ino)
@@ -260,7 +260,7 @@ class Ledger:
             present.remove(start, stop)
         live.present = present
         if spill is not None:
-            live.spills = sorted([*live.spills, spill], key=lambda each: each.start)
+            live.spills = sorted([*self.spills(live), spill], key=lambda each: each.start)
         before = live.charged_bytes
         live.alterations += 1
         for start, stop in ranges:
@@ -275,7 +275,7 @@ class Ledger:
         with self.index.transaction() as txn:
             residency.hot_delete(txn, live.ino)
             residency.extents_clear(txn, live.ino)
-            self.release_spills(txn, live.ino, live.spills)
+            self.release_spills(txn, live.ino, self.spills(live))
         freed = live.charged_bytes
         self.hot.remove(live.ino)
         self.space.release(freed)
@@ -288,6 +288,12 @@ class Ledger:
         live.checks = RangeChecks()
         live.alterations += 1
         return freed
+
+    def spills(self, live: LiveFile) -> list[Spill]:
+        """The file's spills as the index has them: a finished export releases them there."""
+        if live.spills:
+            live.spills = residency.spills(self.index, live.ino)
+        return live.spills
 
     def release_spills(self, txn: Txn, ino: int, spills: list[Spill]) -> None:
         """The spills' bytes are elsewhere by now: their objects are to be deleted, by an intent."""

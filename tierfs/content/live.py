@@ -42,8 +42,6 @@ class LiveFile:
         "references",
         "seen",
         "size_bytes",
-        "snapshot_end",
-        "snapshots",
         "spill_not_before_s",
         "spills",
         "streams",
@@ -68,6 +66,7 @@ class LiveFile:
         self.backing = backing
         # None: all of [0, size) is valid here (FULL, or an empty file)
         self.present = present
+        # as they were last read: an export may have released them; ask Ledger.spills
         self.spills: list[Spill] = spills or []
         self.charged_bytes = record.bytes_charged if record is not None else 0
         self.references = 0
@@ -95,8 +94,6 @@ class LiveFile:
         self.mtime_ns = 0
         self.ctime_ns = 0
         self.seen = (-1, -1)  # size and mtime of the backing file when we looked last
-        self.snapshots = 0
-        self.snapshot_end = trio.Event()
         # spill part -> its last write: (trio time, content_version)
         self.part_writes: dict[int, tuple[float, int]] = {}
         self.is_spilling = False
@@ -153,6 +150,3 @@ class LiveFile:
                 if flight.start <= offset < flight.stop:
                     return flight
         return None
-
-    def spill_at(self, offset: int) -> Spill | None:
-        return next((spill for spill in self.spills if spill.start <= offset < spill.stop), None)

@@ -11,11 +11,15 @@ from tierfs.content.flights import Flight
 from tierfs.content.ledger import Ledger
 from tierfs.content.live import LiveFile
 from tierfs.errors import FsError, StoreError, StoreErrorKind
+from tierfs.index import intents
 from tierfs.objectstore.base import ObjectStore
 from tierfs.policy.readahead import ReadaheadSettings, advise
 
 # void flights in a row before a reader gives up: each means that the file was changed under it
 _VOID_MAX: Final = 8
+# our own export of the file is given so long to tell what it did; then the reader gets its ESTALE
+_OUTCOME_WAIT_S: Final = 30.0
+_OUTCOME_POLL_S: Final = 0.05
 _MOVED: Final = (StoreErrorKind.PRECONDITION_FAILED, StoreErrorKind.NOT_FOUND)
 
 
@@ -110,14 +114,16 @@ class Reader:
         error = flight.error
         if not isinstance(error, StoreError) or error.kind not in _MOVED:
             return False
-        if self._has_new_source(live, flight):
-            return True
-        if live.snapshots:
-            # an export may have written the object and not told the index yet
-            await live.snapshot_end.wait()
-        else:
-            await trio.lowlevel.checkpoint()
+        with trio.move_on_after(_OUTCOME_WAIT_S):
+            # the index has no event for the end of one inode's export
+            while not self._has_new_source(live, flight) and self._is_being_exported(live):  # noqa: ASYNC110
+                await trio.sleep(_OUTCOME_POLL_S)
         return self._has_new_source(live, flight)
+
+    def _is_being_exported(self, live: LiveFile) -> bool:
+        """Our own write may have changed the object, and its answer is not in the index yet."""
+        intent = intents.of_inode(self._ledger.index, live.ino)
+        return intent is not None and intent.op_id != ""
 
     def _has_new_source(self, live: LiveFile, flight: Flight) -> bool:
         if live.is_dead or flight.start >= live.size_bytes:

@@ -10,6 +10,7 @@ moves the ctime. On kernels before 6.13 the ctime has the grain of a timer tick.
 """
 
 import enum
+from typing import Final, TypeAlias
 
 from attrs import evolve, frozen
 
@@ -21,7 +22,7 @@ from tierfs.model import InodeFlag
 from tierfs.objectstore.base import Buffer
 
 
-class Where(enum.Enum):
+class WhereKind(enum.Enum):
     """Which bytes are a range's current ones."""
 
     LOCAL = "local"  # in the hot tier
@@ -30,15 +31,18 @@ class Where(enum.Enum):
 
 
 @frozen
-class Piece:
-    """[start, stop) of the file. For BASE and SPILL: bytes from `origin` of the object `key` with this ETag."""
+class Where:
+    """Where a range is. For BASE and SPILL: its bytes begin at `object_start` of the object `key` with this ETag."""
 
-    start: int
-    stop: int
-    where: Where
+    kind: WhereKind
     key: str = ""
     etag: str = ""
-    origin: int = 0
+    object_start: int = 0
+
+
+LOCAL: Final = Where(WhereKind.LOCAL)
+Piece: TypeAlias = tuple[int, int, Where]
+"""(start, stop, where): a range of the file."""
 
 
 class Snapshot:
@@ -54,7 +58,6 @@ class Snapshot:
         self._content_version = live.content_version
         self._alterations = live.alterations
         self._was_whole = live.is_whole
-        self._spill_keys = {spill.key for spill in live.spills}
         self._stat = live.backing.stat() if live.backing is not None else None
 
     @property
@@ -82,19 +85,16 @@ class Snapshot:
     def ranges(self) -> list[Piece]:
         """Where the bytes are at this moment: all of [0, size_bytes), in order, neighbours of one kind joined."""
         live, size = self._live, self.size_bytes
-        pieces: list[Piece] = []
-        for start, stop in live.local_ranges():
-            if start < size:
-                pieces.append(Piece(start, min(stop, size), Where.LOCAL))
+        pieces: list[Piece] = [(start, min(stop, size), LOCAL) for start, stop in live.local_ranges() if start < size]
         for start, stop in live.missing(0, size):
             for piece_start, piece_stop, source in self._fetcher.pieces(live, start, stop):
-                where = Where.SPILL if source.is_spill else Where.BASE
-                origin = piece_start - source.origin
-                pieces.append(Piece(piece_start, piece_stop, where, source.key, source.etag, origin))
+                kind = WhereKind.SPILL if source.is_spill else WhereKind.BASE
+                where = Where(kind, source.key, source.etag, piece_start - source.origin)
+                pieces.append((piece_start, piece_stop, where))
         joined: list[Piece] = []
-        for piece in sorted(pieces, key=lambda each: each.start):
+        for piece in sorted(pieces, key=lambda each: each[0]):
             if joined and _continues(joined[-1], piece):
-                joined[-1] = evolve(joined[-1], stop=piece.stop)
+                joined[-1] = (joined[-1][0], piece[1], joined[-1][2])
             else:
                 joined.append(piece)
         return joined
@@ -124,32 +124,21 @@ class Snapshot:
                         at += len(body)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def settle(self) -> None:
-        """To be called once the index has the exported object as base: spills go, and a synced copy is trusted.
-
-        Plain function; call it inside the snapshot, right after the transaction of the new base.
-        """
+    def end(self) -> None:
+        """The copy here was synced at the beginning; if it did not change, power loss cannot take it."""
         live, ledger = self._live, self._ledger
-        is_unchanged = self.unchanged()
-        if live.is_dead:
+        record = live.record
+        if record is None or record.synced or live.writers or live.alterations != self._alterations:
             return
-        # one that came later may hold bytes that were written later
-        exported = [spill for spill in live.spills if is_unchanged or spill.key in self._spill_keys]
-        with ledger.index.transaction() as txn:
-            ledger.release_spills(txn, live.ino, exported)
-        live.spills = [spill for spill in live.spills if spill not in exported]
-        if live.record is not None and is_unchanged:
-            is_synced = not live.writers and live.alterations == self._alterations
-            ledger.set_record(live, evolve(live.record, synced=is_synced, boot_id=ledger.index.boot_id))
-        ledger.space.progressed()
+        if self.unchanged() and not ledger.is_unproven(record):
+            ledger.set_record(live, evolve(record, synced=True))
 
 
 def _continues(left: Piece, right: Piece) -> bool:
-    return (
-        left.stop == right.start
-        and (left.where, left.key, left.etag) == (right.where, right.key, right.etag)
-        and (left.where is Where.LOCAL or left.origin + left.stop - left.start == right.origin)
-    )
+    (start, stop, a), (right_start, _, b) = left, right
+    if stop != right_start or (a.kind, a.key, a.etag) != (b.kind, b.key, b.etag):
+        return False
+    return a.kind is WhereKind.LOCAL or a.object_start + stop - start == b.object_start
 
 
 async def begin(ledger: Ledger, fetcher: Fetcher, live: LiveFile) -> Snapshot:

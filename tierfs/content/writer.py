@@ -269,7 +269,7 @@ class Writer:
 
     def _cut_spills(self, txn: Txn, live: LiveFile, size: int) -> list[Spill]:
         kept = []
-        for spill in live.spills:
+        for spill in self._ledger.spills(live):
             if spill.start >= size:
                 self._ledger.release_spills(txn, live.ino, [spill])
                 continue

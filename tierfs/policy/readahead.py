@@ -11,7 +11,7 @@ parts in flight.
 
 from typing import Final, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tierfs.units import KIB, MIB
 
@@ -37,6 +37,7 @@ class Stream:
     position: int
     run_bytes: int
     ahead: int
+    owed_bytes: int = 0  # skipped on the way here
 
 
 Streams: TypeAlias = tuple[Stream, ...]
@@ -60,13 +61,13 @@ def advise(streams: Streams, start: int, stop: int, size_bytes: int, settings: R
     new = _advance(old, start, stop)
     window = min(settings.max_window_bytes, new.run_bytes * _RUN_SHARE)
     ahead: tuple[tuple[int, int], ...] = ()
-    is_sequential = old is not None or start == 0
+    is_sequential = start == 0 if old is None else new.position > old.position
     # extended in steps of half a window: one decision for many small reads
     if is_sequential and new.ahead - new.position < window // 2:
         target = min(size_bytes, _round_up(new.position + window, block))
         begin = max(new.ahead, demand[1])
         ahead = _pieces(begin, target, _piece_bytes(window, settings), settings.part_size_bytes)
-        new = Stream(new.position, new.run_bytes, max(new.ahead, target))
+        new = evolve(new, ahead=max(new.ahead, target))
     others = tuple(stream for stream in streams if stream is not old)
     return Advice((new, *others)[:_STREAMS_MAX], demand, ahead)
 
@@ -84,11 +85,12 @@ def _find(streams: Streams, start: int, slack_bytes: int) -> Stream | None:
 def _advance(old: Stream | None, start: int, stop: int) -> Stream:
     if old is None:
         return Stream(stop, stop - start, stop)
-    # what is skipped shrinks the run; a read that comes late, from behind, fills what was counted as skipped
+    # what is skipped shrinks the run until a read that comes late, from behind, fills it
     skipped_bytes = max(0, start - old.position)
-    run_bytes = max(0, old.run_bytes - skipped_bytes) + stop - start
+    late_bytes = min(old.owed_bytes, max(0, min(stop, old.position) - start))
     position = max(old.position, stop)
-    return Stream(position, run_bytes, max(old.ahead, position))
+    run_bytes = max(0, old.run_bytes - skipped_bytes) + late_bytes + position - max(start, old.position)
+    return Stream(position, run_bytes, max(old.ahead, position), old.owed_bytes + skipped_bytes - late_bytes)
 
 
 def _piece_bytes(window: int, settings: ReadaheadSettings) -> int:

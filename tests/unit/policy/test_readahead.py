@@ -77,6 +77,12 @@ def test_a_skip_shrinks_the_window() -> None:
     assert after[0].run_bytes == before[0].run_bytes - 512 * KIB + READ
 
 
+def test_reading_the_same_range_again_and_again_is_no_sequence() -> None:
+    advices = read_all([16 * MIB] * 100, GIB)
+    assert advices[-1].streams[0].run_bytes == READ
+    assert ahead_bytes(advices) == 0
+
+
 def test_strides_within_the_slack_fetch_nothing_ahead() -> None:
     assert ahead_bytes(read_all(list(range(MIB, GIB, 512 * KIB)), GIB, read_bytes=4096)) <= 64 * KIB
 

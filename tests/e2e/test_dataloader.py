@@ -1,4 +1,4 @@
-"""A PyTorch DataLoader trains over images that another client uploaded; its second epoch asks the server for nothing."""
+"""A PyTorch DataLoader trains over images that another client uploaded; the second epoch asks for nothing."""
 
 import importlib.util
 import io

@@ -1,4 +1,4 @@
-"""A bucket that others write, too: their changes are seen, what they wrote beside the bytes stays, versions never mix."""
+"""A bucket that others write, too: their changes are seen, what they put beside the bytes stays, nothing mixes."""
 
 import os
 import stat

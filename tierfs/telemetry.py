@@ -182,10 +182,6 @@ class Counters:
         return False
 
 
-COUNTERS: Final = Counters()
-"""Those of this process: a daemon serves one mount."""
-
-
 def rss_anon_bytes(status_path: Path = Path("/proc/self/status")) -> int:
     """Memory of this process that is its own: not mapped files, which the index's pages are. 0 where unknown."""
     try:

@@ -20,6 +20,7 @@ Checkpoints: only in `wait`, `sync` and `unmount`, which may be cancelled at any
 
 import enum
 import errno as errno_codes
+import grp
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
@@ -30,7 +31,7 @@ from attrs import frozen
 
 from tierfs.control import protocol
 from tierfs.control.protocol import ErrorCode, Json, Request
-from tierfs.errors import FsError, TierfsError
+from tierfs.errors import ConfigError, FsError, TierfsError
 
 _log = logging.getLogger(__name__)
 
@@ -243,6 +244,16 @@ class Service:
             "pending_exports": status["pending_exports"],
             "dirty_bytes": status["tier"]["dirty_bytes"],
         }
+
+
+def group_id(name: str) -> int | None:
+    """The id of `[control] admin_group`; None for "". Raises ConfigError for a group that is not there."""
+    if not name:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigError(f"[control] admin_group: this machine has no group {name!r}") from None
 
 
 def _refusal_of(error: TierfsError) -> Refusal:

@@ -1,6 +1,7 @@
 """The verbs and the table of who may use them."""
 
 import errno
+import grp
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +11,8 @@ import trio.testing
 
 from tests.support.control_daemon import ScriptedDaemon
 from tierfs.control.protocol import ErrorCode, Json, Request
-from tierfs.control.service import PUBLIC_STATUS, VERBS, Peer, Refusal, Service
-from tierfs.errors import StoreError, StoreErrorKind
+from tierfs.control.service import PUBLIC_STATUS, VERBS, Peer, Refusal, Service, group_id
+from tierfs.errors import ConfigError, StoreError, StoreErrorKind
 
 ROOT = Peer(pid=1, uid=0, gid=0)
 OWNER_OF_MOUNT = Peer(pid=2, uid=500, gid=500)
@@ -53,6 +54,13 @@ def test_without_an_admin_group_no_group_makes_an_admin() -> None:
     service = Service(ScriptedDaemon(), daemon_uid=500)
     assert not service.is_admin(ADMIN_BY_GROUP)
     assert not service.is_admin(Peer(pid=1, uid=1000, gid=0))
+
+
+def test_the_admin_group_is_named_and_must_exist() -> None:
+    assert group_id("") is None
+    assert group_id(grp.getgrgid(0).gr_name) == 0
+    with pytest.raises(ConfigError, match="no group 'absent-group'"):
+        group_id("absent-group")
 
 
 def test_a_stranger_sees_a_status_that_names_nothing() -> None:

@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from attrs import define, evolve, frozen
@@ -133,9 +133,13 @@ class FileSystem:
         authority: Authority,
         capacity: Capacity,
         clock: Clock,
+        wake_export: Callable[[], None],
         read_only: bool = False,
         durable_operations: bool = False,
     ) -> None:
+        """`wake_export`: there is something new for the bucket. `durable_operations`: answer a change when it
+        is on the disk."""
+        self._wake_export = wake_export
         self._index = index
         self._tree = tree
         self._files = files
@@ -290,7 +294,8 @@ class FileSystem:
             raise FsError(errno.EROFS)
 
     async def _acknowledge(self) -> None:
-        """With durability = operation a change is on the disk before it is answered."""
+        """A change of the tree was recorded: its export is due some time, its answer now."""
+        self._wake_export()
         if self._durable_operations:
             await self._index.durable()
 

@@ -34,7 +34,7 @@ def test_without_a_file_everything_has_its_default(tmp_path: Path) -> None:
 
 def test_defaults_that_the_design_promises() -> None:
     settings = config.Settings()
-    assert settings.mount.file_mode == 0o600 and settings.mount.dir_mode == 0o700  # private until known
+    assert settings.mount.file_mode == 0o644 and settings.mount.dir_mode == 0o755
     assert settings.mount.uid == os.geteuid() and settings.mount.allow_other == (os.geteuid() == 0)
     assert settings.store.verify_tls
     assert settings.hot_tier.size_bytes is None

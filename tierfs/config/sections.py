@@ -34,14 +34,14 @@ class MountSettings:
         auto=os.getegid,
     )
     file_mode: int = setting(
-        0o600,
+        0o644,
         MODE,
-        """Permissions of files whose bucket object names none. They are also those of a file whose attributes have not
-        been read yet, so a wider value shows private files for a moment.""",
+        """Permissions of files whose bucket object is known to name none. As long as that is not known, a file is the
+        mounting user's alone (0600), and a directory too (0700).""",
         at_least=0,
         at_most=0o7777,
     )
-    dir_mode: int = setting(0o700, MODE, "The same for directories.", at_least=0, at_most=0o7777)
+    dir_mode: int = setting(0o755, MODE, "The same for directories.", at_least=0, at_most=0o7777)
     allow_other: bool = setting(
         False,
         SWITCH,

@@ -23,7 +23,7 @@ from tierfs.index.env import Index, IndexState
 from tierfs.model import ROOT_INO, Inode, Residency
 from tierfs.namespace.locations import Locations
 from tierfs.sync.exporter import Exporter
-from tierfs.telemetry import COUNTERS
+from tierfs.telemetry import Counters, rss_anon_bytes
 from tierfs.units import NS_PER_S
 
 _FAILING_SHOWN_MAX: Final = 20
@@ -67,14 +67,6 @@ def walk(index: Index, path: bytes) -> Inode:
     return inode
 
 
-def anonymous_memory_bytes() -> int:
-    """RssAnon of this process: mapped index pages are the kernel's to take back."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
 class Inspector:
     """Answers `status` and `info`."""
 
@@ -88,7 +80,9 @@ class Inspector:
         space: Space,
         exporter: Exporter,
         clock: Clock,
+        counters: Counters,
     ) -> None:
+        self._counters = counters
         self._facts = facts
         self._index = index
         self._locations = locations
@@ -125,8 +119,8 @@ class Inspector:
             "conflicts": conflicts.count(self._index),
             "degraded": self._degraded(now_ns),
             "index": {"entries": self._index.entries, "bytes": self._index.size_on_disk_bytes},
-            "requests": dict(COUNTERS.snapshot()),
-            "rss_anon_bytes": anonymous_memory_bytes(),
+            "requests": dict(self._counters.snapshot()),
+            "rss_anon_bytes": rss_anon_bytes(),
         }
 
     def _degraded(self, now_ns: int) -> Mapping[str, object] | None:

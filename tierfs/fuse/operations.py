@@ -7,8 +7,8 @@ that reached pyfuse3 would end the mount (DESIGN.md 5).
 import errno
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, ParamSpec, TypeVar
 
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT, RequestContext
@@ -44,7 +44,7 @@ def _errno_of(error: BaseException, verb: str) -> int:
     return errno.EIO
 
 
-def _answer(handler: Callable[_P, Awaitable[_R]]) -> Callable[_P, Awaitable[_R]]:
+def _answer(handler: Callable[_P, Coroutine[Any, Any, _R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:
     @functools.wraps(handler)
     async def answer(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:

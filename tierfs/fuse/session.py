@@ -3,7 +3,7 @@
 import logging
 import queue
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,7 @@ class MountOptions:
     fsname: str
     allow_other: bool
     read_only: bool
-    max_tasks: int
+    kernel_options: Sequence[str] = ()
 
     def for_libfuse(self) -> set[str]:
         """libfuse's -o options."""
@@ -34,7 +34,7 @@ class MountOptions:
             options.add("allow_other")
         if self.read_only:
             options.add("ro")
-        return options
+        return options | set(self.kernel_options)
 
 
 class KernelNotify:

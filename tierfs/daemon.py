@@ -1,0 +1,377 @@
+"""Composition root: builds every part of one mount, owns the root nursery and the signals.
+
+Order of a start: cache lock and index (journal replayed), store checked, hot tier recovered, FUSE
+mounted, then `ready`. Order of a stop: unmounted, so that no request comes any more; exports drained or
+left for the next mount; index closed clean. A second signal stops the draining.
+"""
+
+import functools
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import trio
+from attrs import define
+
+from tierfs.clock import Clock, SystemClock
+from tierfs.config import Settings
+from tierfs.content.handles import Files
+from tierfs.content.settings import ContentSettings
+from tierfs.control import mountpoint as mountpoints
+from tierfs.control import registry, server
+from tierfs.control.inspector import Inspector, MountFacts, walk
+from tierfs.control.protocol import Json
+from tierfs.control.service import Progress, Service, group_id
+from tierfs.errors import TierfsError
+from tierfs.filesystem import FileSystem, Usage
+from tierfs.fuse import session
+from tierfs.fuse.convert import Timeouts
+from tierfs.fuse.operations import Operations
+from tierfs.hottier.disk import Disk
+from tierfs.hottier.files import HotFiles
+from tierfs.hottier.space import Space
+from tierfs.index import settings as stored
+from tierfs.index.env import Index, IndexSettings
+from tierfs.namespace.authority import SoleNode
+from tierfs.namespace.locations import Locations
+from tierfs.namespace.tree import Tree, TreeSettings
+from tierfs.objectstore.base import ObjectStore
+from tierfs.objectstore.opening import open_store
+from tierfs.objectstore.settings import RetrySettings, S3Settings
+from tierfs.sync.activity import Activity
+from tierfs.sync.apply import Applier
+from tierfs.sync.attributes import Defaults
+from tierfs.sync.exporter import Exporter
+from tierfs.sync.format import agree_on_format
+from tierfs.sync.importer import Importer
+from tierfs.telemetry import Counters
+
+log = logging.getLogger(__name__)
+
+_AUTO_TIER_SHARE: Final = 0.8
+_OBJECT_STORE_CAPACITY_BYTES: Final = 1 << 50  # S3 has no limit; 1 PiB is what programs can still count with
+_INODES_MAX: Final = 1 << 32
+
+
+@define
+class _Parts:
+    """One mount, built."""
+
+    index: Index
+    store: ObjectStore
+    hot: HotFiles
+    space: Space
+    locations: Locations
+    tree: Tree
+    files: Files
+    importer: Importer
+    exporter: Exporter
+    notify: session.KernelNotify
+    fs: FileSystem
+
+
+@define
+class _ExportBell:
+    """What content rings; the exporter, which hears it, is built over content."""
+
+    exporter: Exporter | None = None
+
+    def wake(self) -> None:
+        if self.exporter is not None:
+            self.exporter.wake()
+
+    def hurry(self) -> None:
+        if self.exporter is not None:
+            self.exporter.hurry()
+
+
+class _Capacity:
+    """statfs: a bucket in a directory has that directory's room, an object store has no end."""
+
+    def __init__(self, index: Index, source: str) -> None:
+        self._index = index
+        self._directory = Path(source.removeprefix("file://")) if source.startswith("file://") else None
+
+    def usage(self) -> Usage:
+        entries = self._index.entries
+        if self._directory is None:
+            total = free = _OBJECT_STORE_CAPACITY_BYTES
+        else:
+            found = os.statvfs(self._directory)
+            total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+        return Usage(total, free, _INODES_MAX, _INODES_MAX - entries)
+
+
+class _Control:
+    """The daemon as `control.service` sees it."""
+
+    def __init__(self, parts: _Parts, inspector: Inspector, mountpoint: Path, stop: "_Stop") -> None:
+        self._parts = parts
+        self._inspector = inspector
+        self._mountpoint = mountpoint
+        self._stop = stop
+
+    def status(self) -> Json:
+        return self._inspector.status()
+
+    def info(self, path: bytes) -> Json:
+        return self._inspector.info(path)
+
+    async def sync(self, path: bytes | None, progress: Progress) -> None:
+        self._parts.exporter.hurry()
+        await self.wait_synced(path, progress)
+
+    async def wait_synced(self, path: bytes | None, progress: Progress) -> None:
+        ino = walk(self._parts.index, path).ino if path else None
+
+        async def tell(files: int, size_bytes: int) -> None:
+            progress({"files": files, "bytes": size_bytes})
+
+        await self._parts.exporter.sync(ino, tell)
+
+    async def request_unmount(self, *, drain: bool, lazy: bool) -> None:
+        await _detach(self._mountpoint, lazy=lazy)
+        self._stop.drains = drain
+
+
+@define
+class _Stop:
+    """What ends the daemon, and how."""
+
+    drains: bool = True
+    signalled: bool = False
+    draining: trio.CancelScope | None = None
+
+
+async def _detach(mountpoint: Path, *, lazy: bool) -> None:
+    """Unmounts in a thread: the kernel asks this daemon while it does."""
+    await trio.to_thread.run_sync(functools.partial(mountpoints.detach, mountpoint, lazy=lazy))
+
+
+def _tier_size_bytes(settings: Settings, hot: HotFiles, index: Index) -> int:
+    """The word "auto" means 80 % of what was free at the first mount, and stays that."""
+    if settings.hot_tier.size_bytes is not None:
+        return settings.hot_tier.size_bytes
+    known = stored.get(index, "hot_tier_auto_bytes")
+    if known is not None:
+        return int(known)
+    size_bytes = int(hot.free_bytes() * _AUTO_TIER_SHARE)
+    with index.transaction() as txn:
+        stored.put(txn, "hot_tier_auto_bytes", str(size_bytes).encode())
+    return size_bytes
+
+
+def run(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: Callable[[], None]) -> int:
+    """Mounts `source` at `mountpoint` and serves until it is unmounted; returns the exit code, 0.
+
+    `ready` is called once, when programs can use the mount. Raises TierfsError when it cannot be mounted.
+    """
+    return trio.run(_main, settings, source, mountpoint, cache, ready)
+
+
+async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: Callable[[], None]) -> int:
+    clock, stop = SystemClock(), _Stop()
+    async with AsyncExitStack() as stack:
+        index = Index.open(
+            cache / "index",
+            clock=clock,
+            settings=IndexSettings(
+                map_size_bytes=settings.index.map_size_bytes,
+                commit_interval_s=settings.index.commit_interval_s,
+                durability_interval_s=settings.index.durability_interval_s,
+            ),
+        )
+        stack.callback(index.close)
+        counters = Counters()
+        store = open_store(source, _store_settings(settings))
+        stack.push_async_callback(store.aclose)
+        await store.check()
+        await agree_on_format(store, index.next_op_id(), read_only=settings.mount.read_only)
+        parts = _build(settings, index, store, source, cache, clock)
+        facts = MountFacts(
+            source=source,
+            mountpoint=mountpoint,
+            cache=cache,
+            mode="pyfuse3",
+            mode_reason="requests go through the Python daemon; this version has no native holder",
+            read_only=settings.mount.read_only,
+            started_ns=clock.now_ns(),
+        )
+        await _serve(settings, parts, facts, counters, ready, stop)
+    return 0
+
+
+def _store_settings(settings: Settings) -> S3Settings:
+    chosen = settings.store
+    return S3Settings(
+        endpoint_url=chosen.endpoint_url,
+        region=chosen.region,
+        addressing=chosen.addressing,
+        verify_tls=chosen.verify_tls,
+        ca_bundle=chosen.ca_bundle,
+        profile=chosen.profile,
+        part_size_bytes=chosen.part_size_bytes,
+        connections=chosen.connections,
+        connect_timeout_s=chosen.connect_timeout_s,
+        read_timeout_s=chosen.read_timeout_s,
+        retry=RetrySettings(budget_s=chosen.retry_budget_s),
+    )
+
+
+def _content_settings(settings: Settings) -> ContentSettings:
+    chosen = settings.content
+    return ContentSettings(
+        small_file_bytes=chosen.small_file_bytes,
+        block_bytes=chosen.block_bytes,
+        max_window_bytes=chosen.readahead_max_bytes,
+        quiet_s=settings.export.quiet_s,
+        spill_share=chosen.spill_share,
+    )
+
+
+def _build(settings: Settings, index: Index, store: ObjectStore, source: str, cache: Path, clock: Clock) -> _Parts:
+    """Every part of the mount over an open index and store; the hot tier is recovered."""
+    hot = HotFiles(Disk(), cache / "hot")
+    hot.prepare()
+    space = Space(
+        limit_bytes=_tier_size_bytes(settings, hot, index),
+        reserve_bytes=settings.hot_tier.min_free_bytes,
+        free_bytes=hot.free_bytes,
+        full_wait_s=settings.hot_tier.full_wait_s,
+    )
+    locations, notify, activity = Locations(), session.KernelNotify(), Activity()
+    tree = Tree(
+        index,
+        locations,
+        clock,
+        TreeSettings(quiet_s=settings.export.quiet_s, key_prefix_bytes=_key_prefix_bytes(source)),
+    )
+    tree.ensure_root(settings.mount.dir_mode, settings.mount.uid, settings.mount.gid)
+    bell = _ExportBell()
+    files = Files(
+        index=index,
+        hot=hot,
+        space=space,
+        store=store,
+        clock=clock,
+        locate=lambda ino: locations.actual_key(index, tree.inode(ino)),
+        settings=_content_settings(settings),
+        wake_export=bell.wake,
+        hurry_export=bell.hurry,
+    )
+    files.recover()
+    defaults = Defaults(
+        uid=settings.mount.uid,
+        gid=settings.mount.gid,
+        file_mode=settings.mount.file_mode,
+        dir_mode=settings.mount.dir_mode,
+    )
+    applier = Applier(index=index, locations=locations, files=files, clock=clock, notify=notify, defaults=defaults)
+    importer = Importer(
+        index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.import_,
+        applier=applier, activity=activity, notify=notify,
+    )  # fmt: skip
+    authority = SoleNode()
+    exporter = Exporter(
+        index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.export,
+        applier=applier, activity=activity, notify=notify, host=socket.gethostname(), authority=authority,
+    )  # fmt: skip
+    bell.exporter = exporter
+    fs = FileSystem(
+        index=index, tree=tree, files=files, importer=importer, authority=authority,
+        capacity=_Capacity(index, source), clock=clock, wake_export=bell.wake, read_only=settings.mount.read_only,
+        durable_operations=settings.index.durability == "operation",
+    )  # fmt: skip
+    fs.purge_orphans()
+    return _Parts(index, store, hot, space, locations, tree, files, importer, exporter, notify, fs)
+
+
+def _key_prefix_bytes(source: str) -> int:
+    """What the prefix in an S3 URL takes of every key."""
+    return len(source.removeprefix("s3://").partition("/")[2].strip("/").encode()) + 1 if "s3://" in source else 0
+
+
+async def _serve(
+    settings: Settings, parts: _Parts, facts: MountFacts, counters: Counters, ready: Callable[[], None], stop: _Stop
+) -> None:
+    """Runs every task of the mount until it is unmounted and drained."""
+    identifier = registry.mount_id(facts.source, str(facts.mountpoint))
+    socket_path = settings.control.socket or f"{registry.prepare_run_directory()}/{identifier}.sock"
+    inspector = Inspector(
+        facts, index=parts.index, locations=parts.locations, files=parts.files, space=parts.space,
+        exporter=parts.exporter, clock=parts.index.clock, counters=counters,
+    )  # fmt: skip
+    service = Service(
+        _Control(parts, inspector, facts.mountpoint, stop),
+        daemon_uid=os.geteuid(),
+        admin_gid=group_id(settings.control.admin_group),
+        drain_timeout_s=settings.export.drain_timeout_s,
+    )
+    limits = server.Limits(max_clients=settings.control.max_clients, idle_timeout_s=settings.control.idle_timeout_s)
+    options = session.MountOptions(
+        fsname=settings.mount.fsname or facts.source,
+        allow_other=settings.mount.allow_other,
+        read_only=settings.mount.read_only,
+        kernel_options=settings.mount.kernel_options,
+    )
+    timeouts = Timeouts(
+        entry_s=settings.mount.entry_timeout_s,
+        attr_s=settings.mount.attr_timeout_s,
+        negative_s=settings.mount.negative_timeout_s,
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(parts.index.run)
+        nursery.start_soon(parts.files.run)
+        nursery.start_soon(parts.importer.run)
+        nursery.start_soon(parts.exporter.run)
+        await nursery.start(functools.partial(server.serve, socket_path, service, limits=limits))
+        async with session.mounted(Operations(parts.fs, timeouts), facts.mountpoint, options):
+            nursery.start_soon(_obey_signals, facts.mountpoint, stop)
+            parts.notify.start()
+            registry.register(
+                registry.Entry(
+                    identifier, str(facts.mountpoint), socket_path, os.getpid(), facts.source, str(facts.cache)
+                )
+            )
+            ready()
+            log.info("mounted %s at %s", facts.source, facts.mountpoint)
+            await session.serve(settings.mount.max_tasks)
+            parts.notify.stop()
+        await _drain(settings, parts, stop)
+        registry.unregister(identifier)
+        nursery.cancel_scope.cancel()
+
+
+async def _drain(settings: Settings, parts: _Parts, stop: _Stop) -> None:
+    """Uploads what is pending, unless somebody said to leave it."""
+    if stop.drains and not settings.mount.read_only:
+        with trio.move_on_after(settings.export.drain_timeout_s or float("inf")) as stop.draining:
+            parts.exporter.hurry()
+            try:
+                await parts.exporter.sync(None)
+            except TierfsError as error:
+                log.error("the upload before the end did not finish: %s", error)
+    left = parts.exporter.pending()
+    if left.count:
+        log.warning("%d changes (%d bytes) are left for the next mount of this cache", left.count, left.bytes)
+
+
+async def _obey_signals(mountpoint: Path, stop: _Stop) -> None:
+    """SIGTERM and SIGINT unmount cleanly; the second one stops the uploading that follows."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("%s: unmounting", signal.Signals(number).name)
+            if stop.draining is not None or stop.signalled:
+                stop.drains = False
+                if stop.draining is not None:
+                    stop.draining.cancel()
+                continue
+            stop.signalled = True
+            # lazily: programs that are still inside keep their open files until the session ends below
+            await _detach(mountpoint, lazy=True)
+            session.stop()

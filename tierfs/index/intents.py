@@ -89,36 +89,16 @@ def mark_dirty(
 
     An intent that is there keeps its place in the order and its age (max_dirty_age counts from
     `created_ns`); only `not_before_ns` moves to now + quiet_s, and never forward out of a backoff.
-    Puts the inode and returns it as put.
+    `token` and `job` are the transaction's where they are 0. Puts the inode and returns it as put.
     """
-    changed = Inode(
-        inode.ino,
-        inode.mode,
-        inode.uid,
-        inode.gid,
-        inode.size_bytes,
-        inode.nlink,
-        inode.atime_ns,
-        inode.mtime_ns,
-        inode.ctime_ns,
-        inode.btime_ns,
-        inode.parent,
-        inode.name,
-        inode.rdev,
-        inode.flags | flags,
-        inode.base,
-        inode.target,
-        inode.listed_ns,
-        inode.write_seq + 1,
-    )
+    changed = _touched(inode, flags)
     inodes.put(txn, changed)
     not_before_ns = now_ns + int(quiet_s * NS_PER_S)
     old = of_inode(txn, inode.ino)
     if old is None:
         index = txn.index
-        seq = index.next_seq()
         intent = Intent(
-            seq,
+            index.next_seq(),
             IntentKind.RECONCILE,
             inode.ino,
             key="",
@@ -127,28 +107,27 @@ def mark_dirty(
             not_before_ns=not_before_ns,
             node=index.node,
             epoch=index.epoch,
-            token=token,
-            job=job,
+            token=token or txn.token,
+            job=job or txn.job,
         )
-        txn.put(Table.INTENT_OF, pack_id(inode.ino), encode_number(seq))
+        txn.put(Table.INTENT_OF, pack_id(inode.ino), encode_number(intent.seq))
     else:
-        if old.attempts:
-            not_before_ns = max(not_before_ns, old.not_before_ns)
-        intent = Intent(
-            old.seq,
-            old.kind,
-            old.ino,
-            old.key,
-            old.etag,
-            old.created_ns,
-            not_before_ns,
-            old.attempts,
-            old.last_error,
-            old.op_id,
-            old.node,
-            old.epoch,
-            old.token,
-            old.job,
-        )
+        intent = _postponed(old, max(not_before_ns, old.not_before_ns) if old.attempts else not_before_ns)
     txn.put(Table.INTENTS, pack_id(intent.seq), encode_intent(intent))
     return changed
+
+
+def _touched(inode: Inode, flags: InodeFlag) -> Inode:
+    """Every write comes by here: attrs.evolve would take 6 us, this takes 1."""
+    return Inode(
+        inode.ino, inode.mode, inode.uid, inode.gid, inode.size_bytes, inode.nlink,
+        inode.atime_ns, inode.mtime_ns, inode.ctime_ns, inode.btime_ns, inode.parent, inode.name, inode.rdev,
+        inode.flags | flags, inode.base, inode.target, inode.listed_ns, inode.write_seq + 1,
+    )  # fmt: skip
+
+
+def _postponed(intent: Intent, not_before_ns: int) -> Intent:
+    return Intent(
+        intent.seq, intent.kind, intent.ino, intent.key, intent.etag, intent.created_ns, not_before_ns,
+        intent.attempts, intent.last_error, intent.op_id, intent.node, intent.epoch, intent.token, intent.job,
+    )  # fmt: skip

@@ -88,7 +88,9 @@ class JournalDisk(Protocol):
         """Makes new names in the directory durable."""
         ...
 
-    def close(self, fd: int) -> None: ...
+    def close(self, fd: int) -> None:
+        """Gives the descriptor back."""
+        ...
 
 
 class OsDisk:

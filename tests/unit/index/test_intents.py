@@ -28,6 +28,14 @@ def test_the_first_change_makes_an_intent(index: Index) -> None:
     assert intents.count(index) == 1
 
 
+def test_token_and_job_come_from_the_transaction(index: Index) -> None:
+    with index.transaction(token=3, job=4) as txn:
+        intents.mark_dirty(txn, INODE, InodeFlag.DATA_DIRTY, now_ns=10, quiet_s=1)
+    intent = intents.of_inode(index, 7)
+    assert intent is not None
+    assert (intent.token, intent.job) == (3, 4)
+
+
 def test_a_later_change_keeps_its_place_and_age(index: Index) -> None:
     with index.transaction() as txn:
         inode = intents.mark_dirty(txn, INODE, InodeFlag.DATA_DIRTY, now_ns=10, quiet_s=1)

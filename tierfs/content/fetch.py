@@ -275,7 +275,8 @@ class Fetcher:
     def _carried_of(self, live: LiveFile) -> list[Flight]:
         """The bodies in memory that are still what the file's absent bytes are."""
         for flight in list(live.carried):
-            if flight.start >= live.size_bytes or self.source_at(live, flight.start) != flight.source:
+            gaps = live.missing(flight.start, min(flight.stop, live.size_bytes))
+            if not gaps or self.source_at(live, gaps[0][0]) != flight.source:
                 self._put_down(live, flight)
         return live.carried
 

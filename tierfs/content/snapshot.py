@@ -146,8 +146,8 @@ async def begin(ledger: Ledger, fetcher: Fetcher, live: LiveFile) -> Snapshot:
     if live.backing is not None:
         await live.backing.sync()  # most of it without holding up writers
     async with live.mutate:  # no write is half done
-        live.is_marked = False  # the next one says so in the index
         ledger.publish(live)
+        live.is_marked = False  # the next one says so in the index
         if live.backing is not None:
             await live.backing.sync()
         return Snapshot(ledger, fetcher, live)

@@ -172,7 +172,8 @@ def _others_may_be_let_in(conf: Path = Path("/etc/fuse.conf")) -> bool:
 def start(wanted: MountPlan, arguments: Sequence[str]) -> int:
     """Starts a daemon in the background, with `arguments` after `mount`; returns its pid once the mount works."""
     check(wanted)
-    program = [sys.executable, "-m", "tierfs.cli.tierfs", "mount", "--foreground"]
+    # -P: code is never taken from the directory in which the command happens to be called
+    program = [sys.executable, "-P", "-m", "tierfs.cli.tierfs", "mount", "--foreground"]
     return background.start(lambda pipe: [*program, f"--status-fd={pipe}", *arguments], _background_log(wanted))
 
 

@@ -4,12 +4,13 @@ Uploads are in test_objectstore_uploads.py, what servers do wrong in test_object
 """
 
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
 from attrs import evolve
 
-from tests.support.backends import Backend, all_keys, get_text, put_text, put_texts
+from tests.support.backends import Backend, Keys, all_keys, get_text, put_text, put_texts
 from tierfs.errors import StoreError, StoreErrorKind
 from tierfs.objectstore.base import Always, IfAbsent, IfMatch, ObjectMeta, ObjectStore, StorageClass
 
@@ -70,7 +71,9 @@ def test_a_flat_listing_is_in_the_order_of_the_bytes(backend: Backend) -> None:
     async def test(store: ObjectStore) -> None:
         keys = ["Z", "a!", "a/x", "a/y/z", "a0", "b/", "b/c", "é", "\uff5e", "\U00010348"]
         await put_texts(store, keys)
-        assert (await all_keys(store))[0] == sorted(keys, key=str.encode)
+        found, _ = await all_keys(store)
+        assert sorted(found, key=str.encode) == sorted(keys, key=str.encode)
+        assert not backend.is_ordered or found == sorted(keys, key=str.encode)
 
     backend.run(test)
 
@@ -96,7 +99,12 @@ def test_pages_join_to_the_whole(backend: Backend, limit: int, delimited: bool) 
         keys = ["a/1", "a/2", "a-b", "b", "c/d/e", "c/d/f", "c0", "d/", "d/x"]
         await put_texts(store, keys)
         expected = (["a-b", "b", "c0"], ["a/", "c/", "d/"]) if delimited else (sorted(keys), [])
-        assert await all_keys(store, delimited=delimited, limit=limit) == expected
+        found = await all_keys(store, delimited=delimited, limit=limit)
+        if backend.is_ordered or delimited:
+            assert found == expected
+        else:
+            assert len(found[0]) == len(set(found[0]))
+            assert set(found[0]) == set(keys) if limit == 1000 else set(found[0]) <= set(keys)
 
     backend.run(test)
 
@@ -130,7 +138,7 @@ def test_a_delimited_listing_rolls_up_what_is_deeper(backend: Backend) -> None:
 def test_a_prefix_need_not_end_at_a_slash(backend: Backend) -> None:
     async def test(store: ObjectStore) -> None:
         await put_texts(store, ["log/1", "lost", "lo", "l", "m", "log-x"])
-        assert (await all_keys(store, "lo"))[0] == ["lo", "log-x", "log/1", "lost"]
+        assert sorted((await all_keys(store, "lo"))[0]) == ["lo", "log-x", "log/1", "lost"]
         assert await all_keys(store, "log", delimited=True) == (["log-x"], ["log/"])
         assert await all_keys(store, "log/1") == (["log/1"], [])
         for missing in ("log/2", "nothing/", "m/", "lost/x"):
@@ -144,16 +152,17 @@ def test_start_after_skips_up_to_and_including_a_key(backend: Backend) -> None:
     async def test(store: ObjectStore) -> None:
         keys = ["a", "b/1", "b/2", "b/3/x", "c"]
         await put_texts(store, keys)
-        for position, key in enumerate(keys):
-            assert (await all_keys(store, start_after=key, limit=2))[0] == keys[position + 1 :]
-        assert (await all_keys(store, start_after="b"))[0] == keys[1:]
-        assert (await all_keys(store, start_after="b/2x"))[0] == keys[3:]
+        if backend.is_ordered:
+            for position, key in enumerate(keys):
+                assert (await all_keys(store, start_after=key, limit=2))[0] == keys[position + 1 :]
+            assert (await all_keys(store, start_after="b"))[0] == keys[1:]
+            assert (await all_keys(store, start_after="b/2x"))[0] == keys[3:]
         assert (await all_keys(store, "b/", start_after="b/1"))[0] == ["b/2", "b/3/x"]
         assert (await all_keys(store, "b/", start_after="zz"))[0] == []
         assert await all_keys(store, delimited=True, start_after="a") == (["c"], ["b/"])
         assert await all_keys(store, "b/", delimited=True, start_after="b/1") == (["b/2"], ["b/3/"])
         # a prefix that is not above start_after is left out, also when keys below it are
-        assert await all_keys(store, delimited=True, start_after="b/1") == (["c"], [])
+        assert not backend.is_ordered or await all_keys(store, delimited=True, start_after="b/1") == (["c"], [])
 
     backend.run(test)
 
@@ -166,7 +175,8 @@ def test_a_listing_sees_what_was_just_written_and_deleted(backend: Backend) -> N
         for number in range(5):
             await store.delete(f"d/{number}", if_match="")
             assert (await all_keys(store, "d/"))[0] == [f"d/{n}" for n in range(number + 1, 5)]
-        assert await all_keys(store, delimited=True) == ([], [])
+        assert await all_keys(store) == ([], [])
+        assert not backend.forgets_prefixes or await all_keys(store, delimited=True) == ([], [])
 
     backend.run(test)
 
@@ -215,7 +225,9 @@ def test_an_empty_object(backend: Backend) -> None:
 def test_what_is_missing_is_not_found(backend: Backend) -> None:
     async def test(store: ObjectStore) -> None:
         await put_text(store, "dir/file", "x")
-        for key in ("nothing", "dir/nothing", "nothing/", "dir/file/", "dir/file/below", "dir", "dir/"):
+        for key in ("nothing", "dir/nothing", "nothing/", "dir/file/below", "dir", "dir/file/", "dir/"):
+            if key.endswith("/") and key != "nothing/" and not backend.forgets_prefixes:
+                continue
             with raises(Kind.NOT_FOUND, key=key):
                 await store.head(key)
             with raises(Kind.NOT_FOUND, key=key):
@@ -387,6 +399,8 @@ async def _whole_life(store: ObjectStore, key: str) -> None:
 
 @pytest.mark.parametrize("key", HELD_BY_ALL)
 def test_any_key_that_a_directory_can_hold(backend: Backend, key: str) -> None:
+    if backend.keys is Keys.FOLDED and "\\" in key:
+        key = key.replace("\\", "|")
     backend.run(lambda store: _whole_life(store, key))
 
 
@@ -406,10 +420,26 @@ def test_keys_that_are_no_path(backend: Backend, key: str) -> None:
             await store.copy("a", key, if_match="", condition=Always())
         assert await all_keys(store, key) == ([], [])
 
-    if backend.holds_any_key:
+    if backend.keys is Keys.ANY:
         backend.run(lambda store: _whole_life(store, key))
-    else:
+    elif backend.keys is Keys.PATHS:
         backend.run(refused)
+    else:
+        backend.run(_harmless_if_folded(key))
+
+
+def _harmless_if_folded(key: str) -> Callable[[ObjectStore], Awaitable[None]]:
+    """A key that the server folds into another is refused or written there, and nothing worse happens."""
+
+    async def test(store: ObjectStore) -> None:
+        await put_text(store, "other", "stays")
+        try:
+            await put_text(store, key, "" if key.endswith("/") else "x")
+        except StoreError as error:
+            assert error.kind is Kind.INVALID
+        assert await get_text(store, "other") == "stays"
+
+    return test
 
 
 def test_an_object_beside_a_directory_of_its_name(backend: Backend) -> None:
@@ -427,7 +457,8 @@ def test_an_object_beside_a_directory_of_its_name(backend: Backend) -> None:
                 await store.put(key, b"", NO_META, Always())
         assert (await all_keys(store))[0] == ["dir/below", "file"]
 
-    backend.run(held if backend.holds_any_key else refused)
+    if backend.keys is not Keys.FOLDED:  # SeaweedFS loses `a` when `a/b` is written (seen)
+        backend.run(held if backend.keys is Keys.ANY else refused)
 
 
 def test_a_key_that_is_too_long(backend: Backend) -> None:

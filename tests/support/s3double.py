@@ -35,6 +35,7 @@ from tests.support.s3double_wire import Fault, Reply, Request, Server, error_rep
 
 __all__ = ["Fault", "Request", "S3Double"]
 
+WAIT_MAX_S = 30.0
 _SUBRESOURCES = ("uploadId", "tagging", "restore", "uploads", "versioning", "versions", "delete", "location")
 # (method, is it an object, subresource or "list-type"): operation
 _OPERATIONS = {
@@ -94,6 +95,7 @@ class S3Double:
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.RLock()
+        self._arrived = threading.Condition(self._lock)
         self._buckets: dict[str, Bucket] = {}
         self._planned: list[_Planned] = []
         self._requests: list[Request] = []
@@ -206,6 +208,12 @@ class S3Double:
     def count(self, op: str, key_pattern: str = "*") -> int:
         return sum(fnmatch.fnmatchcase(r.op, op) and fnmatch.fnmatchcase(r.key, key_pattern) for r in self.requests)
 
+    def wait_for(self, op: str, key_pattern: str = "*") -> None:
+        """Blocks until such a request has begun to arrive; TimeoutError."""
+        with self._lock:
+            if not self._arrived.wait_for(lambda: self.count(op, key_pattern) > 0, WAIT_MAX_S):
+                raise TimeoutError(f"no {op} came")
+
     def forget_requests(self) -> None:
         with self._lock:
             self._requests.clear()
@@ -218,6 +226,7 @@ class S3Double:
         request = Request(op, method, bucket, key, query, headers)
         with self._lock:
             self._requests.append(request)
+            self._arrived.notify_all()
             if bucket in self._buckets:
                 request.change_count = self._buckets[bucket].changes.get(key, 0)
         return request

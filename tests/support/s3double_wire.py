@@ -80,8 +80,8 @@ def _printable(text: str) -> str:
 
 def parse_query(text: str) -> dict[str, str]:
     """`a=1&uploads` as {"a": "1", "uploads": ""}; + is a space, as S3 reads it."""
-    pairs = (part.partition("=") for part in text.split("&") if part)
-    return {unquote(name): unquote(value.replace("+", " ")) for name, _, value in pairs}
+    pairs = (part.replace("+", " ").partition("=") for part in text.split("&") if part)
+    return {unquote(name): unquote(value) for name, _, value in pairs}
 
 
 class Body:

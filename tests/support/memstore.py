@@ -88,6 +88,11 @@ class MemoryStore:
         """The next bodies of this method arrive changed."""
         self._spoilers[method].extend([change] * times)
 
+    def clear_faults(self) -> None:
+        """What was asked for and has not hit a request is forgotten."""
+        self._failures.clear()
+        self._spoilers.clear()
+
     async def _request(self, method: str, key: str, start: int = 0, stop: int = 0) -> None:
         self.requests[method] += 1
         self.log.append((method, key, start, stop))

@@ -127,7 +127,9 @@ def conflict_name(name: bytes, host: str, now_ns: int, *, attempt: int = 0) -> b
 
     `attempt` numbers further ones within one second. `host` loses what cannot be in a file name.
     """
-    safe_host = "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in host)[:64] or "host"
+    safe_host = (
+        "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in host)[:64] or "host"
+    )
     suffix = f".conflict-{safe_host}-{_utc(now_ns)}".encode()
     if attempt:
         suffix += b"-%d" % attempt

@@ -16,7 +16,7 @@ from tierfs.index import dirents, foreign, inodes, intents, links, orphans, xatt
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Reader, Txn
 from tierfs.index.schema import Table
-from tierfs.model import Base, Inode, InodeFlag
+from tierfs.model import ROOT_INO, Base, Inode, InodeFlag
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.notify import Notify
 from tierfs.objectstore.base import ObjectInfo
@@ -83,6 +83,7 @@ class Applier:
         entry = dirents.get(txn, directory.ino, seen.name)
         if entry is None:
             if self.is_spoken_for(txn, seen.key):
+                self._move_back(txn, directory, seen)
                 return Met.KNOWN
             self.add(txn, directory, seen, assume=assume)
             return Met.ADDED
@@ -325,6 +326,22 @@ class Applier:
         self._notify.entry_changed(place.parent, place.name)
         self._notify.entry_changed(place.parent, name)
 
+    def _move_back(self, txn: Txn, directory: Inode, seen: Seen) -> None:
+        """The directory whose name the object had is gone: the object has its own name again."""
+        beside = dirents.get(txn, directory.ino, seen.name + BESIDE_SUFFIX)
+        if beside is None or rows.located_at(txn, seen.key) != beside.ino:
+            return
+        inode = inodes.get(txn, beside.ino)
+        if inode is None or (inode.parent, inode.name) != (directory.ino, beside.name):
+            return
+        dirents.delete(txn, directory.ino, beside.name)
+        dirents.put(txn, directory.ino, seen.name, inode.ino, beside.fmt)
+        moved = evolve(inode, name=seen.name)
+        inodes.put(txn, moved)
+        self._locations.settle(txn, moved, seen.key)
+        self._notify.entry_changed(directory.ino, beside.name)
+        self._notify.entry_changed(directory.ino, seen.name)
+
     # ---- a vanished object ----
 
     def remove_name(self, place: Place) -> bool:
@@ -383,9 +400,10 @@ class Applier:
 
     # ---- attributes ----
 
-    def absorb(self, ino: int, info: ObjectInfo) -> int:
+    def absorb(self, ino: int, info: ObjectInfo, *, target: bytes | None = None) -> int:
         """Metadata of an inode's object (HEAD, or a GET): takes over what is not dirty here.
 
+        `target`: the body of a symlink, without which its attributes stay unknown.
         Returns the inode number that the name has now: a second name of a hard link joins the first one's.
         Ignored when `info` is another version than the base, or has no metadata.
         """
@@ -398,10 +416,18 @@ class Applier:
         elif inode.base.etag != info.etag:
             return ino
         with self._index.transaction() as txn:
-            fresh = self._take_attributes(txn, inode, info)
+            fresh = self._take_attributes(txn, inode, info, target)
         if fresh != inode and InodeFlag.ATTRS_KNOWN in inode.flags:
             self._notify.inode_changed(ino, content=False)
         return hardlinks.join(self._index, self._files, self._notify, fresh, attributes.link_id_of(info))
+
+    def join_links(self, place: Place, info: ObjectInfo) -> None:
+        """The name, if it is a further link of a known inode, joins that."""
+        link_id = attributes.link_id_of(info)
+        entry = dirents.get(self._index, place.parent, place.name) if link_id else None
+        inode = inodes.get(self._index, entry.ino) if entry is not None else None
+        if inode is not None:
+            hardlinks.join(self._index, self._files, self._notify, inode, link_id)
 
     def without_marker(self, ino: int) -> None:
         """The bucket has no marker for this directory: the defaults are its attributes."""
@@ -411,9 +437,12 @@ class Applier:
                 flags = inode.flags | InodeFlag.ATTRS_KNOWN | InodeFlag.IMPLICIT
                 inodes.put(txn, evolve(inode, flags=flags))
 
-    def _take_attributes(self, txn: Txn, inode: Inode, info: ObjectInfo) -> Inode:
-        fresh = attributes.absorb(txn, inode, info)
+    def _take_attributes(self, txn: Txn, inode: Inode, info: ObjectInfo, target: bytes | None = None) -> Inode:
+        if target is None and attributes.needs_body(info):
+            return inode
+        fresh = attributes.absorb(txn, inode, info, target or b"")
         inodes.put(txn, fresh)
-        if stat.S_IFMT(fresh.mode) != stat.S_IFMT(inode.mode) or InodeFlag.ATTRS_KNOWN not in inode.flags:
+        is_news = stat.S_IFMT(fresh.mode) != stat.S_IFMT(inode.mode) or InodeFlag.ATTRS_KNOWN not in inode.flags
+        if is_news and inode.ino != ROOT_INO:
             dirents.put(txn, inode.parent, inode.name, inode.ino, stat.S_IFMT(fresh.mode))
         return fresh

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from tierfs.errors import StoreError, StoreErrorKind
 from tierfs.index import xattrs
 from tierfs.index.env import Reader, Txn
-from tierfs.model import Base, Inode, InodeFlag
+from tierfs.model import SYMLINK_MAX_BYTES, Base, Inode, InodeFlag
 from tierfs.namespace.keys import needs_escape
 from tierfs.objectstore import dialects
 from tierfs.objectstore.base import Always, ObjectInfo, ObjectMeta, ObjectStore
@@ -127,7 +127,21 @@ def has_posix(info: ObjectInfo) -> bool:
     return dialects.read(info).has_posix
 
 
-def absorb(txn: Txn, inode: Inode, info: ObjectInfo) -> Inode:
+def needs_body(info: ObjectInfo) -> bool:
+    """A symlink whose target is its body."""
+    view = dialects.read(info)
+    return view.fmt == stat.S_IFLNK and not view.target
+
+
+async def read_target(store: ObjectStore, info: ObjectInfo) -> bytes:
+    """The target of a symlink from its body; b"" for one that is empty or too long to be a target. StoreError."""
+    if not 0 < info.size_bytes <= SYMLINK_MAX_BYTES:
+        return b""
+    body = await store.get_whole(info.key, if_match=info.etag, limit_bytes=SYMLINK_MAX_BYTES)
+    return bytes(body.data)
+
+
+def absorb(txn: Txn, inode: Inode, info: ObjectInfo, target: bytes) -> Inode:
     """The inode with what its object says; xattrs and what others put there go to their rows.
 
     Attributes that the object does not have stay as the index has them. What is dirty here stays, unless
@@ -148,7 +162,9 @@ def absorb(txn: Txn, inode: Inode, info: ObjectInfo) -> Inode:
         return fresh
     fmt = view.fmt or stat.S_IFMT(inode.mode)
     perms = stat.S_IMODE(inode.mode) if view.perms is None else view.perms
-    is_link = fmt == stat.S_IFLNK
+    target = view.target or target
+    if fmt == stat.S_IFLNK and not target:
+        fmt = stat.S_IFREG  # no target, no symlink: shown as the bytes that it is
     fresh = evolve(
         fresh,
         mode=fmt | perms,
@@ -157,7 +173,7 @@ def absorb(txn: Txn, inode: Inode, info: ObjectInfo) -> Inode:
         mtime_ns=info.last_modified_ns if view.mtime_ns is None else view.mtime_ns,
         ctime_ns=max(inode.ctime_ns, info.last_modified_ns),
         rdev=view.rdev,
-        target=view.target if is_link else b"",
+        target=target if fmt == stat.S_IFLNK else b"",
     )
     fresh = evolve(
         fresh,

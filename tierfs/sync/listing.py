@@ -20,7 +20,7 @@ from attrs import define, evolve, frozen
 from tierfs.clock import Clock
 from tierfs.content.handles import Files
 from tierfs.index import dirents, inodes, intents, residency
-from tierfs.index.env import Index
+from tierfs.index.env import Index, Reader
 from tierfs.index.schema import Table
 from tierfs.model import HIDDEN_PREFIX, ROOT_INO, Dirent, Inode, InodeFlag
 from tierfs.namespace.keys import name_to_part, needs_escape, part_to_name, unreachable_reason
@@ -202,12 +202,12 @@ class Lister:
         if inode is not None and not inode.is_dir:
             self._applier.move_beside(Place(listing.ino, name), inode)
 
-    def _beside(self, listing: Listing, seen: Seen) -> Seen:
+    def _beside(self, reader: Reader, listing: Listing, seen: Seen) -> Seen:
         """The reserved name for an object whose name a directory has."""
-        entry = dirents.get(self._index, listing.ino, seen.name)
+        entry = dirents.get(reader, listing.ino, seen.name)
         if entry is None:
             return seen
-        inode = inodes.get(self._index, entry.ino)
+        inode = inodes.get(reader, entry.ino)
         if inode is None or not inode.is_dir:
             return seen
         return evolve(seen, name=seen.name + BESIDE_SUFFIX)
@@ -226,7 +226,7 @@ class Lister:
                 return
             subdirs = 0
             for entry in entries:
-                seen = entry if entry.is_dir else self._beside(listing, entry)
+                seen = entry if entry.is_dir else self._beside(txn, listing, entry)
                 if listing.seen is not None:
                     listing.seen.add(seen.name)
                 if self._activity.touched_since(listing.mark, seen.key):
@@ -239,6 +239,9 @@ class Lister:
                     changed.append(seen)
             self._applier.add_subdirectories(txn, listing.ino, subdirs)
         listing.added += len(added)
+        for seen in added:
+            if seen.info is not None and seen.info.meta is not None:
+                self._applier.join_links(Place(listing.ino, seen.name), seen.info)
         if not listing.is_first:
             for seen in added:
                 self._notify.entry_changed(listing.ino, seen.name)

@@ -67,7 +67,8 @@ def plan(reader: Reader, locations: Locations, inode: Inode) -> Plan:
     """The work for the first link of `inode`. Raises FsError(ESTALE) for an inode without a name."""
     key = target_key(reader, locations, inode)
     source = locations.actual_key(reader, inode) if inode.base is not None else ""
-    if inode.base is None or InodeFlag.DATA_DIRTY in inode.flags:
+    is_root = is_root_key(key)  # tierfs's own object: whatever is there is written over
+    if inode.base is None or InodeFlag.DATA_DIRTY in inode.flags or (is_root and inode.is_dirty):
         work = Work.BODY
     elif InodeFlag.META_DIRTY in inode.flags or source != key:
         work = Work.COPY

@@ -254,7 +254,6 @@ class Reconciler:
                 else:
                     sent = await self._send_bytes(attempt, data)
             is_current = self._records.written(evolve(sent, is_current=snapshot.unchanged()))
-            snapshot.settle()
         return is_current
 
     def _as_of(self, attempt: Attempt, snapshot: Snapshot) -> Attempt:
@@ -292,7 +291,7 @@ class Reconciler:
     async def _send_large(self, attempt: Attempt, snapshot: Snapshot, is_aged: bool) -> Sent:
         meta = await self._meta(attempt, attempt.plan.key, "")
         stretches = [
-            Stretch(piece.start, piece.stop, piece.key, piece.origin, piece.etag) for piece in snapshot.ranges()
+            Stretch(start, stop, where.key, where.object_start, where.etag) for start, stop, where in snapshot.ranges()
         ]
         content = ""
 

@@ -3,7 +3,7 @@
 from attrs import evolve, frozen
 
 from tierfs.clock import Clock
-from tierfs.index import inodes, intents, links
+from tierfs.index import inodes, intents, links, residency
 from tierfs.index.env import Index, Txn
 from tierfs.model import Base, Inode, InodeFlag, Intent, IntentKind
 from tierfs.namespace.locations import Locations
@@ -97,11 +97,14 @@ class Records:
             intents.delete(txn, superseded.seq)
         if plan.is_move and sent.planned_base is not None:
             bury(txn, plan.source, sent.planned_base.etag, now)
-        flags = inode.flags
+        flags = inode.flags | InodeFlag.ATTRS_KNOWN  # the object has what the index has
         if inode.is_dir:
             flags &= ~InodeFlag.IMPLICIT
         if sent.is_current and inode.write_seq == plan.write_seq:
             flags &= ~InodeFlag.DATA_DIRTY
+            for spill in residency.spills(txn, inode.ino):
+                bury(txn, spill.key, spill.etag, now)
+            residency.spills_clear(txn, inode.ino)
             if inode.nlink > 1 and not inode.is_dir:
                 flags |= InodeFlag.META_DIRTY  # until the objects of the other links have the bytes, too
         settled = evolve(inode, base=sent.base, flags=flags)

@@ -1,0 +1,262 @@
+"""Index, hot tier, tree and sync over a store in memory: a whole mount without a kernel, for tests of sync.
+
+    def test_x(tmp_path: Path) -> None:
+        async def main(rig: Rig) -> None:
+            ino = await rig.write("dir/file", b"bytes")
+            await rig.sync()
+            assert rig.store.content("dir/file") == b"bytes"
+        run_rig(tmp_path, main)
+
+Time is trio's MockClock with autojump: nothing waits really, and quiet times pass at once when all tasks sleep.
+"""
+
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+import trio.testing
+from attrs import define
+
+from tests.support.clocks import TrioWallClock
+from tests.support.memstore import MemoryStore
+from tierfs.config.sections import ExportSettings, ImportSettings
+from tierfs.content.handles import ContentSettings, Files
+from tierfs.hottier.disk import Disk
+from tierfs.hottier.files import HotFiles
+from tierfs.hottier.space import Space
+from tierfs.index import dirents, inodes, intents
+from tierfs.index.env import Index, IndexSettings
+from tierfs.model import ROOT_INO, Inode, Intent
+from tierfs.namespace.locations import Locations
+from tierfs.namespace.tree import NewInode, RenameMode, Tree, TreeSettings
+from tierfs.objectstore.base import ObjectMeta, ObjectStore
+from tierfs.sync.activity import Activity
+from tierfs.sync.apply import Applier
+from tierfs.sync.attributes import Defaults
+from tierfs.sync.exporter import Exporter
+from tierfs.sync.importer import Importer
+from tierfs.units import GIB, MIB
+
+UID = 1000
+GID = 1000
+
+
+@define
+class Told:
+    """A Notify that remembers."""
+
+    entries: list[tuple[int, bytes]]
+    inodes: list[tuple[int, bool]]
+
+    def entry_changed(self, parent: int, name: bytes) -> None:
+        self.entries.append((parent, name))
+
+    def inode_changed(self, ino: int, *, content: bool) -> None:
+        self.inodes.append((ino, content))
+
+
+class Rig:
+    """One mount's parts; paths are given with slashes, from the root."""
+
+    def __init__(
+        self,
+        directory: Path,
+        store: MemoryStore,
+        *,
+        export: ExportSettings | None = None,
+        import_: ImportSettings | None = None,
+        used_store: ObjectStore | None = None,
+    ) -> None:
+        self.store = store
+        self.clock = TrioWallClock()
+        self.index = Index.open(
+            directory / "index", clock=self.clock, settings=IndexSettings(map_size_bytes=64 * MIB), boot_id=7
+        )
+        self.locations = Locations()
+        self.told = Told([], [])
+        self.export_settings = export or ExportSettings()
+        quiet = TreeSettings(quiet_s=self.export_settings.quiet_s)
+        self.tree = Tree(self.index, self.locations, self.clock, quiet)
+        self.tree.ensure_root(0o755, UID, GID)
+        hot = HotFiles(Disk(), directory / "hot")
+        hot.prepare()
+        space = Space(limit_bytes=GIB, reserve_bytes=0, free_bytes=lambda: GIB)
+        asked = used_store or store
+        self.exporter: Exporter
+        self.files = Files(
+            index=self.index, hot=hot, space=space, store=asked, clock=self.clock, locate=self._locate,
+            settings=ContentSettings(quiet_s=self.export_settings.quiet_s), wake_export=lambda: self.exporter.wake(),  # noqa: PLW0108 - made after the files
+        )  # fmt: skip
+        activity = Activity()
+        self.applier = Applier(
+            index=self.index, locations=self.locations, files=self.files, clock=self.clock, notify=self.told,
+            defaults=Defaults(UID, GID, 0o600, 0o700),
+        )  # fmt: skip
+        self.importer = Importer(
+            index=self.index, store=asked, locations=self.locations, files=self.files, clock=self.clock,
+            settings=import_ or ImportSettings(revalidate_s=0), applier=self.applier, activity=activity,
+            notify=self.told,
+        )  # fmt: skip
+        self.exporter = Exporter(
+            index=self.index, store=asked, locations=self.locations, files=self.files, clock=self.clock,
+            settings=self.export_settings, applier=self.applier, activity=activity, notify=self.told, host="here",
+        )  # fmt: skip
+
+    def _locate(self, ino: int) -> str:
+        return self.locations.actual_key(self.index, self.inode(ino))
+
+    # ---- looking ----
+
+    def inode(self, ino: int) -> Inode:
+        found = inodes.get(self.index, ino)
+        assert found is not None, f"no inode {ino:#x}"
+        return found
+
+    def find(self, path: str) -> Inode | None:
+        ino = ROOT_INO
+        for name in path.strip("/").encode().split(b"/") if path.strip("/") else ():
+            entry = dirents.get(self.index, ino, name)
+            if entry is None:
+                return None
+            ino = entry.ino
+        return inodes.get(self.index, ino)
+
+    def at(self, path: str) -> Inode:
+        found = self.find(path)
+        assert found is not None, f"no {path}"
+        return found
+
+    def names(self, path: str = "") -> list[str]:
+        return [entry.name.decode() for entry in dirents.page(self.index, self.at(path).ino, b"", 10_000)]
+
+    def pending(self) -> list[Intent]:
+        return intents.page(self.index, 0, 10_000)
+
+    @property
+    def keys(self) -> list[str]:
+        """What is in the bucket, without tierfs's own objects."""
+        return sorted(key for key in self.store.objects if not key.startswith(".tierfs/"))
+
+    def user_meta(self, key: str) -> dict[str, str]:
+        meta = self.store.objects[key].info.meta
+        return dict(meta.user) if meta is not None else {}
+
+    # ---- local work ----
+
+    def _split(self, path: str) -> tuple[int, bytes]:
+        parent, _, name = path.rpartition("/")
+        return self.at(parent).ino, name.encode()
+
+    async def write(self, path: str, data: bytes, *, mode: int = 0o644) -> int:
+        """Creates or overwrites a file and closes it."""
+        parent, name = self._split(path)
+        found = self.find(path)
+        if found is None:
+            found = self.tree.create(parent, name, NewInode(stat.S_IFREG | mode, UID, GID))
+            handle = self.files.created(found.ino)
+        else:
+            handle = await self.files.open(found.ino, write=True, truncate=True)
+        try:
+            if data:
+                await self.files.write(handle, 0, data)
+            await self.files.flush(handle)
+        finally:
+            await self.files.release(handle)
+        return found.ino
+
+    async def read(self, path: str) -> bytes:
+        handle = await self.files.open(self.at(path).ino, write=False, truncate=False)
+        try:
+            return await self.files.read(handle, 0, self.at(path).size_bytes)
+        finally:
+            await self.files.release(handle)
+
+    def mkdir(self, path: str) -> int:
+        parent, name = self._split(path)
+        return self.tree.create(parent, name, NewInode(stat.S_IFDIR | 0o755, UID, GID)).ino
+
+    def symlink(self, path: str, target: bytes) -> int:
+        parent, name = self._split(path)
+        return self.tree.create(parent, name, NewInode(stat.S_IFLNK | 0o777, UID, GID, target=target)).ino
+
+    def link(self, old: str, new: str) -> None:
+        parent, name = self._split(new)
+        self.tree.link(self.at(old).ino, parent, name)
+
+    def unlink(self, path: str) -> None:
+        parent, name = self._split(path)
+        gone = self.tree.unlink(parent, name)
+        if gone.nlink == 0 and not self.files.is_open(gone.ino):
+            self.files.forget(gone.ino)
+            self.tree.purge(gone.ino)
+
+    def rmdir(self, path: str) -> None:
+        parent, name = self._split(path)
+        self.tree.purge(self.tree.rmdir(parent, name).ino)
+
+    def rename(self, old: str, new: str, mode: RenameMode = RenameMode.REPLACE) -> None:
+        parent, name = self._split(old)
+        new_parent, new_name = self._split(new)
+        self.tree.rename(parent, name, new_parent, new_name, mode)
+
+    # ---- the bucket ----
+
+    def put_remote(self, key: str, data: bytes = b"", *, user: dict[str, str] | None = None, **headers: str) -> None:
+        """As another client would."""
+        self.store._store(key, data, ObjectMeta(user=user or {}, **headers), "")
+
+    async def sync(self) -> None:
+        """All that is pending goes to the bucket, or the test fails."""
+        with trio.fail_after(3600):
+            await self.exporter.sync(None)
+
+    async def list(self, path: str = "") -> list[str]:
+        await self.importer.ensure_listed(self.at(path).ino)
+        return self.names(path)
+
+    async def stat(self, path: str) -> Inode:
+        """As lookup does: every directory listed, the attributes known."""
+        parts = path.strip("/").split("/")
+        for depth in range(len(parts)):
+            await self.importer.ensure_listed(self.at("/".join(parts[:depth])).ino)
+        return self.inode(await self.importer.ensure_attributes(self.at(path).ino))
+
+    @asynccontextmanager
+    async def running(self, *, reads_ahead: bool = True) -> AsyncIterator[None]:
+        """Exporter, fetches and (if asked) background import at work."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.files.run)
+            nursery.start_soon(self.exporter.run)
+            if reads_ahead:
+                nursery.start_soon(self.importer.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+    def close(self) -> None:
+        self.index.close()
+
+
+def run_rig(
+    directory: Path,
+    main: Callable[[Rig], Awaitable[None]],
+    *,
+    store: MemoryStore | None = None,
+    export: ExportSettings | None = None,
+    import_: ImportSettings | None = None,
+    reads_ahead: bool = True,
+) -> MemoryStore:
+    """Runs `main` with a Rig at work; returns the store, so that another Rig can go on with it."""
+    used = store or MemoryStore()
+
+    async def whole() -> None:
+        rig = Rig(directory, used, export=export, import_=import_)
+        try:
+            async with rig.running(reads_ahead=reads_ahead):
+                await main(rig)
+        finally:
+            rig.close()
+
+    trio.run(whole, clock=trio.testing.MockClock(autojump_threshold=0.05))
+    return used

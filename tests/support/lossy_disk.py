@@ -1,6 +1,7 @@
 """A disk under the journal that can lose power: what was not synced is dropped, torn, or happens to be there."""
 
 import errno
+import os
 import random
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class LossyDisk(OsDisk):
         self._files: dict[int, _File] = {}
         self.syncs = 0
         self.fail_syncs = False
-        self.fail_writes = False
+        self.fail_writes = 0  # an errno: half of each write is done, then this
 
     def open(self, path: Path, size_bytes: int) -> int:
         fd = super().open(path, size_bytes)
@@ -33,15 +34,16 @@ class LossyDisk(OsDisk):
         return fd
 
     def write(self, fd: int, data: bytes, offset: int) -> None:
+        done = data[: len(data) // 2] if self.fail_writes else data
+        super().write(fd, done, offset)
+        self._files[fd].pending.append((offset, done))
         if self.fail_writes:
-            raise OSError(errno.EIO, "Input/output error")
-        super().write(fd, data, offset)
-        self._files[fd].pending.append((offset, data))
+            raise OSError(self.fail_writes, os.strerror(self.fail_writes))
 
     def sync(self, fd: int) -> None:
         self.syncs += 1
         if self.fail_syncs:
-            raise OSError(errno.EIO, "Input/output error")
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         file = self._files[fd]
         count = len(file.pending)  # a write during the sync may be not in it
         super().sync(fd)

@@ -1,7 +1,6 @@
 """The index: LMDB's open transaction, the journal before it, and when each becomes durable. See the package."""
 
 import contextlib
-import enum
 import errno
 import itertools
 import os
@@ -13,8 +12,6 @@ from typing import Final
 
 import attrs
 import trio
-from attrs import field, frozen
-from attrs.validators import ge, in_
 
 from tierfs.clock import Clock
 from tierfs.errors import ConfigError, FsError, IndexDamageError
@@ -32,45 +29,19 @@ from tierfs.index.journal import (
 )
 from tierfs.index.lmdbenv import EnvFailure, Environment
 from tierfs.index.lock import lock_directory
+from tierfs.index.options import NODE_MAX, IndexSettings, IndexState
 from tierfs.index.schema import Reader, Table
 from tierfs.index.state import STATE_KEY, StateRow, read_boot_id
 from tierfs.index.txn import Txn
-from tierfs.units import MIB, NS_PER_S, TIB
+from tierfs.units import MIB, NS_PER_S
 
 __all__ = ["Index", "IndexSettings", "IndexState", "Reader", "Table", "Txn"]
 
 _INO_BATCH: Final = 1 << 20
 _FIRST_INO: Final = 16  # counter part; 1 is the root, the others are kept for later
-_NODE_MAX: Final = 0x7FFF  # an inode number stays positive for programs that keep it signed
 _SEQ_EPOCH_SHIFT: Final = 40
 _STALL_RETRY_NS: Final = 2 * NS_PER_S
 _COMMIT_SHARE: Final = 20  # a commit blocks the event loop: at most a twentieth of the time
-
-
-class IndexState(enum.Enum):
-    """How the index is. Changes go through `Index._set_state` alone."""
-
-    HEALTHY = "healthy"
-    # LMDB cannot commit (disk full); mutations are taken while the journal has room; tried again by itself
-    STALLED = "stalled"
-    # no mutation any more until a restart: a lost fdatasync, a failed journal write, damage
-    READ_ONLY = "read-only"
-    CLOSED = "closed"
-
-
-@frozen
-class IndexSettings:
-    """The [index] section of the configuration."""
-
-    # address space, not disk: LMDB cannot raise it while open without risking SIGBUS
-    map_size_bytes: int = field(default=TIB, validator=ge(16 * MIB))
-    journal_segment_bytes: int = field(default=16 * MIB, validator=ge(64 * 1024))
-    journal_segments: int = field(default=4, validator=ge(2))
-    commit_interval_s: float = 0.25
-    durability_interval_s: float = 1.0
-    # dirty LMDB pages are private memory, at most about one of 4 KiB a change
-    max_uncommitted_changes: int = field(default=16_384, validator=ge(1))
-    node: int = field(default=0, validator=in_(range(_NODE_MAX + 1)))  # 0: a random one, kept from then on
 
 
 class Index(Reader):
@@ -98,7 +69,7 @@ class Index(Reader):
             segment_bytes=settings.journal_segment_bytes,
             segment_count=settings.journal_segments,
         )
-        self._row = StateRow(0, 0, 0, 0, 0, True, 0, 0)  # as last committed
+        self._row = StateRow(0, 0, 0, 0, 0, True, False, 0, 0)  # as last committed
         self._next_ino = 0
         self._next_seq = 0
         self._next_op = itertools.count(1)
@@ -106,6 +77,7 @@ class Index(Reader):
         self._uncommitted = 0  # changes
         self._changed = trio.Event()
         self._commit_duration_s = 0.0
+        self._is_recovered = False
         self._stalled_ns = 0
         self._commit_errno = errno.EIO
         self._syncing: trio.Event | None = None
@@ -155,12 +127,22 @@ class Index(Reader):
             self.node = row.node
             self.epoch = row.epoch + 1
             self.boot_id = boot_id
-            self.was_unclean_boot = row.epoch > 0 and not row.is_clean and row.boot_id != boot_id
+            crashed = row.epoch > 0 and not row.is_clean and row.boot_id != boot_id
+            self.was_unclean_boot = row.is_unrecovered or crashed
             self._next_ino = row.ino_bound
             self._next_seq = self.epoch << _SEQ_EPOCH_SHIFT
             bound = row.ino_bound + _INO_BATCH
             # from here on the journal's old records are void: the new epoch is durable before anything is appended
-            self._write_row(attrs.evolve(replayed, epoch=self.epoch, boot_id=boot_id, is_clean=False, ino_bound=bound))
+            self._write_row(
+                attrs.evolve(
+                    replayed,
+                    epoch=self.epoch,
+                    boot_id=boot_id,
+                    is_clean=False,
+                    is_unrecovered=self.was_unclean_boot,
+                    ino_bound=bound,
+                )
+            )
         except EnvFailure as failure:
             raise FsError(failure.errno, f"cannot replay the journal in {self.directory}: {failure}") from failure
         self._journal.start(
@@ -178,11 +160,12 @@ class Index(Reader):
             return row
         return StateRow(
             index_id=secrets.randbits(63),
-            node=self.settings.node or 1 + secrets.randbelow(_NODE_MAX),
+            node=self.settings.node or 1 + secrets.randbelow(NODE_MAX),
             epoch=0,
             applied_lsn=0,
             boot_id=0,
             is_clean=True,
+            is_unrecovered=False,
             ino_bound=_FIRST_INO,
             created_ns=self.clock.now_ns(),
         )
@@ -295,9 +278,10 @@ class Index(Reader):
         try:
             self._env.apply(changes)
         except EnvFailure as failure:
-            # the caller gets an error, so a replay must not find the record
-            self._journal.retract(lsn, len(payload))
-            self._rebuild(failure)
+            try:
+                self._journal.retract(lsn, len(payload))  # the caller gets an error: no replay may find the record
+            finally:
+                self._rebuild(failure)
             raise FsError(failure.errno, f"the index cannot take the change: {failure}") from failure
         self._note_changes(count_changes(changes))
 
@@ -337,7 +321,15 @@ class Index(Reader):
         lsn = self._journal.appended_lsn
         began = time.monotonic()
         try:
-            self._write_row(attrs.evolve(self._row, applied_lsn=lsn, ino_bound=bound, is_clean=is_clean))
+            self._write_row(
+                attrs.evolve(
+                    self._row,
+                    applied_lsn=lsn,
+                    ino_bound=bound,
+                    is_clean=is_clean,
+                    is_unrecovered=self._row.is_unrecovered and not self._is_recovered,
+                )
+            )
         except EnvFailure as failure:
             self._rebuild(failure)
             return False
@@ -461,6 +453,13 @@ class Index(Reader):
                     await self.durable()
 
     # --- states and the end
+
+    def mark_recovered(self) -> None:
+        """The hot tier is right again after an unclean boot: the next opening need not look any more.
+
+        Until then `was_unclean_boot` stays true over starts that fail half-way and over clean closes.
+        """
+        self._is_recovered = True
 
     def freeze(self, reason: str) -> None:
         """No mutation any more until a restart: whoever finds damage calls this."""

@@ -77,7 +77,7 @@ class JournalDisk(Protocol):
         ...
 
     def write(self, fd: int, data: bytes, offset: int) -> None:
-        """Writes all of `data` in one call, or raises OSError."""
+        """Writes all of `data`, in one call where nothing is wrong, or raises OSError; then a part may be there."""
         ...
 
     def sync(self, fd: int) -> None:
@@ -111,8 +111,9 @@ class OsDisk:
         return fd
 
     def write(self, fd: int, data: bytes, offset: int) -> None:
-        if os.pwrite(fd, data, offset) != len(data):
-            raise OSError(errno.EIO, "short write to the journal")
+        written = os.pwrite(fd, data, offset)
+        while written < len(data):  # the disk says why when it is asked for the rest
+            written += os.pwrite(fd, data[written:], offset + written)
 
     def sync(self, fd: int) -> None:
         os.fdatasync(fd)
@@ -301,7 +302,8 @@ class Journal:
         """Writes one record and returns its LSN.
 
         Raises JournalFull (nothing happened), FsError(E2BIG) for a payload that no segment holds, and
-        FsError(EROFS) for a failed write, now and from then on: the record may be found by a replay.
+        FsError(ENOSPC) where the disk breaks its promise of room (nothing happened), and FsError(EROFS) for
+        any other failed write, now and from then on: a replay may find that record.
         """
         if self.failure:
             raise FsError(errno.EROFS, self.failure)
@@ -333,6 +335,10 @@ class Journal:
         try:
             self._disk.write(segment.fd, data, offset)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                # a file system that writes elsewhere than it allocated (btrfs, a thin volume); the part that
+                # may be there fails its checksum, and the next record takes its place
+                raise FsError(errno.ENOSPC, "no room on the disk of the journal") from error
             self.failure = f"writing the journal failed: {error.strerror}; the index is read-only until a restart"
             raise FsError(errno.EROFS, self.failure) from error
         segment.unsynced = True  # after the write: a sync that ran between the two would take it back

@@ -27,7 +27,7 @@ from tierfs.index.schema import INDEX_FORMAT
 STATE_KEY: Final = b"\0state"
 _ROW_VERSION: Final = 1
 _VERSIONS: Final = struct.Struct("<HH")
-_ROW: Final = struct.Struct("<HHQHIQQBQq")
+_ROW: Final = struct.Struct("<HHQHIQQBBQq")
 
 
 @frozen
@@ -40,6 +40,7 @@ class StateRow:
     applied_lsn: int
     boot_id: int
     is_clean: bool
+    is_unrecovered: bool
     ino_bound: int
     created_ns: int
 
@@ -60,8 +61,12 @@ class StateRow:
             )
         if len(row) != _ROW.size or row_version != _ROW_VERSION or index_format != INDEX_FORMAT:
             raise IndexDamageError(f"the index's state row is not of format {INDEX_FORMAT}: {row.hex()}")
-        _, _, index_id, node, epoch, applied_lsn, boot_id, is_clean, ino_bound, created_ns = _ROW.unpack(row)
-        return StateRow(index_id, node, epoch, applied_lsn, boot_id, bool(is_clean), ino_bound, created_ns)
+        _, _, index_id, node, epoch, applied_lsn, boot_id, is_clean, is_unrecovered, bound, created_ns = _ROW.unpack(
+            row
+        )
+        return StateRow(
+            index_id, node, epoch, applied_lsn, boot_id, bool(is_clean), bool(is_unrecovered), bound, created_ns
+        )
 
 
 def read_boot_id() -> int:

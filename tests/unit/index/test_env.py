@@ -92,8 +92,27 @@ def test_an_unclean_boot(
         index.close()
     again = open_index(crash(index, tmp_path / "later"), boot_id=boot_id)
     assert again.was_unclean_boot is is_unclean
+    again.mark_recovered()
     again.close()
     assert not open_index(tmp_path / "later", boot_id=boot_id).was_unclean_boot
+
+
+def test_an_unclean_boot_is_remembered_until_somebody_has_recovered_from_it(
+    open_index: OpenIndex, tmp_path: Path
+) -> None:
+    """A start that fails before it comes to the hot tier must not make the next one trust what is there."""
+    later = crash(open_index(), tmp_path / "later")
+    for boot_id in (2, 2, 3):
+        index = open_index(later, boot_id=boot_id)
+        assert index.was_unclean_boot
+        index.close()
+    index = open_index(later, boot_id=3)
+    index.mark_recovered()
+    again = open_index(crash(index, tmp_path / "same boot"), boot_id=3)
+    assert again.was_unclean_boot  # nothing was committed since
+    again.mark_recovered()
+    again.commit()
+    assert not open_index(crash(again, tmp_path / "committed"), boot_id=3).was_unclean_boot
 
 
 def rewrite_state(directory: Path, row: bytes) -> None:
@@ -386,12 +405,24 @@ def test_durable_does_not_lie_when_nothing_could_save_it(on_disk: Index, disk: L
 
 def test_a_failed_write_is_not_acknowledged(on_disk: Index, disk: LossyDisk) -> None:
     put(on_disk, b"a")
-    disk.fail_writes = True
+    disk.fail_writes = errno.EIO
     with pytest.raises(FsError) as caught:
         put(on_disk, b"b")
     assert caught.value.errno == errno.EROFS
     assert on_disk.state is IndexState.READ_ONLY
     assert keys(on_disk) == [b"a"]
+
+
+def test_a_write_without_room_is_refused_and_forgotten(on_disk: Index, disk: LossyDisk) -> None:
+    put(on_disk, b"a")
+    disk.fail_writes = errno.ENOSPC
+    with pytest.raises(FsError) as caught:
+        put(on_disk, b"b")
+    assert caught.value.errno == errno.ENOSPC
+    disk.fail_writes = 0
+    put(on_disk, b"c")
+    assert on_disk.state is IndexState.HEALTHY
+    assert keys(on_disk) == [b"a", b"c"]
 
 
 def test_who_finds_damage_freezes_it(index: Index) -> None:

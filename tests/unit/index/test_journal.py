@@ -262,13 +262,29 @@ def test_a_failed_write_ends_it(tmp_path: Path) -> None:
     disk = LossyDisk()
     journal = make(tmp_path, disk)
     fill(journal, 1)
-    disk.fail_writes = True
+    disk.fail_writes = errno.EIO
     with pytest.raises(FsError):
         fill(journal, 1)
-    disk.fail_writes = False
+    disk.fail_writes = 0
     with pytest.raises(FsError):
         fill(journal, 1)
     assert journal.appended_lsn == 1
+    journal.close()
+
+
+def test_a_disk_that_breaks_its_promise_of_room(tmp_path: Path) -> None:
+    disk = LossyDisk()
+    journal = make(tmp_path, disk)
+    fill(journal, 3)
+    for _ in range(60):  # over the ends of segments, too
+        disk.fail_writes = errno.ENOSPC
+        with pytest.raises(FsError) as caught:
+            fill(journal, 1)
+        assert caught.value.errno == errno.ENOSPC
+        assert len(replay(tmp_path)) == journal.appended_lsn
+        disk.fail_writes = 0
+        fill(journal, 1)
+        assert len(replay(tmp_path)) == journal.appended_lsn
     journal.close()
 
 

@@ -6,12 +6,12 @@ import pytest
 from tierfs.errors import IndexDamageError
 from tierfs.index.state import StateRow, read_boot_id
 
-ROW = StateRow(2**63 - 1, 0x7FFF, 2**32 - 1, 2**63, 2**63 - 1, True, 2**48, -1)
+ROW = StateRow(2**63 - 1, 0x7FFF, 2**32 - 1, 2**63, 2**63 - 1, True, False, 2**48, -1)
 
 
 def test_the_row_comes_back() -> None:
     assert StateRow.decode(ROW.encode()) == ROW
-    other = attrs.evolve(ROW, is_clean=False, node=1)
+    other = attrs.evolve(ROW, is_clean=False, is_unrecovered=True, node=1)
     assert StateRow.decode(other.encode()) == other
 
 

@@ -1,0 +1,29 @@
+"""Settings that cannot work are refused where they are made."""
+
+from typing import Any
+
+import pytest
+
+from tierfs.index.options import IndexSettings
+
+
+def test_the_defaults_reserve_much_address_space_and_little_disk() -> None:
+    settings = IndexSettings()
+    assert settings.map_size_bytes == 1 << 40
+    assert settings.journal_segments * settings.journal_segment_bytes == 64 << 20
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"map_size_bytes": 1 << 20},
+        {"journal_segment_bytes": 4096},
+        {"journal_segments": 1},
+        {"max_uncommitted_changes": 0},
+        {"node": 0x8000},
+        {"node": -1},
+    ],
+)
+def test_what_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        IndexSettings(**wrong)

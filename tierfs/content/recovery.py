@@ -42,7 +42,9 @@ def recover(ledger: Ledger) -> Recovery:
             outcome = _recover_file(ledger, ino, record)
             if outcome:
                 counts[outcome] += 1
-    return Recovery(**counts, leaked=_remove_leaks(ledger))
+    leaked = _remove_leaks(ledger)
+    ledger.index.mark_recovered()
+    return Recovery(**counts, leaked=leaked)
 
 
 def _recover_file(ledger: Ledger, ino: int, record: HotRecord) -> str:

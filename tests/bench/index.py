@@ -5,7 +5,8 @@
 Entries are as a listing brings them: a 32-hex ETag, a name of 20 characters, 1,000 files a directory, names in
 random order within 100 directories at a time. DIR (default: the temporary directory) should be on the disk that
 a cache would be on. Every figure that DESIGN.md or the issues set a goal for is printed beside it.
-Medians, unless it says otherwise; the best of 10 rounds where only the processor counts.
+Medians, unless it says otherwise; the best of 10 rounds where only the processor counts. A busy
+neighbour on the same core halves everything: run it alone.
 """
 
 import argparse

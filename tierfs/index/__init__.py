@@ -23,7 +23,9 @@ Tasks share: the open LMDB transaction, the journal, the counters behind `next_i
 `Index.run()`; they await nothing but a timer, an event, and the thread that runs fdatasync. That
 thread touches only journal descriptors, under the journal's lock.
 
-`env` opens LMDB and is the one file that knows it; `schema` has the tables, `codec` the records;
+`env` has the Index, `txn` its transactions, `options` its settings and states; `lmdbenv` is the one file that
+knows LMDB, `journal` the ring before it, `state` the index's own row, `lock` keeps other processes out;
+`schema` has the tables, `codec` the records;
 `inodes`, `dirents`, `links`, `xattrs`, `residency`, `intents`, `locations`, `foreign`, `settings`,
 `orphans` and `conflicts` are functions over a `Reader` or a `Txn`; `check` proves that the tables agree.
 """

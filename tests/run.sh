@@ -51,8 +51,9 @@ extras=dev
 if [ "$("$python" -c 'import sys; print(sys.version_info[:2] == (3, 11))')" = True ]; then
   extras=dev,torch
 fi
+interpreter="$("$python" -VV) $repo"
 stamp=$({
-  printf '%s %s\n' "$("$python" -VV)" "$extras $repo"
+  printf '%s %s\n' "$interpreter" "$extras"
   cat pyproject.toml
 } | sha256sum | cut -d' ' -f1)
 native_stamp=$({
@@ -61,8 +62,11 @@ native_stamp=$({
 } | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$stamp" ]; then
   say "installing into .venv with $("$python" -V)"
-  rm -rf "$venv"
-  "$python" -m venv "$venv" || die 2 "cannot make a virtual environment with $python"
+  if [ "$(cat "$venv/.interpreter" 2>/dev/null)" != "$interpreter" ]; then
+    rm -rf "$venv"
+    "$python" -m venv "$venv" || die 2 "cannot make a virtual environment with $python"
+    printf '%s\n' "$interpreter" >"$venv/.interpreter"
+  fi
   quiet_pip "$venv" -e ".[$extras]" || die 2 "pip install failed (its output is above)"
   printf '%s\n' "$stamp" >"$venv/.stamp"
   printf '%s\n' "$native_stamp" >"$venv/.native-stamp"

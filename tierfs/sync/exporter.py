@@ -184,6 +184,7 @@ class Exporter:
             index=index, store=store, locations=locations, clock=clock, applier=applier, disputes=self._disputes,
             activity=activity, next_change=self._next_change, wake=self.wake,
         )  # fmt: skip
+        self._scan_waited_s = 0.0  # of the scan under way, for a free slot: not work
         self._running: dict[int, Intent] = {}
         self._blocked: dict[int, int] = {}  # seq -> how much work had ended when it was blocked
         self._ended = 0
@@ -239,14 +240,14 @@ class Exporter:
         async with trio.open_nursery() as nursery:
             while True:
                 self._wake = trio.Event()
-                began = trio.current_time()
+                began, self._scan_waited_s = trio.current_time(), 0.0
                 due_in_s = await self._scan(nursery)
-                took_s = trio.current_time() - began
+                took_s = trio.current_time() - began - self._scan_waited_s
                 if not self._running and due_in_s > 0 and self._is_hurried:
                     self._is_hurried = False
                 with trio.move_on_after(due_in_s):
                     await self._wake.wait()
-                await trio.sleep(max(0.0, began + _RESCAN_FACTOR * took_s - trio.current_time()))
+                await trio.sleep(max(0.0, began + self._scan_waited_s + _RESCAN_FACTOR * took_s - trio.current_time()))
                 if self._outage is not None:
                     await self._probe()
 
@@ -269,7 +270,9 @@ class Exporter:
                     continue
                 size_class = self._size_class(intent)
                 while size_class is _SizeClass.SMALL and self._outage is None and not self._has_slot(size_class):
+                    waits_since = trio.current_time()
                     await self._next_change()  # small ones are quick: no use to look further
+                    self._scan_waited_s += trio.current_time() - waits_since
                 fresh = intents.get(self._index, intent.seq)
                 if fresh is not None and self._outage is None and self._has_slot(size_class):
                     self._start(nursery, fresh, size_class)

@@ -149,7 +149,9 @@ class Upload(Protocol):
     in parallel and in any order; sending a number again replaces it (repeatable).
     """
 
-    async def put_part(self, number: int, data: Buffer) -> None: ...
+    async def put_part(self, number: int, data: Buffer) -> None:
+        """Sends the bytes of a part. Repeatable. INVALID for a number out of range."""
+        ...
 
     async def copy_part(self, number: int, source_key: str, start: int, stop: int, *, if_match: str) -> None:
         """Bytes [start, stop) of another object as a part, copied by the server.
@@ -176,7 +178,9 @@ class ObjectStore(Protocol):
         ...
 
     @property
-    def capabilities(self) -> Capabilities: ...
+    def capabilities(self) -> Capabilities:
+        """What the server does, as far as it was found out; see `probe.py`."""
+        ...
 
     @property
     def part_size_bytes(self) -> int:

@@ -42,9 +42,13 @@ _log: Final = logging.getLogger(__name__)
 class Probed(Protocol):
     """A store that answers more than the interface asks, and lives by what was found."""
 
-    def adopt(self, capabilities: Capabilities) -> None: ...
+    def adopt(self, capabilities: Capabilities) -> None:
+        """Believes `capabilities` from now on. Repeatable."""
+        ...
 
-    async def probe_extras(self, key: str, op_id: str) -> Mapping[str, bool]: ...
+    async def probe_extras(self, key: str, op_id: str) -> Mapping[str, bool]:
+        """Fields of Capabilities that the interface has no words for, found out on `key`. Repeatable."""
+        ...
 
 
 class _Probe:

@@ -19,6 +19,7 @@ from tierfs.index.schema import Table
 from tierfs.model import ROOT_INO, Base, Inode, InodeFlag
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.notify import Notify
+from tierfs.objectstore import dialects
 from tierfs.objectstore.base import ObjectInfo
 from tierfs.policy.merge import Decision, Local, Version, decide
 from tierfs.sync import attributes, hardlinks
@@ -257,7 +258,7 @@ class Applier:
         if not self._files.is_open(inode.ino) and inode.nlink == 1:
             self._files.replaced(inode.ino)
             with self._index.transaction() as txn:
-                flags = (inode.flags & ~InodeFlag.DATA_DIRTY) | InodeFlag.META_DIRTY
+                flags = attributes.with_foreign(inode.flags & ~InodeFlag.DATA_DIRTY, info) | InodeFlag.META_DIRTY
                 inodes.put(
                     txn,
                     evolve(
@@ -400,10 +401,10 @@ class Applier:
 
     # ---- attributes ----
 
-    def absorb(self, ino: int, info: ObjectInfo, *, target: bytes | None = None) -> int:
+    def absorb(self, ino: int, info: ObjectInfo, details: attributes.Details | None = None) -> int:
         """Metadata of an inode's object (HEAD, or a GET): takes over what is not dirty here.
 
-        `target`: the body of a symlink, without which its attributes stay unknown.
+        Without `details`, attributes that the metadata only refer to stay unknown.
         Returns the inode number that the name has now: a second name of a hard link joins the first one's.
         Ignored when `info` is another version than the base, or has no metadata.
         """
@@ -416,7 +417,7 @@ class Applier:
         elif inode.base.etag != info.etag:
             return ino
         with self._index.transaction() as txn:
-            fresh = self._take_attributes(txn, inode, info, target)
+            fresh = self._take_attributes(txn, inode, info, details)
         if fresh != inode and InodeFlag.ATTRS_KNOWN in inode.flags:
             self._notify.inode_changed(ino, content=False)
         return hardlinks.join(self._index, self._files, self._notify, fresh, attributes.link_id_of(info))
@@ -437,10 +438,15 @@ class Applier:
                 flags = inode.flags | InodeFlag.ATTRS_KNOWN | InodeFlag.IMPLICIT
                 inodes.put(txn, evolve(inode, flags=flags))
 
-    def _take_attributes(self, txn: Txn, inode: Inode, info: ObjectInfo, target: bytes | None = None) -> Inode:
-        if target is None and attributes.needs_body(info):
-            return inode
-        fresh = attributes.absorb(txn, inode, info, target or b"")
+    def _take_attributes(
+        self, txn: Txn, inode: Inode, info: ObjectInfo, details: attributes.Details | None = None
+    ) -> Inode:
+        if details is None:
+            if attributes.is_incomplete(info):
+                return inode
+            details = attributes.Details(dialects.read(info))
+            details = evolve(details, target=details.view.target)
+        fresh = attributes.absorb(txn, inode, info, details)
         inodes.put(txn, fresh)
         is_news = stat.S_IFMT(fresh.mode) != stat.S_IFMT(inode.mode) or InodeFlag.ATTRS_KNOWN not in inode.flags
         if is_news and inode.ino != ROOT_INO:

@@ -26,6 +26,9 @@ UNCLEAR: Final = frozenset({StoreErrorKind.UNCLEAR, StoreErrorKind.TIMEOUT, Stor
 """The write may have happened."""
 
 
+_DOCUMENT_MAX_BYTES: Final = 4 << 20
+
+
 @frozen
 class Defaults:
     """What entries have whose objects say nothing."""
@@ -122,32 +125,61 @@ def raw_name_of(info: ObjectInfo) -> bytes | None:
     return dialects.read(info).raw_name
 
 
+def with_foreign(flags: InodeFlag, info: ObjectInfo) -> InodeFlag:
+    """The flags of an inode whose base is this version: does a rewrite have to keep something of others?"""
+    if info.meta is None or dialects.read(info).has_foreign:
+        return flags | InodeFlag.FOREIGN
+    return flags & ~InodeFlag.FOREIGN
+
+
 def has_posix(info: ObjectInfo) -> bool:
     """Whether the object has any POSIX attribute of any dialect."""
     return dialects.read(info).has_posix
 
 
-def needs_body(info: ObjectInfo) -> bool:
-    """A symlink whose target is its body."""
+def is_incomplete(info: ObjectInfo) -> bool:
+    """Part of what the object says is elsewhere: a symlink's target in its body, attributes in a document."""
     view = dialects.read(info)
-    return view.fmt == stat.S_IFLNK and not view.target
+    return bool(view.overflow_key) or (view.fmt == stat.S_IFLNK and not view.target)
 
 
-async def read_target(store: ObjectStore, info: ObjectInfo) -> bytes:
-    """The target of a symlink from its body; b"" for one that is empty or too long to be a target. StoreError."""
-    if not 0 < info.size_bytes <= SYMLINK_MAX_BYTES:
-        return b""
-    body = await store.get_whole(info.key, if_match=info.etag, limit_bytes=SYMLINK_MAX_BYTES)
-    return bytes(body.data)
+@frozen
+class Details:
+    """All that an object says, wherever it says it; `target` b"" for what is no symlink."""
+
+    view: dialects.PosixView
+    target: bytes = b""
 
 
-def absorb(txn: Txn, inode: Inode, info: ObjectInfo, target: bytes) -> Inode:
-    """The inode with what its object says; xattrs and what others put there go to their rows.
+async def read_details(store: ObjectStore, info: ObjectInfo) -> Details:
+    """Reads what the metadata only refer to. A body too long to be a target is not read. StoreError."""
+    view = dialects.read(info)
+    if view.overflow_key:
+        view = dialects.read(info, await _document(store, view.overflow_key))
+    target = view.target
+    if view.fmt == stat.S_IFLNK and not target and 0 < info.size_bytes <= SYMLINK_MAX_BYTES:
+        body = await store.get_whole(info.key, if_match=info.etag, limit_bytes=SYMLINK_MAX_BYTES)
+        target = bytes(body.data)
+    return Details(view, target)
+
+
+async def _document(store: ObjectStore, key: str) -> bytes:
+    """The overflow document; b"" where there is none (then the object has only what is on it)."""
+    try:
+        return bytes((await store.get_whole(key, if_match="", limit_bytes=_DOCUMENT_MAX_BYTES)).data)
+    except StoreError as error:
+        if error.kind in (StoreErrorKind.NOT_FOUND, StoreErrorKind.TOO_LARGE):
+            return b""
+        raise
+
+
+def absorb(txn: Txn, inode: Inode, info: ObjectInfo, details: Details) -> Inode:
+    """The inode with what its object says; xattrs go to their rows.
 
     Attributes that the object does not have stay as the index has them. What is dirty here stays, unless
     it was never known what it changes.
     """
-    view = dialects.read(info)
+    view, target = details.view, details.target
     base = inode.base
     if base is not None:
         base = evolve(base, last_modified_ns=info.last_modified_ns, content=base.content or view.content)
@@ -156,29 +188,24 @@ def absorb(txn: Txn, inode: Inode, info: ObjectInfo, target: bytes) -> Inode:
     flags = inode.flags & ~InodeFlag.FOREIGN
     if view.has_foreign:
         flags |= InodeFlag.FOREIGN
-    is_known_here = InodeFlag.META_DIRTY in inode.flags and InodeFlag.ATTRS_KNOWN in inode.flags
     fresh = evolve(inode, base=base, flags=flags | InodeFlag.ATTRS_KNOWN)
-    if is_known_here:
+    if InodeFlag.META_DIRTY in inode.flags and InodeFlag.ATTRS_KNOWN in inode.flags:
         return fresh
     fmt = view.fmt or stat.S_IFMT(inode.mode)
-    perms = stat.S_IMODE(inode.mode) if view.perms is None else view.perms
-    target = view.target or target
     if fmt == stat.S_IFLNK and not target:
         fmt = stat.S_IFREG  # no target, no symlink: shown as the bytes that it is
+    mtime_ns = info.last_modified_ns if view.mtime_ns is None else view.mtime_ns
     fresh = evolve(
         fresh,
-        mode=fmt | perms,
+        mode=fmt | (stat.S_IMODE(inode.mode) if view.perms is None else view.perms),
         uid=inode.uid if view.uid is None else view.uid,
         gid=inode.gid if view.gid is None else view.gid,
-        mtime_ns=info.last_modified_ns if view.mtime_ns is None else view.mtime_ns,
+        mtime_ns=mtime_ns,
         ctime_ns=max(inode.ctime_ns, info.last_modified_ns),
+        atime_ns=mtime_ns if view.atime_ns is None else view.atime_ns,
+        btime_ns=inode.btime_ns if view.btime_ns is None else view.btime_ns,
         rdev=view.rdev,
         target=target if fmt == stat.S_IFLNK else b"",
-    )
-    fresh = evolve(
-        fresh,
-        atime_ns=fresh.mtime_ns if view.atime_ns is None else view.atime_ns,
-        btime_ns=fresh.btime_ns if view.btime_ns is None else view.btime_ns,
     )
     _replace_xattrs(txn, inode.ino, view.xattrs)
     return fresh

@@ -63,9 +63,9 @@ class Disputes:
             if inode is not None and inode.parent != 0 and intents.of_inode(txn, ino) is None:
                 intents.mark_dirty(txn, inode, InodeFlag.META_DIRTY, now_ns=self._clock.now_ns(), quiet_s=0)
 
-    def learn(self, ino: int, info: ObjectInfo) -> None:
-        """Attributes that came with a HEAD."""
-        self._applier.absorb(ino, info)
+    def learn(self, ino: int, info: ObjectInfo, details: attributes.Details) -> None:
+        """Attributes that had never been read."""
+        self._applier.absorb(ino, info, details)
 
     # ---- tombstones ----
 
@@ -185,7 +185,10 @@ class Disputes:
             if tombstone is not None:
                 intents.delete(txn, tombstone.seq)
             rows.clear_location(txn, inode.ino)
-            changed = evolve(inode, base=attributes.base_of(info) if info is not None else None)
+            changed = evolve(inode, base=None)
+            if info is not None:
+                flags = attributes.with_foreign(inode.flags, info)
+                changed = evolve(inode, base=attributes.base_of(info), flags=flags)
             inodes.put(txn, changed)
             if info is not None:
                 self._locations.settle(txn, changed, key)
@@ -201,7 +204,7 @@ class Disputes:
             tombstone = intents.tombstone(txn, work.key)
             if tombstone is not None:
                 intents.delete(txn, tombstone.seq)
-            flags = (current.flags & ~clean) | InodeFlag.META_DIRTY
+            flags = attributes.with_foreign(current.flags & ~clean, info) | InodeFlag.META_DIRTY
             changed = evolve(current, base=attributes.base_of(info), flags=flags)
             inodes.put(txn, changed)
             self._locations.settle(txn, changed, work.key)
@@ -219,7 +222,8 @@ class Disputes:
             self._write_anew(inode)
         elif info is not None and decision is Decision.ADOPT:
             with self._index.transaction() as txn:
-                inodes.put(txn, evolve(inode, base=attributes.base_of(info)))
+                flags = attributes.with_foreign(inode.flags, info)
+                inodes.put(txn, evolve(inode, base=attributes.base_of(info), flags=flags))
         elif info is not None and decision is Decision.SETTLE:
             self._take_over(inode, work, info, InodeFlag.DATA_DIRTY)
         elif info is not None and decision is Decision.MERGE:

@@ -52,10 +52,12 @@ from tierfs.units import NS_PER_S
 _PAGE_INTENTS: Final = 128
 _SLICE_S: Final = 0.005
 _IDLE_S: Final = 300.0
+_LOOK_S: Final = 1.0
 _RESCAN_FACTOR: Final = 10  # a scan of a long queue may take a tenth of the time
 _BACKOFF_S: Final = (1.0, 60.0)  # of what may pass: first and longest
 _PERMANENT_BACKOFF_S: Final = (30.0, 900.0)
 _ARCHIVED_WAIT_S: Final = 3600.0
+_BLOCKED_S: Final = 10.0
 _PROBE_S: Final = (1.0, 30.0)
 _TREES_AT_A_TIME: Final = 4
 _FAILING_KEPT: Final = 1000
@@ -186,7 +188,7 @@ class Exporter:
         )  # fmt: skip
         self._scan_waited_s = 0.0  # of the scan under way, for a free slot: not work
         self._running: dict[int, Intent] = {}
-        self._blocked: dict[int, int] = {}  # seq -> how much work had ended when it was blocked
+        self._blocked: dict[int, tuple[int, float]] = {}  # seq -> (how much work had ended, until when at most)
         self._ended = 0
         self._failing: dict[int, Failing] = {}
         self._urgent: set[int] = set()  # tried now whatever its backoff says
@@ -194,6 +196,7 @@ class Exporter:
         self._watches: dict[int, list[_Watch]] = {}
         self._running_by_class = dict.fromkeys(_SizeClass, 0)
         self._is_hurried = False
+        self._last_seq = 0  # of the intents that a scan has met
         self._wake = trio.Event()
         self._change = trio.Event()  # some work ended, or the state changed
         self._outage: Outage | None = None
@@ -245,11 +248,22 @@ class Exporter:
                 took_s = trio.current_time() - began - self._scan_waited_s
                 if not self._running and due_in_s > 0 and self._is_hurried:
                     self._is_hurried = False
-                with trio.move_on_after(due_in_s):
-                    await self._wake.wait()
+                await self._wait_for_work(due_in_s)
                 await trio.sleep(max(0.0, began + self._scan_waited_s + _RESCAN_FACTOR * took_s - trio.current_time()))
                 if self._outage is not None:
                     await self._probe()
+
+    async def _wait_for_work(self, due_in_s: float) -> None:
+        """Until somebody wakes the engine, the next intent is due, or there is one that was not there before.
+
+        The last costs one look into the index a second, and makes nothing depend on who forgets to call `wake`.
+        """
+        until = trio.current_time() + due_in_s
+        while trio.current_time() < until and not self._wake.is_set():
+            with trio.move_on_at(min(until, trio.current_time() + _LOOK_S)):
+                await self._wake.wait()
+            if intents.page(self._index, self._last_seq, 1):
+                return
 
     async def _scan(self, nursery: trio.Nursery) -> float:
         """One pass over the queue, starting what is due; returns in how many seconds the next is."""
@@ -257,6 +271,7 @@ class Exporter:
         slice_began = trio.current_time()
         while page := intents.page(self._index, after, _PAGE_INTENTS):
             after = page[-1].seq
+            self._last_seq = max(self._last_seq, after)
             for intent in page:
                 if self._outage is not None:
                     return 0.0
@@ -266,7 +281,8 @@ class Exporter:
                 if due_ns > self._clock.now_ns():
                     next_ns = min(next_ns, due_ns)
                     continue
-                if self._blocked.get(intent.seq) == self._ended:
+                if self._is_blocked(intent):
+                    next_ns = min(next_ns, self._clock.now_ns() + _BLOCKED_S * NS_PER_S)
                     continue
                 size_class = self._size_class(intent)
                 while size_class is _SizeClass.SMALL and self._outage is None and not self._has_slot(size_class):
@@ -300,6 +316,14 @@ class Exporter:
 
     def _is_aged(self, intent: Intent) -> bool:
         return self._clock.now_ns() >= intent.created_ns + int(self._settings.max_dirty_age_s * NS_PER_S)
+
+    def _block(self, intent: Intent) -> None:
+        """Its own end is not the news that it waits for; without any news it is offered again after a while."""
+        self._blocked[intent.seq] = (self._ended + 1, trio.current_time() + _BLOCKED_S)
+
+    def _is_blocked(self, intent: Intent) -> bool:
+        blocked = self._blocked.get(intent.seq)
+        return blocked is not None and blocked[0] == self._ended and trio.current_time() < blocked[1]
 
     def _size_class(self, intent: Intent) -> _SizeClass:
         if intent.kind is IntentKind.MOVE_TREE:
@@ -336,7 +360,7 @@ class Exporter:
             outcome = _Outcome.DONE
         except BlockedError as blocked:
             _log.debug("intent %d waits: %s", intent.seq, blocked)
-            self._blocked[intent.seq] = self._ended + 1  # its own end is not the news it waits for
+            self._block(intent)
         except NotYetError:
             self._postpone(intent, self._settings.quiet_s or 1.0)
         except (TierfsError, OSError) as error:
@@ -395,7 +419,7 @@ class Exporter:
                     attempts = attempts or current.attempts
                     intents.put(txn, evolve(current, not_before_ns=later_ns, attempts=attempts, last_error=error))
         except FsError as refusal:
-            self._blocked[intent.seq] = self._ended + 1
+            self._block(intent)
             _log.warning("the index does not take that an export failed: %s", refusal)
 
     def _path_of(self, intent: Intent) -> str:

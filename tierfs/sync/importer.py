@@ -184,9 +184,7 @@ class Importer:
         key = self._key_of(inode)
         async with self._heads:
             info = await attributes.head(self._store, key)
-            target = None
-            if info is not None and attributes.needs_body(info):
-                target = await attributes.read_target(self._store, info)
+            details = await attributes.read_details(self._store, info) if info is not None else None
         inode = inodes.get(self._index, ino)
         if inode is None or inode.parent == 0 or InodeFlag.ATTRS_KNOWN in inode.flags or self._key_of(inode) != key:
             return  # something else told them meanwhile, or it has to be asked again
@@ -198,7 +196,7 @@ class Importer:
         elif inode.base is not None and inode.base.etag != info.etag:
             self._applier.replace(inode.parent, Seen(inode.name, key, info), assume=False)
             return
-        self._applier.absorb(ino, info, target=target)
+        self._applier.absorb(ino, info, details)
 
     def _key_of(self, inode: Inode) -> str:
         if inode.base is not None:

@@ -12,7 +12,7 @@ from tierfs.objectstore.base import Condition, ObjectInfo, ObjectMeta, ObjectSto
 from tierfs.sync import attributes
 from tierfs.sync.claims import Claims
 from tierfs.sync.disputes import Disputes
-from tierfs.sync.outcomes import BlockedError, NotYetError
+from tierfs.sync.outcomes import BlockedError, LookAgainError, NotYetError
 from tierfs.sync.paths import Place
 from tierfs.sync.plan import condition
 from tierfs.sync.records import Records
@@ -41,7 +41,7 @@ class LinkWriter:
     async def write(self, ino: int) -> None:
         """Returns when every further name has an object like the first one's.
 
-        BlockedError, NotYetError, StoreError: some have; all are written again the next time.
+        BlockedError, NotYetError, LookAgainError, StoreError: some have; all are written again the next time.
         """
         kept: ObjectMeta | None = None
         for number, link in enumerate(links.all(self._index, ino)):
@@ -64,7 +64,7 @@ class LinkWriter:
         tombstone = intents.tombstone(self._index, key)
         if tombstone is not None and not tombstone.etag:
             await self._disputes.identify(tombstone)
-            raise BlockedError(f"looked at what is at {key!r}")
+            raise LookAgainError
         occupant = self._locations.occupant(self._index, key)
         if occupant is not None and occupant != inode.ino:
             self._disputes.mark(occupant)
@@ -99,7 +99,7 @@ class LinkWriter:
                 if error.kind in attributes.UNCLEAR:
                     raise
                 await self._refused(inode, link, source, key, info)
-                raise BlockedError(f"{key!r} had changed in the bucket") from error
+                raise LookAgainError from error
             fresh = attributes.base_of(info)
         self._records.link_written(inode.ino, link.parent, link.name, key, fresh)
 

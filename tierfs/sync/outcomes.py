@@ -12,6 +12,10 @@ class NotYetError(Exception):
     """The file changed while it was read, or its directory is being moved: tried again a little later."""
 
 
+class LookAgainError(Exception):
+    """Something else was done than the write that was meant: the inode is looked at anew, at once."""
+
+
 class UnprovenError(Exception):
     """The local bytes may be damaged (a power loss before their sync): they must not go over a good object."""
 

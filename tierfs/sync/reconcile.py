@@ -37,7 +37,7 @@ from tierfs.sync.bodies import Stretch, Uploader, checksum_text, read_small
 from tierfs.sync.claims import Claims
 from tierfs.sync.disputes import Disputes
 from tierfs.sync.linkwriter import LinkWriter
-from tierfs.sync.outcomes import BlockedError, NotYetError, RefusedError, UnprovenError
+from tierfs.sync.outcomes import BlockedError, LookAgainError, NotYetError, RefusedError, UnprovenError
 from tierfs.sync.plan import Plan, Work, condition, is_root_key, plan
 from tierfs.sync.records import Records, Sent
 
@@ -112,7 +112,7 @@ class Reconciler:
             for _ in range(_STEPS_MAX):
                 if await self._step(ino, is_aged, (*chain, ino)):
                     return
-        raise BlockedError(f"inode {ino:#x} changes faster than it can be exported")
+        raise NotYetError(f"inode {ino:#x} changes faster than it can be exported")
 
     async def _step(self, ino: int, is_aged: bool, chain: tuple[int, ...]) -> bool:
         """One look and at most one write; True when nothing is left to do for now."""
@@ -135,7 +135,10 @@ class Reconciler:
         progress = await self._write(inode, work, is_aged)
         if progress is not Progress.CURRENT:
             return progress is Progress.BEHIND
-        await self._links.write(ino)
+        try:
+            await self._links.write(ino)
+        except LookAgainError:
+            return False
         return self._records.finish(ino, work.write_seq)
 
     # ---- before a write ----
@@ -167,7 +170,7 @@ class Reconciler:
         if occupant in chain:
             await self._set_aside(occupant)
         elif len(chain) >= _CHAIN_MAX:
-            raise BlockedError("too long a chain of renames")
+            raise NotYetError("too long a chain of renames")
         else:
             self._disputes.mark(occupant)
             await self.reconcile(occupant, is_aged=False, chain=chain)
@@ -203,7 +206,7 @@ class Reconciler:
                     await self._disputes.source_changed(inode.ino, work, info)
                     return Progress.AGAIN
                 if InodeFlag.ATTRS_KNOWN not in inode.flags:
-                    self._disputes.learn(inode.ino, info)
+                    self._disputes.learn(inode.ino, info, await attributes.read_details(self._store, info))
                     return Progress.AGAIN
                 kept = info.meta
             attempt = self._begin(inode.ino, work, kept)
@@ -220,7 +223,22 @@ class Reconciler:
                 is_ours = refused.info is not None and attributes.op_id_of(refused.info) in self._op_ids
                 await self._disputes.resolve(inode.ino, work, refused.info, is_ours=is_ours, ours=refused.ours)
                 return Progress.AGAIN
+            except StoreError as error:
+                if not await self._has_source_changed(inode, work, error):
+                    raise
+                self._records.forget_attempt(inode.ino)
+                return Progress.AGAIN
         return Progress.CURRENT if is_current else Progress.BEHIND
+
+    async def _has_source_changed(self, inode: Inode, work: Plan, error: StoreError) -> bool:
+        """Bytes of the base object were needed and are gone: the dispute is about that, not about the write."""
+        if error.kind not in attributes.REFUSALS or inode.base is None or not work.source:
+            return False
+        info = await attributes.head(self._store, work.source)
+        if info is not None and info.etag == inode.base.etag:
+            return False
+        await self._disputes.source_changed(inode.ino, work, info)
+        return True
 
     def _begin(self, ino: int, work: Plan, kept: ObjectMeta | None) -> Attempt | None:
         """Records that a write is about to be sent; None when the inode is no longer as planned."""

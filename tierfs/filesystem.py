@@ -349,10 +349,11 @@ class FileSystem:
             raise FsError(errno.ENODATA)
         return value
 
-    async def listxattr(self, ino: int) -> Sequence[bytes]:
-        """The names that are set."""
+    async def listxattr(self, ino: int, caller: Caller) -> Sequence[bytes]:
+        """The names that are set; `trusted.` ones are root's to see, as xattr(7) has it."""
         await self._with_attributes(self._tree.inode(ino))
-        return xattrs.names(self._index, ino)
+        names = xattrs.names(self._index, ino)
+        return names if caller.uid == 0 else [name for name in names if not name.startswith(b"trusted.")]
 
     async def removexattr(self, ino: int, name: bytes) -> None:
         """ENODATA when it is not set."""

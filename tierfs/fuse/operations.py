@@ -221,7 +221,7 @@ class Operations(pyfuse3.Operations):
 
     @_answer
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[pyfuse3.XAttrNameT]:
-        return [pyfuse3.XAttrNameT(name) for name in await self._fs.listxattr(inode)]
+        return [pyfuse3.XAttrNameT(name) for name in await self._fs.listxattr(inode, convert.caller(ctx))]
 
     @_answer
     async def removexattr(self, inode: InodeT, name: pyfuse3.XAttrNameT, ctx: RequestContext) -> None:

@@ -61,6 +61,16 @@ def mode_of(entries: list[AclEntry], mode: int) -> tuple[int, bool]:
     return mode & ~0o777 | bits, all(entry.tag in _BASE_TAGS for entry in entries)
 
 
+def with_mode(entries: list[AclEntry], mode: int) -> list[AclEntry]:
+    """The ACL after chmod: owner, mask (without one: group) and others take the mode's bits."""
+    has_mask = any(entry.tag == _MASK for entry in entries)
+    shifts = {_USER_OBJ: 6, _MASK if has_mask else _GROUP_OBJ: 3, _OTHER: 0}
+    return [
+        evolve(entry, permissions=mode >> shifts[entry.tag] & 0o7) if entry.tag in shifts else entry
+        for entry in entries
+    ]
+
+
 def inherit(default: bytes, mode: int) -> tuple[int, dict[bytes, bytes]]:
     """What a new entry gets from its directory's default ACL: (its mode, its ACL xattrs)."""
     inherited: list[AclEntry] = []

@@ -204,12 +204,14 @@ class Tree:
         return inode
 
     def set_attributes(self, ino: int, change: AttrChange) -> Inode:
-        """chmod, chown, utimens; ctime moves. Clears ATTRS' privacy: what is set here is known."""
+        """chmod, chown, utimens; ctime moves. An access ACL follows the mode."""
         with self._change() as (txn, now):
             inode = self._inode(txn, ino)
             mode = inode.mode
             if change.permissions is not None:
                 mode = stat.S_IFMT(mode) | change.permissions
+                if (access := xattrs.get(txn, ino, acl.ACCESS)) is not None:
+                    xattrs.put(txn, ino, acl.ACCESS, acl.encode(acl.with_mode(acl.decode(access), mode)))
             inode = evolve(
                 inode,
                 mode=mode,

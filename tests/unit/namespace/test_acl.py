@@ -21,9 +21,7 @@ NAMED_USER = value((USER_OBJ, 7, NO_ID), (USER, 6, 1000), (GROUP_OBJ, 5, NO_ID),
 
 def test_what_setfacl_wrote_is_read() -> None:
     # getfattr of a file after `chmod 640; setfacl -m u:1000:rw`
-    raw = bytes.fromhex(
-        "02000000" "01000600ffffffff" "02000600e8030000" "04000400ffffffff" "10000600ffffffff" "20000000ffffffff"
-    )
+    raw = bytes.fromhex("0200000001000600ffffffff02000600e803000004000400ffffffff10000600ffffffff20000000ffffffff")
     entries = acl.decode(raw)
     assert [(e.tag, e.permissions) for e in entries] == [(1, 6), (2, 6), (4, 4), (16, 6), (32, 0)]
     assert entries[1].id == 1000
@@ -57,7 +55,13 @@ def test_a_file_inherits_what_its_mode_allows() -> None:
     mode, xattrs = acl.inherit(NAMED_USER, stat.S_IFREG | 0o640)
     assert mode == stat.S_IFREG | 0o640
     assert set(xattrs) == {acl.ACCESS}
-    assert [(e.tag, e.permissions) for e in acl.decode(xattrs[acl.ACCESS])] == [(1, 6), (2, 6), (4, 5), (16, 4), (32, 0)]
+    assert [(e.tag, e.permissions) for e in acl.decode(xattrs[acl.ACCESS])] == [
+        (1, 6),
+        (2, 6),
+        (4, 5),
+        (16, 4),
+        (32, 0),
+    ]
 
 
 def test_a_directory_passes_its_default_on() -> None:

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from tierfs.clock import ManualClock
 from tierfs.errors import FsError
-from tierfs.index import dirents, inodes, intents, links, orphans
+from tierfs.index import dirents, inodes, intents, links, orphans, xattrs
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, IndexSettings
 from tierfs.model import ROOT_INO, Base, Inode, InodeFlag, IntentKind
@@ -356,3 +356,14 @@ def test_xattrs_and_acl_mode(world: World) -> None:
     assert stat.S_IMODE(world.tree.set_xattr(inode.ino, acl.ACCESS, plain).mode) == 0o600
     with refused(world, errno.EACCES):
         world.tree.set_xattr(inode.ino, acl.DEFAULT, plain)
+
+
+def test_chmod_moves_the_access_acl_along(world: World) -> None:
+    inode = world.file("a")
+    entries = [(1, 6, -1), (2, 6, 1000), (4, 4, -1), (0x10, 6, -1), (0x20, 4, -1)]
+    value = acl.encode([acl.AclEntry(tag, perm, id_ & 0xFFFFFFFF) for tag, perm, id_ in entries])
+    world.tree.set_xattr(inode.ino, acl.ACCESS, value)
+    world.tree.set_attributes(inode.ino, AttrChange(permissions=0o700))
+    stored = xattrs.get(world.index, inode.ino, acl.ACCESS)
+    assert stored is not None
+    assert [(e.tag, e.permissions) for e in acl.decode(stored)] == [(1, 7), (2, 6), (4, 4), (0x10, 0), (0x20, 0)]

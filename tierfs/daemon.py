@@ -42,6 +42,7 @@ from tierfs.namespace.locations import Locations
 from tierfs.namespace.tree import Tree, TreeSettings
 from tierfs.objectstore.base import ObjectStore
 from tierfs.objectstore.opening import open_store
+from tierfs.objectstore.probe import probe
 from tierfs.objectstore.settings import RetrySettings, S3Settings
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
@@ -188,9 +189,13 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
         )
         stack.callback(index.close)
         counters = Counters()
-        store = open_store(source, _store_settings(settings))
+        store = open_store(
+            source, _store_settings(settings), on_call=lambda verb: counters.add(f"store_{verb}_requests")
+        )
         stack.push_async_callback(store.aclose)
         await store.check()
+        for warning in (await probe(store, index.next_op_id())).warnings:
+            log.warning("%s: %s", source, warning)
         await agree_on_format(store, index.next_op_id(), read_only=settings.mount.read_only)
         parts = _build(settings, index, store, source, cache, clock)
         facts = MountFacts(
@@ -304,7 +309,7 @@ async def _serve(
     socket_path = settings.control.socket or f"{registry.prepare_run_directory()}/{identifier}.sock"
     inspector = Inspector(
         facts, index=parts.index, locations=parts.locations, files=parts.files, space=parts.space,
-        exporter=parts.exporter, clock=parts.index.clock, counters=counters,
+        exporter=parts.exporter, store=parts.store, clock=parts.index.clock, counters=counters,
     )  # fmt: skip
     service = Service(
         _Control(parts, inspector, facts.mountpoint, stop),

@@ -22,6 +22,7 @@ from tierfs.index import conflicts, dirents, inodes, intents, residency
 from tierfs.index.env import Index, IndexState
 from tierfs.model import ROOT_INO, Inode, Residency
 from tierfs.namespace.locations import Locations
+from tierfs.objectstore.base import ObjectStore
 from tierfs.sync.exporter import Exporter
 from tierfs.telemetry import Counters, rss_anon_bytes
 from tierfs.units import NS_PER_S
@@ -79,10 +80,12 @@ class Inspector:
         files: Files,
         space: Space,
         exporter: Exporter,
+        store: ObjectStore,
         clock: Clock,
         counters: Counters,
     ) -> None:
         self._counters = counters
+        self._store = store
         self._facts = facts
         self._index = index
         self._locations = locations
@@ -119,6 +122,7 @@ class Inspector:
             "conflicts": conflicts.count(self._index),
             "degraded": self._degraded(now_ns),
             "index": {"entries": self._index.entries, "bytes": self._index.size_on_disk_bytes},
+            "store_warnings": list(self._store.capabilities.warnings),
             "requests": dict(self._counters.snapshot()),
             "rss_anon_bytes": rss_anon_bytes(),
         }

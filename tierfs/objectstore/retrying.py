@@ -117,8 +117,11 @@ class RetryingStore:
         settings: RetrySettings,
         *,
         uniform: Callable[[float, float], float] = random.uniform,
+        on_call: Callable[[str], None] | None = None,
     ) -> None:
+        """`on_call` is told the interface's method name of each attempt, to be counted."""
         self.inner = inner
+        self._on_call = on_call or (lambda verb: None)
         self._settings = settings
         self._uniform = uniform
         self._bucket = TokenBucket(settings)
@@ -148,6 +151,7 @@ class RetryingStore:
         """Runs a repeatable call until it succeeds, fails for good, or its budget is spent."""
         attempts = self._attempts(budget_s)
         while True:
+            self._on_call(_verb_of(send))
             try:
                 result = await send()
             except StoreError as error:
@@ -172,6 +176,7 @@ class RetryingStore:
         """
         attempts = self._attempts()
         while True:
+            self._on_call(_verb_of(send))
             try:
                 result = await send()
             except StoreError as failure:
@@ -360,6 +365,11 @@ class RetryingUpload:
 
     async def abort(self) -> None:
         await self._store.repeat(self._inner.abort)
+
+
+def _verb_of(send: Callable[..., object]) -> str:
+    """The method that a call is: put, get_whole, copy_part."""
+    return str(getattr(send.func if isinstance(send, functools.partial) else send, "__name__", "other"))
 
 
 def _with_budget(settings: RetrySettings, budget_s: float) -> RetrySettings:

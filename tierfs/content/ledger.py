@@ -25,6 +25,7 @@ from tierfs.index.env import Index, Txn
 from tierfs.model import HotRecord, Inode, InodeFlag, Intent, IntentKind, Residency, Spill
 from tierfs.units import NS_PER_S
 
+_DISK_BLOCK_BYTES: Final = 4096  # of every file system that the cache is put on, or a divisor of it
 _log: Final = logging.getLogger(__name__)
 
 
@@ -266,9 +267,24 @@ class Ledger:
         for start, stop in ranges:
             if live.checks is not None:
                 live.checks.discard(start, stop)
-            live.open_backing.punch(start, stop)
+            self._punch(live, present, start, stop)
         self.recharge(live)
         return before - live.charged_bytes
+
+    @staticmethod
+    def _punch(live: LiveFile, present: ExtentSet, start: int, stop: int) -> None:
+        """Frees every block of which nothing is present: also those that earlier ranges left at their edges.
+
+        No fetch is landing in them: whoever comes here holds `mutate`, or has seen that nobody does.
+        """
+        first = start // _DISK_BLOCK_BYTES * _DISK_BLOCK_BYTES
+        last = -(-stop // _DISK_BLOCK_BYTES) * _DISK_BLOCK_BYTES
+        if present.within(first, start):
+            first += _DISK_BLOCK_BYTES
+        if present.within(stop, last):
+            last -= _DISK_BLOCK_BYTES
+        if first < last:
+            live.open_backing.punch(first, last)
 
     def drop(self, live: LiveFile) -> int:
         """Nothing of the file is here any more. Returns bytes freed. The caller has seen that nobody uses them."""

@@ -40,6 +40,7 @@ class LiveFile:
         "readers",
         "record",
         "references",
+        "resizes",
         "seen",
         "size_bytes",
         "spill_not_before_s",
@@ -96,6 +97,7 @@ class LiveFile:
         self.seen = (-1, -1)  # size and mtime of the backing file when we looked last
         # spill part -> its last write: (trio time, content_version)
         self.part_writes: dict[int, tuple[float, int]] = {}
+        self.resizes = 0  # truncations: what a part was before one says nothing of what it is after
         self.is_spilling = False
         self.spill_not_before_s = 0.0  # trio time; after a failure, or when nothing was stable
 

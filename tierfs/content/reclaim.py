@@ -17,6 +17,7 @@ from tierfs.model import HotRecord, Inode
 from tierfs.policy.eviction import Candidate, choose, choose_ranges
 
 _PAGE_FILES: Final = 64
+_EDGES_BYTES: Final = 2 * 4096
 _ALL_BYTES: Final = sys.maxsize
 
 
@@ -41,7 +42,7 @@ class Evictor:
             after = page[-1]
             candidates = [self._candidate(last_use_s, ino) for last_use_s, ino in page]
             for victim in choose(candidates, wanted - freed):
-                freed += self.evict(victim.ino, need_bytes=wanted - freed)
+                freed += self.evict(victim.ino, need_bytes=wanted - freed, is_pressed=True)
             await trio.lowlevel.checkpoint()
         await ledger.hot.bury()
         return freed
@@ -58,14 +59,25 @@ class Evictor:
             last_use_s,
             size_bytes,
             is_dirty=not is_clean(inode),
-            is_written=record.writing or (live is not None and bool(live.writers)),
+            is_written=record.writing if live is None else _is_kept_for_writers(live),
             is_pinned=record.pinned,
         )
 
-    def evict(self, ino: int, *, start: int = 0, stop: int | None = None, need_bytes: int = _ALL_BYTES) -> int:
+    def evict(
+        self,
+        ino: int,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        need_bytes: int = _ALL_BYTES,
+        is_pressed: bool = False,
+    ) -> int:
         """Drops clean bytes of one file: a closed one whole, of an open one what nobody is reading.
 
-        Returns the bytes freed; 0 for a file that is dirty, open for writing, pinned, or not here.
+        Returns the bytes freed; 0 for a file that is dirty, open for writing, pinned, or not here. When the
+        tier is full (`is_pressed`), a PARTIAL file that is open for writing, but clean, gives up bytes, too:
+        its writers come through here, so they cannot miss what is gone. Else a file whose local pieces fill
+        the tier could never be written on.
         """
         ledger = self._ledger
         record, inode = residency.hot_get(ledger.index, ino), inodes.get(ledger.index, ino)
@@ -77,6 +89,8 @@ class Evictor:
             return self._evict_closed(ino, record)
         live = ledger.hold(ino)
         try:
+            if live.record is None or (live.writers and not is_pressed) or _is_kept_for_writers(live):
+                return 0
             return self._evict_ranges(live, inode, start, end, need_bytes)
         finally:
             ledger.let_go(live)
@@ -90,15 +104,20 @@ class Evictor:
 
     def _evict_ranges(self, live: LiveFile, inode: Inode, start: int, stop: int, need_bytes: int) -> int:
         ledger = self._ledger
-        if live.writers or live.record is None:
-            return 0
         if not inode.size_bytes:
-            return 0 if live.guards else ledger.drop(live)
+            return 0 if live.guards or live.writers else ledger.drop(live)
         ranges = [(max(start, a), min(stop, b)) for a, b in _evictable(live) if a < stop and start < b]
-        if ranges == live.local_ranges() and _total(ranges) <= need_bytes and not live.guards:
+        if ranges == live.local_ranges() and _total(ranges) <= need_bytes and not live.guards and not live.writers:
             return ledger.drop(live)
+        # the blocks at the edges may stay
+        need_bytes = min(need_bytes, _ALL_BYTES - _EDGES_BYTES) + _EDGES_BYTES
         victims = choose_ranges(ranges, [stream.position for stream in live.streams], need_bytes)
         return ledger.remove_present(live, victims) if victims else 0
+
+
+def _is_kept_for_writers(live: LiveFile) -> bool:
+    """The kernel may write to the backing file of a FULL file without asking us."""
+    return bool(live.writers) and live.is_whole
 
 
 def _evictable(live: LiveFile) -> list[tuple[int, int]]:

@@ -58,7 +58,9 @@ def _recover_file(ledger: Ledger, ino: int, record: HotRecord) -> str:
         _forget(ledger, ino)
         return "dropped"
     is_old = record.boot_id != index.boot_id
-    if not record.writing and not is_doubtful and not (is_old and not is_clean(inode)):
+    # of a PARTIAL file the charge may be that of before its last punch
+    is_settled = not record.writing and record.residency is Residency.FULL
+    if is_settled and not is_doubtful and not (is_old and not is_clean(inode)):
         return ""
     stat = ledger.hot.stat(ino)
     if stat is None:

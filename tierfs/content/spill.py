@@ -126,6 +126,7 @@ class Spiller:
         return live.charged_bytes > self._share_bytes * 3 // 4
 
     async def _spill_part(self, live: LiveFile, part: StablePart, errors: list[TierfsError]) -> None:
+        resizes = live.resizes
         try:
             with live.guarded(part.start, part.stop):
                 data = await live.open_backing.read(part.start, part.stop - part.start)
@@ -134,7 +135,7 @@ class Spiller:
             errors.append(error)
             return
         async with live.mutate:
-            if self._is_still(live, part):
+            if resizes == live.resizes and self._is_still(live, part):
                 self._ledger.remove_present(live, [(part.start, part.stop)], spill=spill)
                 live.part_writes.pop(part.start // self._store.part_size_bytes, None)
             else:

@@ -91,7 +91,6 @@ class Writer:
             return
         self._ledger.recharge(live)
         self._ledger.set_record(live, evolve(live.record, writing=False, bytes_charged=live.charged_bytes))
-        live.part_writes.clear()
 
     # ---- write ----
 
@@ -205,6 +204,7 @@ class Writer:
         ledger.refresh(live)
         now_ns = ledger.clock.now_ns()
         live.content_version += 1
+        live.resizes += 1
         old_size = live.size_bytes
         backing = live.open_backing
         if size > old_size:  # rows after bytes; a shrinking file the other way round

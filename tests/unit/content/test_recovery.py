@@ -57,7 +57,7 @@ def test_what_was_written_before_sigkill_is_there_without_a_close(tmp_path: Path
 def test_a_store_past_us_is_found_by_size_and_mtime(tmp_path: Path) -> None:
     async def main(world: World) -> None:
         ino = await world.write_new(b"12345")
-        await world.export(ino)
+        assert await world.export(ino)
         await world.files.open(ino, write=True, truncate=False)
         assert not world.is_dirty(ino)
         overwrite(world.hot.path(ino), b"abcde")
@@ -74,7 +74,7 @@ def test_a_store_past_us_is_found_by_size_and_mtime(tmp_path: Path) -> None:
 def test_an_open_for_writing_that_changed_nothing_is_clean_after_sigkill(tmp_path: Path) -> None:
     async def main(world: World) -> None:
         ino = await world.write_new(b"12345")
-        await world.export(ino)
+        assert await world.export(ino)
         await world.files.open(ino, write=True, truncate=False)
 
         async def check(after: World) -> None:
@@ -172,9 +172,9 @@ def test_power_loss_drops_clean_copies_that_were_never_synced(tmp_path: Path) ->
         fetched = world.add_object(BIG)
         await world.read(fetched)
         synced = await world.write_new(BIG)
-        await world.export(synced)
+        assert await world.export(synced)
         writing = await world.write_new(BIG)
-        await world.export(writing)
+        assert await world.export(writing)
         await world.files.open(writing, write=True, truncate=False)
 
         async def check(after: World) -> None:

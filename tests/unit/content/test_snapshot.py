@@ -171,7 +171,7 @@ def test_a_long_export_keeps_waiting_writers_from_giving_up(tmp_path: Path) -> N
                 for _ in range(10):
                     await snapshot.read(0, PART)
                     await trio.sleep(20)
-            await world.export(first)
+            assert await world.export(first)
         await world.files.release(fh)
         assert await world.read(ino) == noise(PART, seed=1)
 

@@ -273,7 +273,7 @@ def test_sizes_beyond_what_a_backing_file_holds_are_efbig(tmp_path: Path) -> Non
 def test_each_change_after_an_export_is_a_new_one(tmp_path: Path) -> None:
     async def main(world: World) -> None:
         ino = await world.write_new(b"one")
-        await world.export(ino)
+        assert await world.export(ino)
         assert not world.is_dirty(ino)
         seq = world.inode(ino).write_seq
         fh = await world.files.open(ino, write=True, truncate=False)
@@ -281,7 +281,7 @@ def test_each_change_after_an_export_is_a_new_one(tmp_path: Path) -> None:
         await world.files.write(fh, 3, b" two")
         assert world.is_dirty(ino)
         assert world.inode(ino).write_seq > seq
-        await world.export(ino)
+        assert await world.export(ino)
         seq = world.inode(ino).write_seq
         await world.files.flush(fh)
         assert world.inode(ino).write_seq == seq  # a close without a change is none
@@ -316,7 +316,7 @@ def test_fsync_makes_a_dirty_file_synced_and_its_next_change_does_not_undo_that(
 def test_a_clean_synced_copy_loses_its_trust_durably_before_it_changes(tmp_path: Path) -> None:
     async def main(world: World) -> None:
         ino = await world.write_new(b"one")
-        await world.export(ino)
+        assert await world.export(ino)
         record = world.record(ino)
         assert record is not None
         assert record.synced
@@ -337,7 +337,7 @@ def test_a_clean_synced_copy_loses_its_trust_durably_before_it_changes(tmp_path:
         assert record is not None
         assert not record.synced
         await world.files.release(fh)
-        await world.export(ino)
+        assert await world.export(ino)
         await world.files.set_size(ino, 1)
         assert calls[1:] == [(False, False)]
 

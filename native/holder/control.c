@@ -1,0 +1,256 @@
+#include "control.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "holder.h"
+#include "mount.h"
+#include "notify.h"
+
+enum { REVOKES_WAITING_MAX = 1024, LOOK_MS = 10, DRAIN_USES = 1024, DESCRIPTORS_MAX = 4 };
+
+struct revoke {
+    uint32_t tag, flags;
+    uint64_t ino, until_ms;
+};
+
+struct unmounting {
+    struct holder *holder;
+    uint32_t tag;
+    bool lazy;
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void send_answer(struct holder *holder, const struct control_answer *answer, const void *payload,
+                        size_t payload_bytes, int flags)
+{
+    struct iovec parts[2] = {{(void *)answer, sizeof *answer}, {(void *)payload, payload_bytes}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = payload_bytes > 0 ? 2 : 1};
+    while (sendmsg(holder->control_fd, &message, MSG_NOSIGNAL | flags) < 0 && errno == EINTR)
+        ;
+}
+
+void control_answer(struct holder *holder, uint32_t tag, int status, uint64_t a, uint64_t b, const void *payload,
+                    size_t payload_bytes)
+{
+    struct control_answer answer = {.tag = tag, .status = status, .a = a, .b = b};
+    send_answer(holder, &answer, payload, payload_bytes, 0);
+}
+
+void control_event(struct holder *holder, enum control_kind kind, int status, uint64_t a)
+{
+    struct control_answer answer = {.kind = kind, .status = status, .a = a};
+    send_answer(holder, &answer, NULL, 0, MSG_DONTWAIT);
+}
+
+static void answer_status(struct holder *holder, uint32_t tag)
+{
+    char text[1024];
+    struct hot_counts counts = hot_count(holder->hot);
+    struct counters *c = &holder->counters;
+    int size_bytes = snprintf(
+        text, sizeof text,
+        "{\"pid\": %d, \"kernel_minor\": %u, \"passthrough_agreed\": %s, \"passthrough_state\": %d, "
+        "\"waiting\": %zu, \"queued_bytes\": %zu, \"forwarded\": %" PRIuFAST64 ", \"answered_here\": %" PRIuFAST64
+        ", \"interrupted\": %" PRIuFAST64 ", \"swallowed\": %" PRIuFAST64 ", \"malformed\": %" PRIuFAST64
+        ", \"undelivered\": %" PRIuFAST64 ", \"notified\": %" PRIuFAST64 ", \"notify_failed\": %" PRIuFAST64
+        ", \"notify_dropped\": %" PRIuFAST64 ", \"registered\": %" PRIu64 ", \"open_here\": %" PRIu64
+        ", \"open_in_python\": %" PRIu64 "}",
+        (int)getpid(), holder->session.kernel_minor, holder->session.passthrough ? "true" : "false",
+        hot_passthrough_state(holder->hot), inflight_count(holder->inflight),
+        packets_queued_bytes(holder->packets), atomic_load(&c->forwarded), atomic_load(&c->answered_here),
+        atomic_load(&c->interrupted), atomic_load(&c->swallowed), atomic_load(&c->malformed),
+        atomic_load(&c->undelivered), atomic_load(&c->notified), atomic_load(&c->notify_failed),
+        atomic_load(&c->notify_dropped), counts.registered, counts.open_here, counts.open_in_python);
+    control_answer(holder, tag, 0, 0, 0, text, (size_t)size_bytes);
+}
+
+static void answer_drain(struct holder *holder, uint32_t tag)
+{
+    static struct hot_use uses[DRAIN_USES]; /* only the control thread comes here */
+    bool more;
+    size_t count = hot_drain(holder->hot, uses, DRAIN_USES, &more);
+    control_answer(holder, tag, 0, more, 0, uses, count * sizeof *uses);
+}
+
+static void *unmount_thread(void *context)
+{
+    struct unmounting *order = context;
+    int result = order->holder->mountpoint != NULL ? mount_end(order->holder->mountpoint, order->lazy) : -EINVAL;
+    control_answer(order->holder, order->tag, result, 0, 0, NULL, 0);
+    free(order);
+    return NULL;
+}
+
+/* Unmounting waits for requests that Python must answer, and for this link as well as the next order. */
+static void unmount(struct holder *holder, uint32_t tag, bool lazy)
+{
+    pthread_t thread;
+    struct unmounting *order = malloc(sizeof *order);
+    if (order != NULL) {
+        *order = (struct unmounting){holder, tag, lazy};
+        if (pthread_create(&thread, NULL, unmount_thread, order) == 0) {
+            pthread_detach(thread);
+            return;
+        }
+        free(order);
+    }
+    control_answer(holder, tag, -ENOMEM, 0, 0, NULL, 0);
+}
+
+/* True when it is answered; else it is to be asked again. */
+static bool try_revoke(struct holder *holder, const struct revoke *order)
+{
+    int result = hot_revoke(holder->hot, order->ino, order->flags);
+    bool wait = (order->flags & REVOKE_WAIT) && (result == -EBUSY || result == -EAGAIN);
+    if (wait && now_ms() < order->until_ms)
+        return false;
+    if (wait)
+        hot_revoke_cancel(holder->hot, order->ino);
+    control_answer(holder, order->tag, result, 0, 0, NULL, 0);
+    return true;
+}
+
+struct control_link {
+    struct holder *holder;
+    struct revoke revokes[REVOKES_WAITING_MAX];
+    size_t revoke_count;
+};
+
+static void begin_revoke(struct control_link *link, const struct control_request *in)
+{
+    const uint64_t most_ms = UINT64_C(3600) * 1000;
+    struct revoke order = {.tag = in->tag,
+                           .flags = (uint32_t)in->a,
+                           .ino = in->ino,
+                           .until_ms = now_ms() + (in->b < most_ms ? in->b : most_ms)};
+    if (link->revoke_count == REVOKES_WAITING_MAX)
+        order.flags &= ~(uint32_t)REVOKE_WAIT;
+    if (!try_revoke(link->holder, &order))
+        link->revokes[link->revoke_count++] = order;
+}
+
+static void carry_out(struct control_link *link, const struct control_request *in, const char *payload,
+                      size_t payload_bytes, int fd)
+{
+    struct holder *holder = link->holder;
+    uint64_t fh = 0;
+    int result = -ENOSYS;
+    switch (in->kind) {
+    case CONTROL_STATUS:
+        answer_status(holder, in->tag);
+        return;
+    case CONTROL_DRAIN:
+        answer_drain(holder, in->tag);
+        return;
+    case CONTROL_REVOKE:
+        begin_revoke(link, in);
+        return;
+    case CONTROL_UNMOUNT:
+        unmount(holder, in->tag, in->a != 0);
+        return;
+    case CONTROL_REGISTER:
+        result = fd >= 0 ? hot_register(holder->hot, in->ino, dup(fd), (uint32_t)in->a, &fh) : -EBADF;
+        break;
+    case CONTROL_INVAL_INODE:
+        result = notify_queue_inode(holder->notifier, in->tag, in->ino, (int64_t)in->a, (int64_t)in->b);
+        if (result == 0)
+            return; /* the notifier answers */
+        break;
+    case CONTROL_INVAL_ENTRY:
+        result = notify_queue_entry(holder->notifier, in->tag, in->ino, payload, payload_bytes);
+        if (result == 0)
+            return;
+        break;
+    default:
+        break;
+    }
+    control_answer(holder, in->tag, result, fh, 0, NULL, 0);
+}
+
+/* One message; false when Python has closed the link. */
+static bool receive(struct control_link *link, char *packet)
+{
+    union {
+        char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
+        struct cmsghdr align;
+    } ancillary;
+    struct iovec part = {packet, CONTROL_PACKET_MAX_BYTES};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = ancillary.bytes,
+                             .msg_controllen = sizeof ancillary.bytes};
+    ssize_t size_bytes = recvmsg(link->holder->control_fd, &message, MSG_CMSG_CLOEXEC);
+    if (size_bytes < 0)
+        return errno == EINTR || errno == EAGAIN;
+    if (size_bytes == 0)
+        return false;
+    int fds[DESCRIPTORS_MAX], count = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c != NULL; c = CMSG_NXTHDR(&message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t bytes = c->cmsg_len - CMSG_LEN(0);
+        for (size_t i = 0; i + sizeof(int) <= bytes && count < DESCRIPTORS_MAX; i += sizeof(int))
+            memcpy(&fds[count++], CMSG_DATA(c) + i, sizeof(int));
+    }
+    struct control_request in;
+    if ((size_t)size_bytes >= sizeof in && !(message.msg_flags & MSG_TRUNC)) {
+        memcpy(&in, packet, sizeof in);
+        carry_out(link, &in, packet + sizeof in, (size_t)size_bytes - sizeof in, count == 1 ? fds[0] : -1);
+    } else {
+        atomic_fetch_add(&link->holder->counters.malformed, 1);
+    }
+    for (int i = 0; i < count; i++)
+        close(fds[i]);
+    return true;
+}
+
+static void *control_thread(void *context)
+{
+    struct control_link *link = context;
+    char *packet = malloc(CONTROL_PACKET_MAX_BYTES);
+    bool open = packet != NULL;
+    while (open) {
+        struct pollfd ready = {.fd = link->holder->control_fd, .events = POLLIN};
+        if (poll(&ready, 1, link->revoke_count > 0 ? LOOK_MS : -1) > 0)
+            open = receive(link, packet);
+        for (size_t i = 0; i < link->revoke_count;) {
+            if (try_revoke(link->holder, &link->revokes[i]))
+                link->revokes[i] = link->revokes[--link->revoke_count];
+            else
+                i++;
+        }
+    }
+    free(packet);
+    free(link);
+    return NULL;
+}
+
+bool control_start(struct holder *holder)
+{
+    pthread_t thread;
+    struct control_link *link = calloc(1, sizeof *link);
+    if (link == NULL)
+        return false;
+    link->holder = holder;
+    if (pthread_create(&thread, NULL, control_thread, link) != 0) {
+        free(link);
+        return false;
+    }
+    pthread_detach(thread);
+    return true;
+}

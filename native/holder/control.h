@@ -1,0 +1,46 @@
+/*
+ * The control link to Python: an AF_UNIX SOCK_SEQPACKET pair, one message a packet, descriptors by SCM_RIGHTS.
+ * Each request has a tag (not 0) and gets one answer with it; answers may come in another order. The twin of these
+ * structures is tierfs/fuse/holder.py; CONTROL_VERSION changes with them.
+ */
+#ifndef TIERFS_HOLDER_CONTROL_H
+#define TIERFS_HOLDER_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CONTROL_VERSION = 1, CONTROL_PACKET_MAX_BYTES = 65536 };
+
+enum control_kind {
+    CONTROL_STATUS = 1,   /* answer: JSON */
+    CONTROL_REGISTER = 2, /* ino, a = hot_flags, one descriptor. Answer: a = the handle that OPEN gives */
+    CONTROL_REVOKE = 3,   /* ino, a = revoke_flags, b = milliseconds to wait */
+    CONTROL_DRAIN = 4,    /* answer: a = 1 if there is more, struct hot_use[] */
+    CONTROL_INVAL_INODE = 5, /* ino, a = offset, b = length (signed; length 0: to the end; offset < 0: attributes) */
+    CONTROL_INVAL_ENTRY = 6, /* ino = parent, the name follows */
+    CONTROL_UNMOUNT = 7,     /* a = 1: lazily */
+    CONTROL_MOUNTED = 100,   /* events, tag 0: status; a = CONTROL_VERSION */
+    CONTROL_ENDED = 101,     /* the kernel has ended the session */
+};
+
+struct control_request {
+    uint32_t kind, tag;
+    uint64_t ino, a, b;
+};
+
+struct control_answer {
+    uint32_t kind, tag; /* kind: 0, or that of an event */
+    int32_t status;     /* 0 or -errno */
+    uint32_t padding;
+    uint64_t a, b;
+};
+
+struct holder;
+
+void control_answer(struct holder *holder, uint32_t tag, int status, uint64_t a, uint64_t b, const void *payload,
+                    size_t payload_bytes);
+void control_event(struct holder *holder, enum control_kind kind, int status, uint64_t a);
+bool control_start(struct holder *holder);
+
+#endif

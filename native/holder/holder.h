@@ -1,0 +1,57 @@
+/*
+ * What the threads of the holder share.
+ *
+ *   kernel readers (2)  /dev/fuse -> answered here, or the packet socket. Never wait for Python.
+ *   python reader       packet socket -> /dev/fuse. Never waits: a write to /dev/fuse only copies.
+ *   packet sender       what the packet socket did not take at once
+ *   interrupts          looks at the signals of threads whose wait was interrupted
+ *   notifier            invalidations -> /dev/fuse. The only one that may wait inside the kernel, for a request that
+ *                       somebody else has to answer; nobody waits for it.
+ *   control             the control link; and one thread for an unmount, which may wait, too
+ */
+#ifndef TIERFS_HOLDER_H
+#define TIERFS_HOLDER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "fuse_wire.h"
+#include "hot_table.h"
+#include "inflight.h"
+#include "packets.h"
+
+enum on_exit_of_python {
+    ON_EXIT_UNMOUNT, /* answer what waits with ENOTCONN, unmount lazily, end */
+    ON_EXIT_FAIL     /* answer everything with ENOTCONN but what is hot, until somebody unmounts */
+};
+
+struct counters {
+    atomic_uint_fast64_t forwarded, answered_here, interrupted, swallowed, malformed, undelivered;
+    atomic_uint_fast64_t notified, notify_failed, notify_dropped;
+};
+
+struct interrupts;
+struct notifier;
+
+struct holder {
+    int kernel_fd, control_fd;
+    const char *mountpoint; /* NULL: the kernel is played by a test */
+    enum on_exit_of_python on_exit;
+    struct wire_limits limits;
+    struct wire_session session; /* written while INIT is answered, before any other request exists */
+    struct inflight *inflight;
+    struct packets *packets;
+    struct hot_table *hot;
+    struct interrupts *interrupts;
+    struct notifier *notifier;
+    atomic_bool python_gone, ended;
+    atomic_uint_fast64_t last_internal;
+    struct counters counters;
+};
+
+/* Lines for people, on stderr; callers keep them rare. */
+__attribute__((format(printf, 1, 2))) void say(const char *format, ...);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * The requests that Python has and the kernel waits for, by their unique id. Any thread; one lock inside, held for
+ * no system call. Its size is bounded by the number of requests that the kernel keeps.
+ */
+#ifndef TIERFS_HOLDER_INFLIGHT_H
+#define TIERFS_HOLDER_INFLIGHT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct waiting {
+    uint64_t unique;
+    uint64_t nodeid;
+    uint64_t note; /* of the hot table: what it knew of the inode when the request came */
+    uint32_t opcode;
+    uint32_t open_flags; /* of OPEN and CREATE */
+    uint32_t pid;        /* the thread that waits, 0 when it is not visible from here */
+    bool abandoned;      /* the kernel has its answer: what Python answers is undone */
+    bool internal;       /* made by the holder: the answer goes nowhere */
+};
+
+struct inflight;
+
+struct inflight *inflight_new(void);
+bool inflight_add(struct inflight *table, const struct waiting *request); /* false: no memory */
+
+/* Takes the request out: the caller alone answers it now. */
+bool inflight_take(struct inflight *table, uint64_t unique, struct waiting *request);
+
+/* Looks without taking. */
+bool inflight_look(struct inflight *table, uint64_t unique, struct waiting *request);
+
+/* Marks it as abandoned; true once: the caller alone answers the kernel, and Python's answer is still to come. */
+bool inflight_abandon(struct inflight *table, uint64_t unique);
+
+/* Takes any one, false when there is none. */
+bool inflight_take_any(struct inflight *table, struct waiting *request);
+
+size_t inflight_count(struct inflight *table);
+
+#endif

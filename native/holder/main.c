@@ -1,0 +1,182 @@
+/*
+ * tierfs-holder: owns the kernel connection of a mount, so that the file system process behind it may be slow, may
+ * be written in Python and may go away. Started by tierfs/fuse/holder.py; not for people.
+ *
+ *   tierfs-holder --packets FD --control FD --mountpoint PATH --options OPTIONS [settings]
+ *   tierfs-holder --packets FD --control FD --kernel FD [settings]        the kernel is played by a test
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "holder.h"
+#include "interrupts.h"
+#include "mount.h"
+#include "notify.h"
+#include "relay.h"
+
+enum { KERNEL_READERS = 2, SOCKET_BUFFER_BYTES = 4 << 20 };
+
+struct arguments {
+    int packets_fd, control_fd, kernel_fd;
+    const char *mountpoint, *options;
+    unsigned readahead_kib, background_max, read_kib;
+    bool passthrough, fail_on_exit;
+};
+
+void say(const char *format, ...)
+{
+    char line[1024];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(line, sizeof line, format, values);
+    va_end(values);
+    fprintf(stderr, "tierfs-holder: %s\n", line);
+}
+
+static bool number(const char *text, unsigned most, unsigned *value)
+{
+    char *end;
+    errno = 0;
+    unsigned long parsed = strtoul(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || parsed > most)
+        return false;
+    *value = (unsigned)parsed;
+    return true;
+}
+
+static bool take_argument(struct arguments *arguments, const char *name, const char *value)
+{
+    unsigned parsed = 0;
+    if (strcmp(name, "--mountpoint") == 0)
+        arguments->mountpoint = value;
+    else if (strcmp(name, "--options") == 0)
+        arguments->options = value;
+    else if (strcmp(name, "--readahead-kib") == 0)
+        return number(value, 1 << 20, &arguments->readahead_kib);
+    else if (strcmp(name, "--read-kib") == 0)
+        return number(value, READ_MAX_BYTES / 1024, &arguments->read_kib) && arguments->read_kib >= 4;
+    else if (strcmp(name, "--background") == 0)
+        return number(value, UINT16_MAX, &arguments->background_max);
+    else if (!number(value, INT32_MAX, &parsed))
+        return false;
+    else if (strcmp(name, "--packets") == 0)
+        arguments->packets_fd = (int)parsed;
+    else if (strcmp(name, "--control") == 0)
+        arguments->control_fd = (int)parsed;
+    else if (strcmp(name, "--kernel") == 0)
+        arguments->kernel_fd = (int)parsed;
+    else if (strcmp(name, "--passthrough") == 0)
+        arguments->passthrough = parsed != 0;
+    else if (strcmp(name, "--stay") == 0)
+        arguments->fail_on_exit = parsed != 0;
+    else
+        return false;
+    return true;
+}
+
+static bool parse(struct arguments *arguments, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i += 2)
+        if (i + 1 == argc || !take_argument(arguments, argv[i], argv[i + 1]))
+            return false;
+    bool mounts = arguments->mountpoint != NULL && arguments->options != NULL;
+    return arguments->packets_fd >= 0 && arguments->control_fd >= 0 && mounts == (arguments->kernel_fd < 0);
+}
+
+static void prepare_process(const struct arguments *arguments)
+{
+    struct rlimit files;
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGIO, SIG_IGN);  /* a lease that somebody breaks */
+    signal(SIGINT, SIG_IGN); /* a terminal's: the daemon decides */
+    signal(SIGHUP, SIG_IGN);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max; /* each registered file is one */
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    const int fds[] = {arguments->packets_fd, arguments->control_fd};
+    const int size_bytes = SOCKET_BUFFER_BYTES;
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
+        fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+        fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) & ~O_NONBLOCK);
+        if (setsockopt(fds[i], SOL_SOCKET, SO_SNDBUFFORCE, &size_bytes, sizeof size_bytes) != 0)
+            setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &size_bytes, sizeof size_bytes);
+    }
+}
+
+static bool build(struct holder *holder, const struct arguments *arguments)
+{
+    holder->mountpoint = arguments->mountpoint;
+    holder->control_fd = arguments->control_fd;
+    holder->on_exit = arguments->fail_on_exit ? ON_EXIT_FAIL : ON_EXIT_UNMOUNT;
+    holder->limits = (struct wire_limits){.max_readahead_bytes = arguments->readahead_kib * 1024u,
+                                          .read_max_bytes = arguments->read_kib * 1024u,
+                                          .max_background = (uint16_t)arguments->background_max,
+                                          .passthrough = arguments->passthrough};
+    holder->inflight = inflight_new();
+    holder->packets = packets_new(arguments->packets_fd);
+    holder->hot = hot_new(holder->kernel_fd);
+    holder->interrupts = interrupts_new();
+    holder->notifier = notify_new();
+    return holder->inflight && holder->packets && holder->hot && holder->interrupts && holder->notifier;
+}
+
+static bool run(struct holder *holder)
+{
+    pthread_t readers[KERNEL_READERS], python;
+    if (!packets_start(holder->packets) || !interrupts_start(holder) || !notify_start(holder) ||
+        !control_start(holder) || pthread_create(&python, NULL, relay_python_thread, holder) != 0)
+        return false;
+    for (int i = 0; i < KERNEL_READERS; i++)
+        if (pthread_create(&readers[i], NULL, relay_kernel_thread, holder) != 0)
+            return false;
+    for (int i = 0; i < KERNEL_READERS; i++)
+        pthread_join(readers[i], NULL);
+    atomic_store(&holder->ended, true);
+    packets_shut(holder->packets); /* pyfuse3 sees the end of the session */
+    pthread_join(python, NULL);
+    control_event(holder, CONTROL_ENDED, 0, 0);
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {.packets_fd = -1,
+                                  .control_fd = -1,
+                                  .kernel_fd = -1,
+                                  .readahead_kib = 1024,
+                                  .background_max = 512,
+                                  .read_kib = PAYLOAD_MAX_BYTES / 1024,
+                                  .passthrough = true};
+    if (!parse(&arguments, argc, argv)) {
+        say("started by tierfs, not by hand");
+        return 2;
+    }
+    prepare_process(&arguments);
+    static struct holder holder;
+    holder.kernel_fd = arguments.kernel_fd;
+    holder.control_fd = arguments.control_fd;
+    if (arguments.mountpoint != NULL)
+        holder.kernel_fd = mount_begin(arguments.mountpoint, arguments.options);
+    if (holder.kernel_fd < 0) {
+        control_event(&holder, CONTROL_MOUNTED, holder.kernel_fd, CONTROL_VERSION);
+        return 1;
+    }
+    if (!build(&holder, &arguments)) {
+        control_event(&holder, CONTROL_MOUNTED, -ENOMEM, CONTROL_VERSION);
+        return 1;
+    }
+    control_event(&holder, CONTROL_MOUNTED, 0, CONTROL_VERSION);
+    /* other threads may stand in the kernel or wait for work for ever: the process takes them along */
+    _exit(run(&holder) ? 0 : 1);
+}

@@ -1,0 +1,440 @@
+#include "relay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "interrupts.h"
+#include "mount.h"
+#include "notify.h"
+
+/* the kernel refuses to read requests into less than max_write and a page */
+#define KERNEL_BUFFER_BYTES (PAYLOAD_MAX_BYTES + 8192u)
+#define PYTHON_BUFFER_BYTES (READ_MAX_BYTES + 8192u)
+#define INTERNAL_UNIQUE (UINT64_C(1) << 62)
+
+int relay_write(struct holder *holder, struct iovec *parts, int count)
+{
+    for (;;) {
+        if (writev(holder->kernel_fd, parts, count) >= 0)
+            return 0;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
+static int reply(struct holder *holder, uint64_t unique, int error, void *payload, size_t payload_bytes)
+{
+    struct fuse_out_header header = {
+        .len = (uint32_t)(sizeof header + payload_bytes), .error = error, .unique = unique};
+    struct iovec parts[2] = {{&header, sizeof header}, {payload, payload_bytes}};
+    return relay_write(holder, parts, payload_bytes > 0 ? 2 : 1);
+}
+
+void relay_refuse(struct holder *holder, uint64_t unique, int error)
+{
+    (void)reply(holder, unique, error, NULL, 0); /* it fails when nobody waits any more, which is as good */
+}
+
+/* ---- requests that the holder answers itself: true when it did ---- */
+
+static bool answer_open(struct holder *holder, const struct fuse_in_header *header)
+{
+    const struct fuse_open_in *in = wire_argument(header, sizeof *in);
+    struct fuse_open_out out;
+    if (in == NULL || !hot_open(holder->hot, header->nodeid, in->flags, &out))
+        return false;
+    if (reply(holder, header->unique, 0, &out, sizeof out) != 0)
+        hot_release(holder->hot, header->nodeid, out.fh, in->flags);
+    return true;
+}
+
+static bool answer_release(struct holder *holder, const struct fuse_in_header *header)
+{
+    const struct fuse_release_in *in = wire_argument(header, sizeof *in);
+    if (in == NULL)
+        return false;
+    hot_release(holder->hot, header->nodeid, in->fh, in->flags);
+    if (!(in->fh & HOLDER_FH))
+        return false;
+    relay_refuse(holder, header->unique, 0);
+    return true;
+}
+
+static bool answer_read(struct holder *holder, const struct fuse_in_header *header, char *payload)
+{
+    const struct fuse_read_in *in = wire_argument(header, sizeof *in);
+    if (in == NULL || !(in->fh & HOLDER_FH))
+        return false;
+    long got = in->size > READ_MAX_BYTES ? -EINVAL
+                                         : hot_read(holder->hot, header->nodeid, payload, in->size, in->offset);
+    reply(holder, header->unique, got < 0 ? (int)got : 0, payload, got < 0 ? 0 : (size_t)got);
+    return true;
+}
+
+static bool answer_lseek(struct holder *holder, const struct fuse_in_header *header)
+{
+    const struct fuse_lseek_in *in = wire_argument(header, sizeof *in);
+    if (in == NULL || !(in->fh & HOLDER_FH))
+        return false;
+    long long at = hot_lseek(holder->hot, header->nodeid, in->offset, in->whence);
+    struct fuse_lseek_out out = {.offset = (uint64_t)at};
+    reply(holder, header->unique, at < 0 ? (int)at : 0, &out, at < 0 ? 0 : sizeof out);
+    return true;
+}
+
+static bool answer_flush(struct holder *holder, const struct fuse_in_header *header)
+{
+    const uint64_t *fh = wire_argument(header, sizeof *fh);
+    if (fh == NULL || !(*fh & HOLDER_FH))
+        return false;
+    relay_refuse(holder, header->unique, 0);
+    return true;
+}
+
+static bool answer_getattr(struct holder *holder, const struct fuse_in_header *header)
+{
+    struct fuse_attr_out out;
+    if (!hot_attributes(holder->hot, header->nodeid, &out))
+        return false;
+    reply(holder, header->unique, 0, &out, sizeof out);
+    return true;
+}
+
+static bool answer_getxattr(struct holder *holder, const struct fuse_in_header *header)
+{
+    static const char name[] = "security.capability";
+    const char *in = wire_argument(header, sizeof(struct fuse_getxattr_in) + sizeof name);
+    if (in == NULL || memcmp(in + sizeof(struct fuse_getxattr_in), name, sizeof name) != 0 ||
+        !hot_lacks_capabilities(holder->hot, header->nodeid))
+        return false;
+    relay_refuse(holder, header->unique, -ENODATA);
+    return true;
+}
+
+static bool answer_here(struct holder *holder, const struct fuse_in_header *header, char *payload)
+{
+    switch (header->opcode) {
+    case FUSE_OPEN:
+        return answer_open(holder, header);
+    case FUSE_RELEASE:
+        return answer_release(holder, header);
+    case FUSE_READ:
+        return answer_read(holder, header, payload);
+    case FUSE_LSEEK:
+        return answer_lseek(holder, header);
+    case FUSE_FLUSH:
+        return answer_flush(holder, header);
+    case FUSE_GETATTR:
+        return answer_getattr(holder, header);
+    case FUSE_GETXATTR:
+        return answer_getxattr(holder, header);
+    default:
+        return false;
+    }
+}
+
+/* ---- to Python ---- */
+
+/* Attributes change with these requests and again with their answers; those of no known inode touch all. */
+static void note_change(struct holder *holder, uint32_t opcode, uint64_t nodeid)
+{
+    switch (opcode) {
+    case FUSE_UNLINK:
+    case FUSE_RENAME:
+    case FUSE_RENAME2:
+    case FUSE_LINK:
+        hot_changed(holder->hot, 0);
+        break;
+    case FUSE_SETATTR:
+    case FUSE_WRITE:
+    case FUSE_FALLOCATE:
+    case FUSE_SETXATTR:
+    case FUSE_REMOVEXATTR:
+    case FUSE_COPY_FILE_RANGE:
+        hot_changed(holder->hot, nodeid);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Changes in place what Python would not understand or what would not fit a packet. False: malformed. */
+static bool prepare(struct fuse_in_header *header)
+{
+    if (header->opcode == FUSE_READDIR || header->opcode == FUSE_READDIRPLUS) {
+        struct fuse_read_in *in = (void *)(header + 1);
+        if (wire_argument(header, sizeof *in) == NULL)
+            return false;
+        if (in->size > PAYLOAD_MAX_BYTES)
+            in->size = PAYLOAD_MAX_BYTES;
+    }
+    if (header->opcode == FUSE_SETATTR) {
+        struct fuse_setattr_in *in = (void *)(header + 1);
+        if (wire_argument(header, sizeof *in) == NULL)
+            return false;
+        if ((in->valid & FATTR_FH) && (in->fh & HOLDER_FH))
+            in->valid &= ~FATTR_FH;
+    }
+    return true;
+}
+
+static void forward(struct holder *holder, struct fuse_in_header *header)
+{
+    struct waiting request = {
+        .unique = header->unique, .nodeid = header->nodeid, .opcode = header->opcode, .pid = header->pid};
+    const uint32_t *flags = wire_argument(header, sizeof *flags);
+    if (flags != NULL && (header->opcode == FUSE_OPEN || header->opcode == FUSE_CREATE))
+        request.open_flags = *flags; /* the first field of both */
+    if (!prepare(header)) {
+        atomic_fetch_add(&holder->counters.malformed, 1);
+        relay_refuse(holder, header->unique, -EIO);
+        return;
+    }
+    if (header->opcode == FUSE_GETATTR)
+        request.note = hot_note(holder->hot, header->nodeid);
+    note_change(holder, header->opcode, header->nodeid);
+
+    bool has_reply = wire_has_reply(header->opcode);
+    if (has_reply && !inflight_add(holder->inflight, &request)) {
+        relay_refuse(holder, header->unique, -ENOMEM);
+        return;
+    }
+    atomic_fetch_add(&holder->counters.forwarded, 1);
+    int result = atomic_load(&holder->python_gone) ? -ENOTCONN : packets_send(holder->packets, header, header->len);
+    /* whoever takes it answers it: also relay_python_gone() may have been here */
+    if (result != 0 && has_reply && inflight_take(holder->inflight, request.unique, &request) && !request.abandoned)
+        relay_refuse(holder, request.unique, result);
+}
+
+static void forget(struct holder *holder, const struct fuse_in_header *header)
+{
+    if (header->opcode == FUSE_FORGET) {
+        const uint64_t *lookups = wire_argument(header, sizeof *lookups);
+        if (lookups != NULL)
+            packets_forget(holder->packets, header->nodeid, *lookups);
+        return;
+    }
+    const struct fuse_batch_forget_in *in = wire_argument(header, sizeof *in);
+    if (in == NULL || wire_argument(header, sizeof *in + in->count * sizeof(struct fuse_forget_one)) == NULL) {
+        atomic_fetch_add(&holder->counters.malformed, 1);
+        return;
+    }
+    const struct fuse_forget_one *one = (const void *)(in + 1);
+    for (uint32_t i = 0; i < in->count; i++)
+        packets_forget(holder->packets, one[i].nodeid, one[i].nlookup);
+}
+
+static void dispatch(struct holder *holder, char *packet, size_t size_bytes, char *payload)
+{
+    struct fuse_in_header *header = (void *)packet;
+    if (wire_request(packet, size_bytes) == NULL) {
+        atomic_fetch_add(&holder->counters.malformed, 1);
+        return;
+    }
+    const struct fuse_interrupt_in *interrupt;
+    switch (header->opcode) {
+    case FUSE_INIT:
+        if (wire_patch_init_request(packet, size_bytes, &holder->session))
+            forward(holder, header);
+        else
+            relay_refuse(holder, header->unique, -EPROTO);
+        return;
+    case FUSE_INTERRUPT:
+        interrupt = wire_argument(header, sizeof *interrupt);
+        if (interrupt != NULL)
+            interrupts_add(holder->interrupts, interrupt->unique);
+        return;
+    case FUSE_FORGET:
+    case FUSE_BATCH_FORGET:
+        forget(holder, header);
+        return;
+    default:
+        if (answer_here(holder, header, payload))
+            atomic_fetch_add(&holder->counters.answered_here, 1);
+        else
+            forward(holder, header);
+    }
+}
+
+void *relay_kernel_thread(void *context)
+{
+    struct holder *holder = context;
+    char *packet = malloc(KERNEL_BUFFER_BYTES), *payload = malloc(READ_MAX_BYTES);
+    while (packet != NULL && payload != NULL) {
+        ssize_t size_bytes = read(holder->kernel_fd, packet, KERNEL_BUFFER_BYTES);
+        if (size_bytes > 0)
+            dispatch(holder, packet, (size_t)size_bytes, payload);
+        else if (size_bytes == 0 || (errno != EINTR && errno != EAGAIN && errno != ENOENT))
+            break; /* ENODEV: unmounted; ECONNABORTED: aborted; ENOENT is a request that was taken back */
+    }
+    free(packet);
+    free(payload);
+    return NULL;
+}
+
+/* ---- from Python ---- */
+
+/* A request of the holder's own, whose answer nobody sees. */
+static void send_internal(struct holder *holder, uint32_t opcode, uint64_t nodeid, const void *argument,
+                          size_t argument_bytes)
+{
+    char packet[sizeof(struct fuse_in_header) + sizeof(struct fuse_release_in)];
+    struct fuse_in_header header = {
+        .len = (uint32_t)(sizeof header + argument_bytes),
+        .opcode = opcode,
+        .unique = INTERNAL_UNIQUE | (atomic_fetch_add(&holder->last_internal, 1) + 1) << 1,
+        .nodeid = nodeid,
+    };
+    memcpy(packet, &header, sizeof header);
+    memcpy(packet + sizeof header, argument, argument_bytes);
+    struct waiting request = {.unique = header.unique, .nodeid = nodeid, .opcode = opcode, .internal = true};
+    if (!inflight_add(holder->inflight, &request))
+        return;
+    if (packets_send(holder->packets, packet, header.len) != 0)
+        (void)inflight_take(holder->inflight, request.unique, &request);
+}
+
+static void forget_one(void *context, uint64_t nodeid)
+{
+    packets_forget(((struct holder *)context)->packets, nodeid, 1);
+}
+
+/* The kernel did not take the answer: what it gave is given back. */
+static void undo(struct holder *holder, const struct waiting *request, void *packet, size_t size_bytes)
+{
+    struct fuse_open_out *open = wire_open_out(request->opcode, packet, size_bytes);
+    if (open != NULL) {
+        uint64_t nodeid = request->nodeid;
+        if (request->opcode == FUSE_CREATE)
+            nodeid = ((const struct fuse_entry_out *)((char *)packet + sizeof(struct fuse_out_header)))->nodeid;
+        struct fuse_release_in in = {.fh = open->fh, .flags = request->open_flags};
+        send_internal(holder, request->opcode == FUSE_OPENDIR ? FUSE_RELEASEDIR : FUSE_RELEASE, nodeid, &in,
+                      sizeof in);
+    }
+    wire_each_lookup(request->opcode, packet, size_bytes, forget_one, holder);
+}
+
+/* What Python does not know is put into its answer. Returns the new size, 0 when it must become an error. */
+static size_t finish(struct holder *holder, const struct waiting *request, char *packet, size_t size_bytes,
+                     int *error)
+{
+    uint64_t valid_ns;
+    const struct fuse_attr *attr;
+    struct fuse_open_out *open;
+    switch (request->opcode) {
+    case FUSE_INIT:
+        *error = -EPROTO;
+        size_bytes = wire_patch_init_reply(packet, size_bytes, &holder->limits, &holder->session);
+        hot_set_passthrough(holder->hot, holder->session.passthrough);
+        return size_bytes;
+    case FUSE_OPEN:
+    case FUSE_CREATE:
+        open = wire_open_out(request->opcode, packet, size_bytes);
+        if (open == NULL)
+            return size_bytes;
+        *error = open->fh & HOLDER_FH ? -EIO : hot_opened(holder->hot, request->nodeid, request->open_flags, open);
+        return *error == 0 ? size_bytes : 0;
+    case FUSE_GETATTR:
+        attr = wire_attributes(request->opcode, packet, size_bytes, &valid_ns);
+        if (attr != NULL)
+            hot_learn(holder->hot, request->nodeid, request->note, attr, valid_ns);
+        return size_bytes;
+    default:
+        note_change(holder, request->opcode, request->nodeid);
+        return size_bytes;
+    }
+}
+
+static void deliver(struct holder *holder, struct waiting *request, char *packet, size_t size_bytes)
+{
+    int error = -EIO;
+    /* an answer that is longer than its request may be is found by the kernel, which then takes an error instead */
+    if (request->opcode == FUSE_CREATE && wire_open_out(FUSE_CREATE, packet, size_bytes) != NULL)
+        request->nodeid = ((const struct fuse_entry_out *)(packet + sizeof(struct fuse_out_header)))->nodeid;
+    size_t finished_bytes = finish(holder, request, packet, size_bytes, &error);
+    if (finished_bytes == 0) {
+        undo(holder, request, packet, size_bytes);
+        relay_refuse(holder, request->unique, error);
+        return;
+    }
+    struct iovec part = {packet, finished_bytes};
+    int result = relay_write(holder, &part, 1);
+    if (result == 0) {
+        if (request->opcode == FUSE_INIT && holder->mountpoint != NULL)
+            mount_set_readahead(holder->mountpoint, holder->limits.max_readahead_bytes / 1024);
+        return;
+    }
+    atomic_fetch_add(&holder->counters.undelivered, 1);
+    struct fuse_open_out *open = wire_open_out(request->opcode, packet, finished_bytes);
+    if (open != NULL && request->opcode != FUSE_OPENDIR)
+        hot_release(holder->hot, request->nodeid, open->fh, request->open_flags);
+    undo(holder, request, packet, finished_bytes);
+    if (result != -ENOENT)
+        relay_refuse(holder, request->unique, -EIO);
+}
+
+static void from_python(struct holder *holder, char *packet, size_t size_bytes)
+{
+    const struct fuse_out_header *header = wire_reply(packet, size_bytes);
+    struct waiting request;
+    if (header != NULL && header->unique == 0) {
+        notify_queue_packet(holder->notifier, packet, size_bytes);
+        return;
+    }
+    if (header == NULL) {
+        atomic_fetch_add(&holder->counters.malformed, 1);
+        header = (void *)packet;
+        /* whoever waits for it must not wait for ever */
+        if (size_bytes >= sizeof *header && inflight_take(holder->inflight, header->unique, &request) &&
+            !request.internal && !request.abandoned)
+            relay_refuse(holder, request.unique, -EIO);
+        return;
+    }
+    if (!inflight_take(holder->inflight, header->unique, &request)) {
+        atomic_fetch_add(&holder->counters.undelivered, 1);
+        return;
+    }
+    if (request.abandoned) {
+        atomic_fetch_add(&holder->counters.swallowed, 1);
+        note_change(holder, request.opcode, request.nodeid);
+        undo(holder, &request, packet, size_bytes);
+    } else if (!request.internal) {
+        deliver(holder, &request, packet, size_bytes);
+    }
+}
+
+void relay_python_gone(struct holder *holder)
+{
+    struct waiting request;
+    if (atomic_exchange(&holder->python_gone, true))
+        return;
+    packets_shut(holder->packets);
+    while (inflight_take_any(holder->inflight, &request))
+        if (!request.internal && !request.abandoned)
+            relay_refuse(holder, request.unique, -ENOTCONN);
+}
+
+void *relay_python_thread(void *context)
+{
+    struct holder *holder = context;
+    char *packet = malloc(PYTHON_BUFFER_BYTES);
+    long size_bytes = 0;
+    while (packet != NULL && (size_bytes = packets_receive(holder->packets, packet, PYTHON_BUFFER_BYTES)) != 0) {
+        if (size_bytes > 0)
+            from_python(holder, packet, (size_t)size_bytes);
+        else if (size_bytes == -EMSGSIZE)
+            /* too long for any answer; its start is here */
+            from_python(holder, packet, PYTHON_BUFFER_BYTES);
+    }
+    free(packet);
+    bool expected = atomic_load(&holder->ended);
+    relay_python_gone(holder);
+    if (!expected && holder->on_exit == ON_EXIT_UNMOUNT && holder->mountpoint != NULL) {
+        say("the file system process has gone: unmounting %s", holder->mountpoint);
+        mount_end(holder->mountpoint, true);
+    }
+    return NULL;
+}

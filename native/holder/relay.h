@@ -1,0 +1,19 @@
+/* Requests from the kernel and answers from Python, each checked, each to its place. */
+#ifndef TIERFS_HOLDER_RELAY_H
+#define TIERFS_HOLDER_RELAY_H
+
+#include "holder.h"
+
+void *relay_kernel_thread(void *holder); /* returns when the kernel has ended the session */
+void *relay_python_thread(void *holder); /* returns when Python has gone */
+
+/* Answers a request with an error. */
+void relay_refuse(struct holder *holder, uint64_t unique, int error);
+
+/* One message to the kernel: 0 or -errno. */
+int relay_write(struct holder *holder, struct iovec *parts, int count);
+
+/* Answers all that waits for Python with ENOTCONN. Once. */
+void relay_python_gone(struct holder *holder);
+
+#endif

@@ -1,0 +1,340 @@
+"""Starts the native holder (native/holder/) and speaks with it over the control link.
+
+The holder owns the kernel connection; pyfuse3 gets one end of a packet socket as its mountpoint (`session_path`).
+Whatever the holder cannot do is an OSError here; nothing in this module raises store or file system errors.
+
+Tasks share a `Holder`: every call gets its own answer by tag, in any order. Each `async` method is one checkpoint,
+the answer; cancelling a call leaves the holder to finish it, and its answer is dropped. `entry_changed` and
+`inode_changed` never wait.
+"""
+
+import errno
+import json
+import logging
+import math
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from enum import IntEnum, IntFlag
+from pathlib import Path
+from typing import Any, Final, Self
+
+import attrs
+import outcome
+import trio
+from attrs import frozen
+
+import tierfs
+
+log = logging.getLogger(__name__)
+
+# the twins of native/holder/control.h and hot_table.h
+_VERSION: Final = 1
+_REQUEST: Final = struct.Struct("=IIQQQ")  # kind, tag, ino, a, b
+_ANSWER: Final = struct.Struct("=IIiIQQ")  # kind, tag, status, padding, a, b
+_USE: Final = struct.Struct("=QQQQ")  # ino, opens, bytes, last_use_ns
+_PACKET_MAX_BYTES: Final = 65_536
+_SOCKET_BUFFER_BYTES: Final = 4 << 20
+_UINT64: Final = (1 << 64) - 1
+
+HOLDER_HANDLES: Final = 1 << 63
+"""File handles from here on belong to opens that the holder answered; see `Holder.inode_of`."""
+
+
+class _Kind(IntEnum):
+    STATUS = 1
+    REGISTER = 2
+    REVOKE = 3
+    DRAIN = 4
+    INVAL_INODE = 5
+    INVAL_ENTRY = 6
+    UNMOUNT = 7
+    MOUNTED = 100
+    ENDED = 101
+
+
+class _Hot(IntFlag):
+    WRITABLE = 1
+    NO_CAPABILITIES = 2
+
+
+class _Revoke(IntFlag):
+    WAIT = 1
+    NO_WRITERS = 2
+
+
+@frozen
+class HolderOptions:
+    """How the holder mounts and what it asks of the kernel."""
+
+    mount_options: Sequence[str] = ("default_permissions", "subtype=tierfs")
+    passthrough: bool = True
+    readahead_kib: int = 1024
+    background_max: int = 512
+    read_kib: int = 64
+    """What one READ may ask for. Above 64, answers become packets for which the kernel needs contiguous memory."""
+    stay_without_daemon: bool = False
+    """When the daemon dies, keep the mount and answer ENOTCONN to all but hot files; else unmount."""
+    start_timeout_s: float = 30.0
+    stop_timeout_s: float = 10.0
+
+
+@frozen
+class Use:
+    """Opens and bytes of a registered file since the last drain. Bytes read by passthrough are not seen."""
+
+    ino: int
+    opens: int
+    bytes_read: int
+    last_use_ns: int
+
+
+@frozen
+class _Answer:
+    a: int
+    payload: bytes
+
+
+def executable() -> Path | None:
+    """The installed program, or None where the native part was not built."""
+    path = Path(tierfs.__file__).with_name("tierfs-holder")
+    return path if os.access(path, os.X_OK) else None
+
+
+def _os_error(status: int, what: str) -> OSError:
+    return OSError(-status, f"{what}: {os.strerror(-status)}")
+
+
+@attrs.define(eq=False)
+class Holder:
+    """A running holder. Made by `held`."""
+
+    session_fd: int
+    """The daemon's end of the packet socket; pyfuse3 closes it with its session. Without one, close it."""
+    pid: int
+    ended: trio.Event
+    """The kernel has ended the session, or the holder has gone."""
+    dropped: int = 0
+    """Notifications that were not sent: the kernel believes the old state until its timeout."""
+    _control: trio.socket.SocketType = attrs.field(kw_only=True)
+    _direct: socket.socket = attrs.field(kw_only=True)
+    _tag: int = attrs.field(default=0, init=False)
+    _calls: dict[int, tuple[trio.Event, list[outcome.Outcome[_Answer]]]] = attrs.field(factory=dict, init=False)
+    _handles: dict[int, int] = attrs.field(factory=dict, init=False)
+    _fh_of: dict[int, int] = attrs.field(factory=dict, init=False)
+
+    @property
+    def session_path(self) -> str:
+        """What pyfuse3.init takes as its mountpoint."""
+        return f"/dev/fd/{self.session_fd}"
+
+    async def status(self) -> dict[str, Any]:
+        """Counters and the mode; see `answer_status` in control.c."""
+        fields: dict[str, Any] = json.loads((await self._call(_Kind.STATUS)).payload)
+        return fields
+
+    async def register(self, ino: int, fd: int, *, writable: bool = False, no_capabilities: bool = False) -> int:
+        """From now on an OPEN of `ino` for reading is answered from the backing file, by passthrough where it can be.
+
+        `fd` may be closed after the call. The next OPEN or CREATE that the daemon answers, for writing only if
+        `writable`, becomes passthrough too, if the inode is not open otherwise: register before answering it.
+        Returns the handle of opens by the holder. FileExistsError: it is registered already.
+        """
+        flags = (_Hot.WRITABLE if writable else 0) | (_Hot.NO_CAPABILITIES if no_capabilities else 0)
+        fh = (await self._call(_Kind.REGISTER, ino, int(flags), fds=(fd,))).a
+        self._handles[fh] = ino
+        self._fh_of[ino] = fh
+        return fh
+
+    async def revoke(self, ino: int, *, wait_s: float = 0.0, no_writers: bool = False) -> None:
+        """The backing file is not used any more when this returns; until it does, it may be.
+
+        With `wait_s`, new opens go to the daemon and the call waits for the last release. With `no_writers` it also
+        waits until no writer and no writable mapping of the backing file is left; the daemon itself must not have it
+        open for writing. OSError: EBUSY, it is open; EAGAIN, it is written or mapped; ENOENT, not registered.
+        Mappings for reading may outlive it: remove or replace the backing file, but do not punch or overwrite it.
+        """
+        flags = (_Revoke.WAIT if wait_s > 0 else 0) | (_Revoke.NO_WRITERS if no_writers else 0)
+        await self._call(_Kind.REVOKE, ino, int(flags), math.ceil(wait_s * 1000))
+        fh = self._fh_of.pop(ino, None)
+        if fh is not None:
+            del self._handles[fh]
+
+    def inode_of(self, fh: int) -> int | None:
+        """Which inode a handle of the holder's stands for: an fsync on it comes to the daemon."""
+        return self._handles.get(fh)
+
+    async def drain(self) -> list[Use]:
+        """The uses since the last call."""
+        uses: list[Use] = []
+        more = True
+        while more:
+            answer = await self._call(_Kind.DRAIN)
+            uses += [Use(*fields) for fields in _USE.iter_unpack(answer.payload)]
+            more = answer.a != 0
+        return uses
+
+    def entry_changed(self, parent: int, name: bytes) -> None:
+        """`namespace.notify.Notify`."""
+        self._notify(_Kind.INVAL_ENTRY, parent, 0, 0, name)
+
+    def inode_changed(self, ino: int, *, content: bool) -> None:
+        """`namespace.notify.Notify`."""
+        # as in libfuse: a negative offset leaves the pages alone
+        self._notify(_Kind.INVAL_INODE, ino, 0 if content else _UINT64, 0)
+
+    async def invalidate_inode(self, ino: int, *, content: bool) -> None:
+        """As `inode_changed`, and waits for the kernel. FileNotFoundError: it does not know the inode."""
+        await self._call(_Kind.INVAL_INODE, ino, 0 if content else _UINT64, 0)
+
+    async def invalidate_entry(self, parent: int, name: bytes) -> None:
+        """As `entry_changed`, and waits for the kernel. Never from a task that has a request to answer."""
+        await self._call(_Kind.INVAL_ENTRY, parent, payload=name)
+
+    async def unmount(self, *, lazily: bool = False) -> None:
+        """Requests must still be answered meanwhile. OSError(EBUSY): in use."""
+        await self._call(_Kind.UNMOUNT, 0, int(lazily))
+
+    def _next_tag(self) -> int:
+        self._tag = self._tag % 0xFFFF_FFFF + 1
+        return self._tag
+
+    def _notify(self, kind: _Kind, ino: int, a: int, b: int, payload: bytes = b"") -> None:
+        packet = _REQUEST.pack(kind, self._next_tag(), ino, a, b) + payload
+        try:
+            self._direct.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            self.dropped += 1
+
+    async def _call(
+        self, kind: _Kind, ino: int = 0, a: int = 0, b: int = 0, payload: bytes = b"", fds: Sequence[int] = ()
+    ) -> _Answer:
+        tag = self._next_tag()
+        packet = _REQUEST.pack(kind, tag, ino, a, b) + payload
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"={len(fds)}i", *fds))] if fds else []
+        done = trio.Event()
+        result: list[outcome.Outcome[_Answer]] = []
+        self._calls[tag] = (done, result)
+        try:
+            if self.ended.is_set() and kind is not _Kind.STATUS:
+                raise _os_error(-errno.ENOTCONN, f"holder: {kind.name}")
+            await self._control.sendmsg([packet], rights)
+            await done.wait()
+        finally:
+            del self._calls[tag]
+        return result[0].unwrap()
+
+    def _take(self, packet: bytes) -> None:
+        kind, tag, status, _, a, _ = _ANSWER.unpack_from(packet)
+        if kind == _Kind.ENDED:
+            self.ended.set()
+        elif tag in self._calls:
+            done, result = self._calls[tag]
+            answer = _Answer(a, packet[_ANSWER.size :])
+            result.append(outcome.Value(answer) if status == 0 else outcome.Error(_os_error(status, "holder")))
+            done.set()
+        elif status not in (0, -errno.ENOENT):  # of a notification; ENOENT: the kernel has nothing to forget
+            log.warning("the kernel refused to drop a cache entry: %s", os.strerror(-status))
+
+    async def _run(self) -> None:
+        """Until the holder closes the link."""
+        try:
+            while packet := await self._control.recv(_PACKET_MAX_BYTES):
+                self._take(packet)
+        except OSError as error:
+            log.debug("the link to the holder broke: %s", error)
+        self.ended.set()
+        for done, result in self._calls.values():
+            result.append(outcome.Error(_os_error(-errno.ENOTCONN, "holder")))
+            done.set()
+
+
+@attrs.define(eq=False)
+class _Started:
+    process: subprocess.Popen[bytes]
+    packets: socket.socket
+    control: socket.socket
+
+    @classmethod
+    def new(cls, program: Path, arguments: Sequence[str], options: HolderOptions, fds: Sequence[int]) -> Self:
+        packets, holder_packets = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control, holder_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with holder_packets, holder_control:
+            # an answer must fit: SO_SNDBUFFORCE (32) needs the privilege, the other is capped by the system
+            packets.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
+            if os.geteuid() == 0:
+                packets.setsockopt(socket.SOL_SOCKET, 32, _SOCKET_BUFFER_BYTES)
+            links = (holder_packets.fileno(), holder_control.fileno())
+            command = [
+                *(str(program), "--packets", str(links[0]), "--control", str(links[1])),
+                *("--passthrough", str(int(options.passthrough)), "--stay", str(int(options.stay_without_daemon))),
+                *("--readahead-kib", str(options.readahead_kib), "--background", str(options.background_max)),
+                *("--read-kib", str(options.read_kib), *arguments),
+            ]
+            process = subprocess.Popen(
+                command, pass_fds=(*links, *fds), stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        return cls(process, packets, control)
+
+    async def mounted(self, control: trio.socket.SocketType, timeout_s: float) -> None:
+        with trio.move_on_after(timeout_s):
+            packet = await control.recv(_PACKET_MAX_BYTES)
+            if not packet:
+                raise OSError(errno.EIO, "the holder ended before it mounted")
+            kind, _, status, _, version, _ = _ANSWER.unpack_from(packet)
+            if kind != _Kind.MOUNTED or version != _VERSION:
+                raise OSError(errno.EPROTO, "the holder is of another version than this package")
+            if status != 0:
+                raise _os_error(status, "the holder cannot mount")
+            return
+        raise OSError(errno.ETIMEDOUT, "the holder did not mount in time")
+
+    async def stop(self, timeout_s: float) -> None:
+        """It ends once the packet socket is closed; one that does not is killed, which ends the session."""
+        # the session's end reaches the holder even if somebody still has the descriptor that pyfuse3 was given
+        with self.packets, suppress(OSError):
+            self.packets.shutdown(socket.SHUT_RDWR)
+        with trio.CancelScope(shield=True):
+            try:
+                await trio.to_thread.run_sync(self.process.wait, timeout_s)
+            except subprocess.TimeoutExpired:
+                log.warning("the holder (pid %d) did not end and is killed", self.process.pid)
+                self.process.kill()
+                await trio.to_thread.run_sync(self.process.wait)
+
+
+@asynccontextmanager
+async def held(
+    mountpoint: Path, options: HolderOptions, *, program: Path | None = None, kernel_fd: int | None = None
+) -> AsyncIterator[Holder]:
+    """A holder with its mount inside the block; give `session_path` to pyfuse3 and serve.
+
+    End the session with `unmount` while pyfuse3 still serves, then close pyfuse3. Leaving the block closes the links,
+    and the holder unmounts lazily whatever is still mounted. OSError: it cannot be started or cannot mount.
+    `kernel_fd` is for tests that play the kernel.
+    """
+    chosen = program or executable()
+    if chosen is None:
+        raise FileNotFoundError(errno.ENOENT, "the native holder is not installed")
+    if kernel_fd is None:
+        arguments = ["--mountpoint", str(mountpoint), "--options", ",".join(options.mount_options)]
+    else:
+        arguments = ["--kernel", str(kernel_fd)]
+    started = _Started.new(chosen, arguments, options, () if kernel_fd is None else (kernel_fd,))
+    session_fd = os.dup(started.packets.fileno())
+    control = trio.socket.from_stdlib_socket(started.control)
+    try:
+        await started.mounted(control, options.start_timeout_s)
+        holder = Holder(session_fd, started.process.pid, trio.Event(), control=control, direct=started.control)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(holder._run)
+            try:
+                yield holder
+            finally:
+                nursery.cancel_scope.cancel()
+    finally:
+        control.close()
+        await started.stop(options.stop_timeout_s)

@@ -52,7 +52,7 @@ from tierfs.units import NS_PER_S
 _PAGE_INTENTS: Final = 128
 _SLICE_S: Final = 0.005
 _IDLE_S: Final = 300.0
-_LOOK_S: Final = 1.0
+_LOOK_S: Final = 10.0
 _RESCAN_FACTOR: Final = 10  # a scan of a long queue may take a tenth of the time
 _BACKOFF_S: Final = (1.0, 60.0)  # of what may pass: first and longest
 _PERMANENT_BACKOFF_S: Final = (30.0, 900.0)
@@ -256,7 +256,7 @@ class Exporter:
     async def _wait_for_work(self, due_in_s: float) -> None:
         """Until somebody wakes the engine, the next intent is due, or there is one that was not there before.
 
-        The last costs one look into the index a second, and makes nothing depend on who forgets to call `wake`.
+        The last costs one look into the index every few seconds; nothing depends on who forgets to call `wake`.
         """
         until = trio.current_time() + due_in_s
         while trio.current_time() < until and not self._wake.is_set():

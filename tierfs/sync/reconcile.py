@@ -207,7 +207,6 @@ class Reconciler:
                     return Progress.AGAIN
                 if InodeFlag.ATTRS_KNOWN not in inode.flags:
                     self._disputes.learn(inode.ino, info, await attributes.read_details(self._store, info))
-                    return Progress.AGAIN
                 kept = info.meta
             attempt = self._begin(inode.ino, work, kept)
             if attempt is None:

@@ -8,7 +8,7 @@ from tierfs.index.env import Index, Txn
 from tierfs.model import Base, Inode, InodeFlag, Intent, IntentKind
 from tierfs.namespace.locations import Locations
 from tierfs.sync.activity import Activity
-from tierfs.sync.plan import Plan
+from tierfs.sync.plan import Plan, target_key
 from tierfs.units import NS_PER_S
 
 _DIRTY = InodeFlag.DATA_DIRTY | InodeFlag.META_DIRTY
@@ -68,7 +68,7 @@ class Records:
     def written(self, sent: Sent) -> bool:
         """The bucket has it. Returns whether the first link's object is as the inode now.
 
-        The intent stays: `finish` takes it when the other links are done, too. An inode that went on
+        With further links the intent stays: `finish` takes it when those are done, too. An inode that went on
         changing keeps its dirty flags; one that is gone leaves a tombstone for what was written.
         """
         plan, now = sent.plan, self._clock.now_ns()
@@ -88,6 +88,8 @@ class Records:
                     wait_ns = max(intent.not_before_ns, now + int(self._quiet_s * NS_PER_S))
                     renewed = evolve(renewed, created_ns=now, not_before_ns=wait_ns)
                 intents.put(txn, renewed)
+            if is_current and (inode.is_dir or inode.nlink == 1):
+                self._finish(txn, sent.ino, plan.write_seq)  # there is nothing else to write
         return is_current
 
     def _replace_base(self, txn: Txn, inode: Inode, sent: Sent, now: int) -> None:
@@ -114,15 +116,24 @@ class Records:
     def finish(self, ino: int, write_seq: int) -> bool:
         """All objects of the inode are as it was at `write_seq`: clean, if it still is. True when it is."""
         with self._index.transaction() as txn:
-            inode = inodes.get(txn, ino)
-            intent = intents.of_inode(txn, ino)
-            if inode is not None and inode.write_seq != write_seq:
-                return False
-            if intent is not None:
-                intents.delete(txn, intent.seq)
-            if inode is not None and inode.is_dirty:
-                inodes.put(txn, evolve(inode, flags=inode.flags & ~_DIRTY))
+            return self._finish(txn, ino, write_seq)
+
+    def _finish(self, txn: Txn, ino: int, write_seq: int) -> bool:
+        inode = inodes.get(txn, ino)
+        if inode is not None and (inode.write_seq != write_seq or self._has_to_move(txn, inode)):
+            return False
+        intent = intents.of_inode(txn, ino)
+        if intent is not None:
+            intents.delete(txn, intent.seq)
+        if inode is not None and inode.is_dirty:
+            inodes.put(txn, evolve(inode, flags=inode.flags & ~_DIRTY))
         return True
+
+    def _has_to_move(self, txn: Txn, inode: Inode) -> bool:
+        """A directory above was renamed meanwhile, which touches no inode but its own."""
+        if inode.base is None or inode.parent == 0:
+            return False
+        return self._locations.actual_key(txn, inode) != target_key(txn, self._locations, inode)
 
     def link_written(self, ino: int, parent: int, name: bytes, key: str, base: Base) -> None:
         """The object of a further link is in the bucket; it leaves a tombstone when the link is gone."""

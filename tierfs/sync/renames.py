@@ -77,15 +77,20 @@ class TreeMover:
             return
         directory = inodes.get(self._index, intent.ino)
         if directory is not None and directory.parent != 0:
+            followers: set[int] = set()
             while (prefix := rows.override(self._index, intent.ino)) is not None:
-                if await self._pass(intent, prefix):
+                if await self._pass(intent, prefix, followers):
                     self._end_override(intent.ino, prefix)
-            await self._tidy(intent.ino)
+            await self._tidy(intent.ino, followers)
+            await self._wait_for_followers(followers)
         with self._index.transaction() as txn:
             intents.delete(txn, seq)
 
-    async def _pass(self, intent: Intent, prefix: str) -> bool:
-        """Lists the old prefix once and has all of it moved; True when nothing was left to be moved."""
+    async def _pass(self, intent: Intent, prefix: str, followers: set[int]) -> bool:
+        """Lists the old prefix once and has all of it moved; True when nothing was left to be moved.
+
+        `followers` collects files that have to be looked at when the override has ended.
+        """
         token, total = "", 0
         outstanding: list[int] = []
         while True:
@@ -97,7 +102,7 @@ class TreeMover:
                 infos = [info for info in page.objects if not self._activity.touched_since(mark, info.key)]
             finally:
                 self._activity.end(mark)
-            found = [ino for info in infos if (ino := self._admit(intent, prefix, info)) is not None]
+            found = [ino for info in infos if (ino := self._admit(intent, prefix, info, followers)) is not None]
             total += len(found)
             outstanding += found
             token = page.token
@@ -111,12 +116,19 @@ class TreeMover:
         return total == 0
 
     async def _wait(self, outstanding: list[int], prefix: str, *, at_most: int) -> list[int]:
-        """Returns what is left to be moved when that is little enough, or when all of it fails."""
-        while True:
-            outstanding = [ino for ino in outstanding if self._is_under(ino, prefix)]
-            if len(outstanding) <= at_most or all(self._is_failing(ino) for ino in outstanding):
-                return outstanding
-            await self._next_change()
+        """Returns what is left to be moved when that is little enough, or when all the rest fails.
+
+        Looks at one inode at a time: all have to go, so it does not matter which one is waited for.
+        """
+        failing: list[int] = []
+        while len(outstanding) > at_most:
+            if not self._is_under(outstanding[-1], prefix):
+                outstanding.pop()
+            elif self._is_failing(outstanding[-1]):
+                failing.append(outstanding.pop())
+            else:
+                await self._next_change()
+        return failing + outstanding
 
     def _is_under(self, ino: int, prefix: str) -> bool:
         inode = inodes.get(self._index, ino)
@@ -129,9 +141,16 @@ class TreeMover:
         intent = intents.of_inode(self._index, ino)
         return intent is None or intent.attempts > 0
 
+    async def _wait_for_followers(self, followers: set[int]) -> None:
+        self._wake()
+        while any(
+            (intent := intents.of_inode(self._index, ino)) is not None and intent.attempts == 0 for ino in followers
+        ):
+            await self._next_change()
+
     # ---- one object under the old prefix ----
 
-    def _admit(self, intent: Intent, prefix: str, info: ObjectInfo) -> int | None:
+    def _admit(self, intent: Intent, prefix: str, info: ObjectInfo, followers: set[int]) -> int | None:
         """The inode that has to be moved away from this key, with an intent from now on; None: leave it."""
         key = info.key
         if intents.tombstone(self._index, key) is not None or self._is_of_another(intent.ino, prefix, key):
@@ -139,7 +158,11 @@ class TreeMover:
         owner = find_owner(self._index, key)
         if owner is not None and self._is_at(owner, key):
             return None  # of a directory that has the old name now
-        inode = self._inode_at(intent, info, key[len(prefix) :])
+        located = rows.located_at(self._index, key)
+        if located is not None and located != intent.ino:
+            self._disputes.mark(located)
+            return located
+        inode = self._inode_at(intent, info, key[len(prefix) :], followers)
         if inode is None or not self._is_at(inode, key):
             return None
         self._disputes.mark(inode.ino)
@@ -149,16 +172,13 @@ class TreeMover:
         return inode.base is not None and self._locations.actual_key(self._index, inode) == key
 
     def _is_of_another(self, ino: int, prefix: str, key: str) -> bool:
-        """The key belongs to a file that was renamed out of the tree, or to a directory with its own override."""
-        located = rows.located_at(self._index, key)
-        if located is not None and located != ino:
-            return True
+        """The key belongs to a directory below that has an override of its own."""
         return any(
             other != ino and len(other_prefix) > len(prefix) and key.startswith(other_prefix)
             for other, other_prefix in rows.overrides(self._index)
         )
 
-    def _inode_at(self, intent: Intent, info: ObjectInfo, rest: str) -> Inode | None:
+    def _inode_at(self, intent: Intent, info: ObjectInfo, rest: str, followers: set[int]) -> Inode | None:
         """The inode of the object at `rest` below the directory; one that was never seen is imported."""
         is_dir = info.key.endswith("/")
         if not rest:
@@ -176,7 +196,7 @@ class TreeMover:
         if is_dir:
             ino = self._subdirectory(directory, last)
             return self._take_marker(ino, info) if ino is not None else None
-        return self._file_at(intent, directory, last, info)
+        return self._file_at(directory, last, info, followers)
 
     def _subdirectory(self, directory: int, part: str) -> int | None:
         entry = find_entry(self._index, directory, part)
@@ -196,7 +216,7 @@ class TreeMover:
             self._locations.settle(txn, inode, info.key)
         return inode
 
-    def _file_at(self, intent: Intent, directory: int, part: str, info: ObjectInfo) -> Inode | None:
+    def _file_at(self, directory: int, part: str, info: ObjectInfo, followers: set[int]) -> Inode | None:
         entry = find_entry(self._index, directory, part)
         inode = inodes.get(self._index, entry.ino) if entry is not None else None
         name = entry.name if entry is not None else part.encode()
@@ -209,6 +229,7 @@ class TreeMover:
                 return inode
             if (inode.parent, inode.name) != (directory, name):
                 self._bury_link(inode, directory, name, info)
+                followers.add(inode.ino)
                 return None
             if find_owner(self._index, info.key[: info.key.rfind("/") + 1]) is not None:
                 return None  # the old name is a directory again, it is that one's
@@ -242,14 +263,18 @@ class TreeMover:
         self._locations.forget_prefixes()
         _log.debug("%r is empty: the renamed directory %#x is moved", prefix, ino)
 
-    async def _tidy(self, top: int) -> None:
-        """Clears location rows that say what the path says; further links are written at their new keys."""
+    async def _tidy(self, top: int, followers: set[int]) -> None:
+        """Clears location rows that say what the path says.
+
+        What lies elsewhere was moved to a name that the directory had in between: it is moved on.
+        """
         waiting = [top]
         while waiting:
             directory = waiting.pop()
             after = b""
             while page := dirents.page(self._index, directory, after, _TIDY_PAGE):
                 after = page[-1].name
+                misplaced: list[int] = []
                 with self._index.transaction() as txn:
                     for entry in page:
                         inode = inodes.get(txn, entry.ino)
@@ -257,12 +282,21 @@ class TreeMover:
                             continue
                         if inode.is_dir:
                             waiting.append(inode.ino)
-                        self._tidy_entry(txn, inode, directory, entry.name)
+                        if self._is_misplaced(txn, inode, directory, entry.name):
+                            misplaced.append(inode.ino)
+                for ino in misplaced:
+                    self._disputes.mark(ino)
+                followers.update(misplaced)
                 await trio.lowlevel.checkpoint()
 
-    def _tidy_entry(self, txn: Txn, inode: Inode, directory: int, name: bytes) -> None:
+    def _is_misplaced(self, txn: Txn, inode: Inode, directory: int, name: bytes) -> bool:
+        """Clears a row that says what the path says; True for one that says something else."""
         if (inode.parent, inode.name) != (directory, name):
-            return
+            return False
         location = rows.location(txn, inode.ino)
-        if location is not None and self._locations.derived_key(txn, inode) == location:
+        if location is None:
+            return False
+        if self._locations.derived_key(txn, inode) == location:
             rows.clear_location(txn, inode.ino)
+            return False
+        return inode.base is not None and target_key(txn, self._locations, inode) != location

@@ -1,0 +1,279 @@
+"""A renamed directory's objects follow it: all of them, also those never seen, whatever happens meanwhile."""
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.support.memstore import MemoryStore
+from tests.support.sync_rig import Rig, run_rig
+from tierfs.errors import StoreErrorKind
+from tierfs.index import locations
+from tierfs.index.schema import Table
+from tierfs.namespace.tree import RenameMode
+
+
+def _is_settled(rig: Rig) -> bool:
+    """No trace of a rename is left in the index."""
+    return not rig.pending() and not locations.overrides(rig.index) and rig.index.count(Table.LOCATIONS) == 0
+
+
+def test_a_tree_moves(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.mkdir("a")
+        rig.mkdir("a/sub")
+        await rig.write("a/f", b"1")
+        await rig.write("a/sub/g", b"2")
+        rig.symlink("a/s", b"f")
+        await rig.sync()
+        rig.rename("a", "b")
+        await rig.sync()
+        assert rig.keys == ["b/", "b/f", "b/s", "b/sub/", "b/sub/g"]
+        assert await rig.read("b/sub/g") == b"2"
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main)
+
+
+def test_objects_never_imported_are_swept_along(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        for number in range(1100):
+            rig.put_remote(f"a/deep/er/f{number}", b"1")
+        rig.put_remote("a/marked/", b"")
+        rig.put_remote("a/marked/x", b"2", user={"team": "blue"})
+        await rig.list()
+        rig.rename("a", "b")
+        await rig.sync()
+        assert not [key for key in rig.keys if key.startswith("a")]
+        assert len([key for key in rig.keys if key.startswith("b/deep/er/")]) == 1100
+        assert rig.user_meta("b/marked/x")["team"] == "blue"
+        assert await rig.list("b") == ["deep", "marked"]
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main)
+
+
+def test_the_old_name_can_be_used_again_at_once(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.put_remote("a/unseen", b"u")
+        await rig.list()
+        await rig.list("a")
+        await rig.write("a/f", b"old")
+        await rig.sync()
+        rig.rename("a", "b")
+        rig.mkdir("a")
+        await rig.write("a/f", b"new")
+        assert await rig.list("a") == ["f"]
+        await rig.sync()
+        assert (rig.store.content("a/f"), rig.store.content("b/f")) == (b"new", b"old")
+        assert rig.store.content("b/unseen") == b"u"
+        assert await rig.list("a") == ["f"]
+        assert await rig.list("b") == ["f", "unseen"]
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main)
+
+
+class _StuckCopies(MemoryStore):
+    """Some copies succeed, the others wait until they may go on."""
+
+    def __init__(self, allowed: int) -> None:
+        super().__init__()
+        self._allowed = allowed
+        self.is_stuck = trio.Event()
+        self.go_on = trio.Event()
+
+    async def _request(self, method: str, key: str, start: int = 0, stop: int = 0) -> None:
+        await super()._request(method, key, start, stop)
+        if method == "copy":
+            self._allowed -= 1
+            if self._allowed < 0:
+                self.is_stuck.set()
+                await self.go_on.wait()
+
+
+def test_renamed_again_before_the_first_move_is_done(tmp_path: Path) -> None:
+    store = _StuckCopies(5)
+
+    async def main(rig: Rig) -> None:
+        for number in range(20):
+            rig.put_remote(f"a/f{number:02}", b"x")
+        await rig.list()
+        rig.rename("a", "b")
+        rig.exporter.wake()
+        await store.is_stuck.wait()
+        assert sum(key.startswith("b/") for key in rig.keys) == 5
+        rig.rename("b", "c")
+        store.go_on.set()
+        await rig.sync()
+        assert rig.keys == [f"c/f{number:02}" for number in range(20)]
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main, store=store)
+
+
+def test_renamed_and_back(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.mkdir("a")
+        await rig.write("a/f", b"x")
+        await rig.sync()
+        rig.rename("a", "b")
+        rig.rename("b", "a")
+        await rig.sync()
+        assert rig.keys == ["a/", "a/f"]
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main)
+
+
+def test_two_directories_change_places(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        for name in ("a", "b"):
+            rig.mkdir(name)
+            await rig.write(f"{name}/same", name.encode())
+            await rig.write(f"{name}/only-{name}", name.encode())
+        await rig.sync()
+        rig.rename("a", "b", RenameMode.EXCHANGE)
+        await rig.sync()
+        assert rig.keys == ["a/", "a/only-b", "a/same", "b/", "b/only-a", "b/same"]
+        assert (rig.store.content("a/same"), rig.store.content("b/same")) == (b"b", b"a")
+        assert not [key for key in rig.store.objects if key.startswith(".tierfs/tmp/")]
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main)
+
+
+def test_a_directory_renamed_out_of_a_renamed_one(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.put_remote("a/in/x", b"x")
+        rig.put_remote("a/y", b"y")
+        await rig.list()
+        await rig.list("a")
+        rig.rename("a", "b")
+        rig.rename("b/in", "out")
+        await rig.sync()
+        assert {"b/y", "out/x"} <= set(rig.keys)
+        assert not [key for key in rig.keys if key.startswith("a/")]
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main)
+
+
+def test_a_directory_moves_into_another_and_files_change_meanwhile(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.mkdir("a")
+        rig.mkdir("p")
+        for name in ("keep", "drop", "edit", "leave"):
+            await rig.write(f"a/{name}", name.encode())
+        await rig.sync()
+        rig.rename("a", "p/q")
+        rig.unlink("p/q/drop")
+        await rig.write("p/q/edit", b"edited")
+        await rig.write("p/q/new", b"new")
+        rig.rename("p/q/leave", "left")
+        await rig.sync()
+        assert rig.keys == ["left", "p/", "p/q/", "p/q/edit", "p/q/keep", "p/q/new"]
+        assert rig.store.content("p/q/edit") == b"edited"
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main)
+
+
+def test_hard_links_inside_a_renamed_directory(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.mkdir("a")
+        await rig.write("a/one", b"x")
+        rig.link("a/one", "a/two")
+        rig.link("a/one", "outside")
+        await rig.sync()
+        rig.rename("a", "b")
+        await rig.sync()
+        assert rig.keys == ["b/", "b/one", "b/two", "outside"]
+        assert rig.at("b/two").nlink == 3
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main)
+
+
+def test_a_move_goes_on_after_a_restart(tmp_path: Path) -> None:
+    store = _StuckCopies(10)
+
+    async def first(rig: Rig) -> None:
+        rig.mkdir("a")
+        for number in range(100):
+            await rig.write(f"a/f{number:03}", b"x")
+        await rig.sync()
+        rig.rename("a", "b")
+        rig.exporter.wake()
+        await store.is_stuck.wait()
+
+    async def second(rig: Rig) -> None:
+        store.go_on.set()
+        await rig.sync()
+        assert rig.keys == ["b/", *(f"b/f{number:03}" for number in range(100))]
+        assert len(rig.names("b")) == 100
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, second, store=run_rig(tmp_path, first, store=store))
+
+
+def test_every_file_is_whole_at_one_of_both_keys_at_any_moment(tmp_path: Path) -> None:
+    class Watched(MemoryStore):
+        async def _request(self, method: str, key: str, start: int = 0, stop: int = 0) -> None:
+            if self.watched:
+                for name in ("f1", "f2"):
+                    assert f"a/{name}" in self.objects or f"b/{name}" in self.objects
+            await super()._request(method, key, start, stop)
+
+        watched = False
+
+    store = Watched()
+
+    async def main(rig: Rig) -> None:
+        rig.mkdir("a")
+        await rig.write("a/f1", b"x")
+        await rig.write("a/f2", b"y")
+        await rig.sync()
+        store.watched = True
+        rig.rename("a", "b")
+        await rig.sync()
+        assert rig.keys == ["b/", "b/f1", "b/f2"]
+
+    run_rig(tmp_path, main, store=store)
+
+
+def test_one_object_that_cannot_move_holds_up_only_the_end(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.mkdir("a")
+        for name in "xyz":
+            await rig.write(f"a/{name}", name.encode())
+        await rig.sync()
+        rig.store.fail_next("copy", StoreErrorKind.ACCESS_DENIED)
+        rig.rename("a", "b")
+        await trio.sleep(20)
+        assert sum(key.startswith("b/") for key in rig.keys) == 3
+        assert await rig.read("b/x") == b"x"
+        await trio.sleep(120)
+        assert rig.keys == ["b/", "b/x", "b/y", "b/z"]
+        await trio.sleep(1000)
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main)
+
+
+@pytest.mark.parametrize("remote_changes", [False, True])
+def test_an_object_put_under_the_old_prefix_meanwhile(tmp_path: Path, remote_changes: bool) -> None:
+    async def main(rig: Rig) -> None:
+        rig.mkdir("a")
+        await rig.write("a/f", b"ours")
+        await rig.sync()
+        rig.rename("a", "b")
+        rig.put_remote("a/late", b"late")
+        if remote_changes:
+            rig.put_remote("a/f", b"theirs")
+        await rig.sync()
+        assert rig.keys == ["b/", "b/f", "b/late"]
+        assert rig.store.content("b/f") == (b"theirs" if remote_changes else b"ours")
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main)

@@ -348,6 +348,8 @@ async def _serve(
             await session.serve(settings.mount.max_tasks)
             parts.notify.stop()
         await _drain(settings, parts, stop)
+        # a clean close says that what the index knows of the hot tier is true, also after power loss
+        await parts.hot.sync_all()
         registry.unregister(identifier)
         nursery.cancel_scope.cancel()
 

@@ -186,6 +186,17 @@ class Disk:
         else:
             os.fsync(fd)
 
+    @_raises_fs_error
+    def sync_file_system(self, path: Path) -> None:
+        """syncfs(2): returns when everything written so far to the file system of `path` survives power loss."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if self._libc.syncfs(fd) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+        finally:
+            os.close(fd)
+
     # ---- attributes ----
 
     @_raises_fs_error

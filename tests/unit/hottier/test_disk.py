@@ -97,3 +97,10 @@ def test_what_is_not_there(disk: Disk, tmp_path: Path) -> None:
 def test_free_bytes_is_what_df_says(disk: Disk, tmp_path: Path) -> None:
     stat = os.statvfs(tmp_path)
     assert abs(disk.free_bytes(tmp_path) - stat.f_bavail * stat.f_frsize) < 1 << 30
+
+
+def test_a_file_system_is_synced_and_a_missing_directory_is_an_error(disk: Disk, tmp_path: Path) -> None:
+    disk.sync_file_system(tmp_path)
+    with pytest.raises(FsError) as refused:
+        disk.sync_file_system(tmp_path / "missing")
+    assert refused.value.errno == errno.ENOENT

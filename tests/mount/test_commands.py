@@ -264,8 +264,8 @@ def test_tierctl_answers_in_json(source: str, tmp_path: Path) -> None:
         after = ask("info", mount.path / "d/f")
         assert after["synced"]
         assert after["ino"] == before["ino"] == (mount.path / "d/f").stat().st_ino
-        ask("wait", "--synced")
-        assert ask("status")["pending_exports"] == 0
+        ask("wait", "--synced", mount.path)
+        assert ask("status", mount.path)["pending_exports"] == 0
         missing = mount.tierctl("info", mount.path / "no", check=False)
         assert missing.returncode == ExitCode.NOT_FOUND
 

@@ -75,7 +75,7 @@ def test_bytes_of_files_that_are_open_outlive_a_kill(source: str, tmp_path: Path
         os.pwrite(fds[1], b"overwritten", 40_000)
         mount.kill9()
         for fd in fds:
-            with pytest.raises(OSError, match="not connected"):
+            with pytest.raises(OSError, match="connect"):
                 os.close(fd)
         mount.remount()
         assert (mount.path / "new").read_bytes() == b"never closed"
@@ -90,7 +90,7 @@ def test_unlinked_files_leave_nothing_behind(source: str, tmp_path: Path) -> Non
         os.write(fd, b"y" * 3_000_000)
         (mount.path / "gone").unlink()
         mount.kill9()
-        with pytest.raises(OSError, match="not connected"):
+        with pytest.raises(OSError, match="connect"):
             os.close(fd)
         mount.remount()
         assert os.listdir(mount.path) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.mount.posix.tools import RawDirectory, attempt, look, opened, operation, tree, write
 
-MANY = 2500
+MANY = 1000
 
 
 @operation

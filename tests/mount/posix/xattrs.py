@@ -141,7 +141,7 @@ def default_acl_is_inherited(root: Path) -> object:
     area.mkdir()
     _setfacl("-d", "-m", f"u::rwx,g::rx,o::-,u:{USER}:rwx,m::rwx", area)
     seen: list[object] = [look(area), _acl(area)]
-    with umask(0o077):
+    with umask(0):
         (area / "sub").mkdir(mode=0o755)
         os.close(os.open(area / "file", os.O_CREAT | os.O_WRONLY, 0o666))
         os.close(os.open(area / "private", os.O_CREAT | os.O_WRONLY, 0o600))

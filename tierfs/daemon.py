@@ -27,7 +27,7 @@ from tierfs.control import registry, server
 from tierfs.control.inspector import Inspector, MountFacts, walk
 from tierfs.control.protocol import Json
 from tierfs.control.service import Progress, Service, group_id
-from tierfs.errors import TierfsError
+from tierfs.errors import FsError, TierfsError
 from tierfs.filesystem import FileSystem, Usage
 from tierfs.fuse import session
 from tierfs.fuse.convert import Timeouts
@@ -136,8 +136,13 @@ class _Control:
         await self._parts.exporter.sync(ino, tell)
 
     async def request_unmount(self, *, drain: bool, lazy: bool) -> None:
-        await _detach(self._mountpoint, lazy=lazy)
-        self._stop.drains = drain
+        # said before: the end of the mount is noticed before `_detach` returns
+        before, self._stop.drains = self._stop.drains, drain
+        try:
+            await _detach(self._mountpoint, lazy=lazy)
+        except FsError:
+            self._stop.drains = before
+            raise
 
 
 @define

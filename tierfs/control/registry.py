@@ -199,7 +199,10 @@ def _containing(path: str, known: list[Entry]) -> Entry:
     for resolve in (os.path.normpath, os.path.realpath):
         holders = [entry for entry in known if relative_to(entry, resolve(absolute)) is not None]
         if holders:
-            return max(holders, key=lambda entry: len(entry.mountpoint))
+            innermost = max(len(entry.mountpoint) for entry in holders)
+            holders = [entry for entry in holders if len(entry.mountpoint) == innermost]
+            # dead mounts of other sources may have left their records for the same place
+            return next((entry for entry in holders if len(holders) == 1 or is_running(entry)), holders[0])
     raise ExitError(ExitCode.NO_DAEMON, f"{path} is in no tierfs mount that is known to you")
 
 

@@ -28,12 +28,14 @@ def listeners() -> Iterator[list[socket.socket]]:
         listener.close()
 
 
-def make(run: Path, mountpoint: Path, listeners: list[socket.socket] | None = None) -> Entry:
+def make(
+    run: Path, mountpoint: Path, listeners: list[socket.socket] | None = None, source: str = "s3://bucket"
+) -> Entry:
     """A registered mount; it has a listener when there is a list to keep it in."""
     mountpoint.mkdir(parents=True, exist_ok=True)
-    identifier = registry.mount_id("s3://bucket", str(mountpoint))
+    identifier = registry.mount_id(source, str(mountpoint))
     path = str(run / f"{identifier[:6]}.sock")
-    entry = Entry(identifier, str(mountpoint), path, 4242, "s3://bucket", "/cache")
+    entry = Entry(identifier, str(mountpoint), path, 4242, source, "/cache")
     registry.register(entry)
     if listeners is not None:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -153,6 +155,16 @@ def test_a_stale_mount_is_found_and_told_apart(run: Path, tmp_path: Path, listen
     assert os.path.exists(alive.socket) and not registry.is_running(alive)  # noqa: PTH110
     message = registry.stale_message(stale)
     assert "pid 4242" in message and f"tierfs umount {tmp_path}/stale" in message
+
+
+def test_a_dead_mount_does_not_hide_the_live_one_of_another_source_in_its_place(
+    run: Path, tmp_path: Path, listeners: list[socket.socket]
+) -> None:
+    place = tmp_path / "mnt"
+    for number in range(4):  # records are read in the order of their ids: whatever that is
+        make(run, place, source=f"s3://dead-{number}")
+    live = make(run, place, listeners, source="s3://live")
+    assert registry.find(str(place / "file")) == live
 
 
 def test_a_busy_daemon_is_not_taken_for_dead(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,8 @@ class Daemon(Protocol):
 
         At least: pid, holder_pid (None without one), source, mountpoint, cache, mode, mode_reason,
         read_only, uptime_s, tier {size_bytes, used_bytes, dirty_bytes}, pending_exports,
-        oldest_export_age_s (None when nothing is pending), failing_exports [{path, error, since_s,
-        attempts}] (at most 20), conflicts (count), degraded (None or {since_s, reason}),
+        oldest_export_age_s (None when nothing is pending), failing_exports [{path, error}] (at
+        most 20; `info` of the path tells more), conflicts (count), degraded (None or {since_s, reason}),
         index {entries, bytes}, requests {name: count}, rss_anon_bytes, version.
         """
         ...

@@ -38,8 +38,9 @@ from tierfs.hottier.space import Space
 from tierfs.index import settings as stored
 from tierfs.index.env import Index, IndexSettings
 from tierfs.namespace.authority import SoleNode
+from tierfs.namespace.changes import TreeSettings
 from tierfs.namespace.locations import Locations
-from tierfs.namespace.tree import Tree, TreeSettings
+from tierfs.namespace.tree import Tree
 from tierfs.objectstore.base import ObjectStore
 from tierfs.objectstore.opening import open_store
 from tierfs.objectstore.probe import probe

@@ -25,8 +25,9 @@ from tierfs.index import dirents, inodes, orphans, xattrs
 from tierfs.index.env import Index
 from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Inode, InodeFlag
 from tierfs.namespace.authority import Authority, Right
+from tierfs.namespace.changes import AttrChange, NewInode, RenameMode
 from tierfs.namespace.lookups import LookupCounts
-from tierfs.namespace.tree import AttrChange, NewInode, RenameMode, Tree
+from tierfs.namespace.tree import Tree
 from tierfs.sync.importer import Importer
 from tierfs.units import NS_PER_S
 

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from tierfs.filesystem import Caller, Usage
 from tierfs.model import Inode, InodeFlag
-from tierfs.namespace.tree import AttrChange, RenameMode
+from tierfs.namespace.changes import AttrChange, RenameMode
 
 _BLOCK_BYTES: Final = 4096
 _PRIVATE_FILE: Final = 0o600

@@ -6,14 +6,13 @@ MOVE_TREE intent for a renamed directory. Nothing here waits: every method is at
 Permissions are checked by the kernel (`default_permissions`) before a verb arrives.
 """
 
-import enum
 import errno
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from tierfs.clock import Clock
 from tierfs.errors import FsError
@@ -32,58 +31,12 @@ from tierfs.model import (
     IntentKind,
 )
 from tierfs.namespace import acl
+from tierfs.namespace.changes import AttrChange, NewInode, Renamed, RenameMode, TreeSettings
 from tierfs.namespace.keys import name_to_part
 from tierfs.namespace.locations import Locations
 
 _LINKS_MAX: Final = 65_000  # as ext4; links of an inode are rows, so this is a ceiling, not a format limit
 _HIDDEN_NAME: Final = HIDDEN_PREFIX.rstrip("/").encode()
-
-
-class RenameMode(enum.Enum):
-    """renameat2(2) flags, of which at most one is given."""
-
-    REPLACE = 0
-    NOREPLACE = 1
-    EXCHANGE = 2
-
-
-@frozen
-class TreeSettings:
-    """`quiet_s`: how long a changed inode rests before it is exported. `key_prefix_bytes`: what the
-    store's own prefix takes of the 1,024 bytes of a key."""
-
-    quiet_s: float = 5.0
-    key_prefix_bytes: int = 0
-
-
-@frozen
-class NewInode:
-    """What a create brings: mode with type bits, owner, device number, symlink target."""
-
-    mode: int
-    uid: int
-    gid: int
-    rdev: int = 0
-    target: bytes = b""
-
-
-@frozen
-class AttrChange:
-    """setattr without the size; None leaves an attribute as it is."""
-
-    permissions: int | None = None  # the lower 12 bits
-    uid: int | None = None
-    gid: int | None = None
-    atime_ns: int | None = None
-    mtime_ns: int | None = None
-
-
-@frozen
-class Renamed:
-    """What a rename moved, and what lost a link by it (nlink 0: its last)."""
-
-    moved: Inode
-    replaced: Inode | None = None
 
 
 class Tree:

@@ -15,8 +15,9 @@ from tierfs.index import locations as rows
 from tierfs.index.env import Index, IndexSettings
 from tierfs.model import ROOT_INO, Base, Inode, InodeFlag, IntentKind
 from tierfs.namespace import acl
+from tierfs.namespace.changes import AttrChange, NewInode, RenameMode, TreeSettings
 from tierfs.namespace.locations import Locations
-from tierfs.namespace.tree import AttrChange, NewInode, RenameMode, Tree, TreeSettings
+from tierfs.namespace.tree import Tree
 
 FILE = NewInode(stat.S_IFREG | 0o644, 1000, 1000)
 DIRECTORY = NewInode(stat.S_IFDIR | 0o755, 1000, 1000)

@@ -8,7 +8,7 @@ import trio
 from tests.support.sync_rig import Rig, run_rig
 from tierfs.config.sections import ExportSettings
 from tierfs.index import conflicts
-from tierfs.namespace.tree import AttrChange
+from tierfs.namespace.changes import AttrChange
 from tierfs.objectstore import dialects
 
 DAY_S = 86_400.0

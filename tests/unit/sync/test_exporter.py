@@ -9,7 +9,7 @@ import trio
 from tests.support.sync_rig import Rig, run_rig
 from tierfs.config.sections import ExportSettings
 from tierfs.errors import FsError, StoreErrorKind
-from tierfs.namespace.tree import AttrChange, NewInode, RenameMode
+from tierfs.namespace.changes import AttrChange, NewInode, RenameMode
 from tierfs.objectstore import dialects
 
 DAY_S = 86_400.0

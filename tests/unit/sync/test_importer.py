@@ -11,7 +11,7 @@ from tierfs.config.sections import ExportSettings, ImportSettings
 from tierfs.errors import FsError, StoreError, StoreErrorKind
 from tierfs.index import orphans
 from tierfs.model import InodeFlag
-from tierfs.namespace.tree import AttrChange, RenameMode
+from tierfs.namespace.changes import AttrChange, RenameMode
 from tierfs.objectstore.base import ObjectMeta
 
 DAY_S = 86_400.0

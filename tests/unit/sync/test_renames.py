@@ -10,7 +10,7 @@ from tests.support.sync_rig import Rig, run_rig
 from tierfs.errors import StoreErrorKind
 from tierfs.index import locations
 from tierfs.index.schema import Table
-from tierfs.namespace.tree import RenameMode
+from tierfs.namespace.changes import RenameMode
 
 
 def _is_settled(rig: Rig) -> bool:

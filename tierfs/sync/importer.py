@@ -3,7 +3,7 @@
 Promises: after `ensure_listed` the index has what the bucket had at some moment since the call began (or
 since at most `revalidate_s` before it); after `ensure_attributes` an inode's attributes are known. Many
 callers share one request. When the store cannot be reached, a directory that was listed before is served
-as it was.
+as it was: the first use waits a few seconds for the store, the uses that follow do not for a while.
 
 Tasks: each caller works for itself, the first one for all who want the same; `run` reads attributes of
 listed directories in the background. Checkpoints: every request, and every slice of a listing.
@@ -11,6 +11,7 @@ listed directories in the background. Checkpoints: every request, and every slic
 
 import errno
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -39,6 +40,7 @@ from tierfs.units import NS_PER_S
 _FILL_PAGE: Final = 256
 _FILL_DIRECTORIES_KEPT: Final = 1000
 _REPORT_KEYS_MAX: Final = 10_000
+_AWAY_S: Final = 10.0  # a store that did not answer is not asked for known names for so long
 _log: Final = logging.getLogger(__name__)
 
 
@@ -82,6 +84,7 @@ class Importer:
         self._attribute_reads: dict[int, _Flight] = {}
         self._to_fill: dict[int, None] = {}
         self._fill_wake = trio.Event()
+        self._away_until_s = -math.inf  # by trio's clock
 
     # ---- directories ----
 
@@ -110,6 +113,8 @@ class Importer:
             return True
         if InodeFlag.LISTED not in inode.flags:
             return False
+        if trio.current_time() < self._away_until_s:
+            return True
         age_ns = self._clock.now_ns() - inode.listed_ns
         return 0 <= age_ns < self._settings.revalidate_s * NS_PER_S or self._is_overlaid(inode)
 
@@ -142,8 +147,10 @@ class Importer:
             inode = inodes.get(self._index, ino)
             if not error.retryable or inode is None or InodeFlag.LISTED not in inode.flags:
                 raise
-            _log.warning("a directory is shown as it was when it was last listed: %s", error)
+            self._away_until_s = trio.current_time() + _AWAY_S
+            _log.warning("directories are shown as they were when they were last listed: %s", error)
             return
+        self._away_until_s = -math.inf
         if is_worth_filling and len(self._to_fill) < _FILL_DIRECTORIES_KEPT:
             self._to_fill[ino] = None
             self._fill_wake.set()

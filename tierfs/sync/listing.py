@@ -9,6 +9,7 @@ first listing, however large, keeps nothing.
 """
 
 import logging
+import math
 from array import array
 from bisect import bisect_left
 from typing import Final
@@ -19,6 +20,7 @@ from attrs import define, evolve, frozen
 
 from tierfs.clock import Clock
 from tierfs.content.handles import Files
+from tierfs.errors import StoreError, StoreErrorKind
 from tierfs.index import dirents, inodes, intents, residency
 from tierfs.index.env import Index, Reader
 from tierfs.index.schema import Table
@@ -38,6 +40,7 @@ _TXN_ENTRIES: Final = 256
 _SWEEP_PAGE: Final = 256
 _PROBE_OBJECTS: Final = 50
 _UNREACHABLE_KEPT: Final = 10_000
+_KNOWN_WAIT_S: Final = 5.0  # for the first page of a directory whose names are known
 VANISH_MAX_SHARE: Final = 0.2
 VANISH_MAX_COUNT: Final = 1000
 _log: Final = logging.getLogger(__name__)
@@ -140,7 +143,7 @@ class Lister:
         try:
             token = ""
             while True:
-                page = await self._store.list(prefix, delimited=True, token=token)
+                page = await self._page(listing, token)
                 await self._take_page(listing, page)
                 if not page.token:
                     break
@@ -150,6 +153,13 @@ class Lister:
             self._activity.end(listing.mark)
         self._finish(listing)
         return listing.assume is False and listing.added > 0
+
+    async def _page(self, listing: Listing, token: str) -> ListPage:
+        """The next page. Nobody waits for the store's whole retry budget to be told names that are known."""
+        limit_s = math.inf if token or listing.is_first else _KNOWN_WAIT_S
+        with trio.move_on_after(limit_s):
+            return await self._store.list(listing.prefix, delimited=True, token=token)
+        raise StoreError(StoreErrorKind.TIMEOUT, f"no listing within {limit_s:g} s", key=listing.prefix)
 
     # ---- a page ----
 

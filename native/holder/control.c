@@ -70,7 +70,8 @@ static void answer_status(struct holder *holder, uint32_t tag)
         ", \"undelivered\": %" PRIuFAST64 ", \"notified\": %" PRIuFAST64 ", \"notify_failed\": %" PRIuFAST64
         ", \"notify_dropped\": %" PRIuFAST64 ", \"registered\": %" PRIu64 ", \"open_here\": %" PRIu64
         ", \"open_in_python\": %" PRIu64 "}",
-        (int)getpid(), holder->session.kernel_minor, holder->session.passthrough ? "true" : "false",
+        (int)getpid(), atomic_load(&holder->kernel_minor),
+        atomic_load(&holder->passthrough_agreed) ? "true" : "false",
         hot_passthrough_state(holder->hot), inflight_count(holder->inflight),
         packets_queued_bytes(holder->packets), atomic_load(&c->forwarded), atomic_load(&c->answered_here),
         atomic_load(&c->interrupted), atomic_load(&c->swallowed), atomic_load(&c->malformed),

@@ -40,7 +40,10 @@ struct holder {
     const char *mountpoint; /* NULL: the kernel is played by a test */
     enum on_exit_of_python on_exit;
     struct wire_limits limits;
-    struct wire_session session; /* written while INIT is answered, before any other request exists */
+    struct wire_session session; /* of the first INIT: its request and then its answer, one after the other */
+    atomic_bool init_seen;
+    atomic_uint kernel_minor;
+    atomic_bool passthrough_agreed;
     struct inflight *inflight;
     struct packets *packets;
     struct hot_table *hot;

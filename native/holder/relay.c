@@ -237,7 +237,8 @@ static void dispatch(struct holder *holder, char *packet, size_t size_bytes, cha
     const struct fuse_interrupt_in *interrupt;
     switch (header->opcode) {
     case FUSE_INIT:
-        if (wire_patch_init_request(packet, size_bytes, &holder->session))
+        if (!atomic_exchange(&holder->init_seen, true) &&
+            wire_patch_init_request(packet, size_bytes, &holder->session))
             forward(holder, header);
         else
             relay_refuse(holder, header->unique, -EPROTO);
@@ -328,6 +329,8 @@ static size_t finish(struct holder *holder, const struct waiting *request, char 
     case FUSE_INIT:
         *error = -EPROTO;
         size_bytes = wire_patch_init_reply(packet, size_bytes, &holder->limits, &holder->session);
+        atomic_store(&holder->kernel_minor, holder->session.kernel_minor);
+        atomic_store(&holder->passthrough_agreed, holder->session.passthrough);
         hot_set_passthrough(holder->hot, holder->session.passthrough);
         return size_bytes;
     case FUSE_OPEN:

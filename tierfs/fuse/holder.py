@@ -16,6 +16,7 @@ import os
 import socket
 import struct
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import IntEnum, IntFlag
@@ -121,6 +122,7 @@ class Holder:
     """Notifications that were not sent: the kernel believes the old state until its timeout."""
     _control: trio.socket.SocketType = attrs.field(kw_only=True)
     _direct: socket.socket = attrs.field(kw_only=True)
+    _refused: Counter[int] = attrs.field(factory=Counter, init=False)  # by errno; each is logged once
     _tag: int = attrs.field(default=0, init=False)
     _calls: dict[int, tuple[trio.Event, list[outcome.Outcome[_Answer]]]] = attrs.field(factory=dict, init=False)
     _handles: dict[int, int] = attrs.field(factory=dict, init=False)
@@ -237,7 +239,9 @@ class Holder:
             result.append(outcome.Value(answer) if status == 0 else outcome.Error(_os_error(status, "holder")))
             done.set()
         elif status not in (0, -errno.ENOENT):  # of a notification; ENOENT: the kernel has nothing to forget
-            log.warning("the kernel refused to drop a cache entry: %s", os.strerror(-status))
+            if not self._refused[-status]:
+                log.warning("the kernel refuses to drop cache entries: %s", os.strerror(-status))
+            self._refused[-status] += 1
 
     async def _run(self) -> None:
         """Until the holder closes the link."""

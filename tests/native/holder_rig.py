@@ -1,0 +1,122 @@
+"""Both neighbours of the holder, played over socket pairs: the kernel on one side, pyfuse3 on the other."""
+
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import trio
+from attrs import frozen
+
+from tierfs.fuse.holder import Holder, HolderOptions, held
+
+REPOSITORY = Path(__file__).parents[2]
+
+LOOKUP, FORGET, GETATTR, SETATTR, UNLINK, OPEN, READ, STATFS, RELEASE = 1, 2, 3, 4, 10, 14, 15, 17, 18
+FSYNC, GETXATTR, FLUSH, INIT, OPENDIR, RELEASEDIR, CREATE, INTERRUPT, BATCH_FORGET = 20, 22, 25, 26, 27, 29, 35, 36, 42
+READDIRPLUS, MKDIR = 44, 9
+
+PASSTHROUGH, KILLPRIV_V2, INIT_EXT, SPLICE = 1 << 37, 1 << 28, 1 << 30, 7 << 7
+
+IN_HEADER = struct.Struct("=IIQQIIIHH")
+OUT_HEADER = struct.Struct("=IiQ")
+INIT_OUT = struct.Struct("=IIIIHHIIHHIIH22x")
+ENTRY = struct.Struct("=QQQQII88x")
+ATTR_OUT = struct.Struct("=QIIQ32x48x")
+HOLDER_FH = 1 << 63
+
+
+def build(output: Path, *flags: str) -> Path:
+    """The holder with the flags of a sanitizer."""
+    subprocess.run([REPOSITORY / "native/holder/build.sh", output, *flags], check=True, timeout=240)
+    return output
+
+
+@frozen
+class Request:
+    """What pyfuse3 would read."""
+
+    opcode: int
+    unique: int
+    nodeid: int
+    argument: bytes
+
+
+@frozen
+class Reply:
+    """What the kernel would get; a notification has unique 0 and its code as error."""
+
+    unique: int
+    error: int
+    payload: bytes
+
+
+@attrs.define(eq=False)
+class Rig:
+    """Sends as the kernel or as pyfuse3, and receives as either. Lengths may be made wrong."""
+
+    holder: Holder
+    kernel: trio.socket.SocketType
+    python: trio.socket.SocketType
+    unique: int = 0
+
+    async def ask(self, opcode: int, nodeid: int = 1, argument: bytes = b"", *, pid: int = 0) -> int:
+        """One request from the kernel; its unique id."""
+        self.unique += 2
+        size = IN_HEADER.size + len(argument)
+        header = IN_HEADER.pack(size, opcode, self.unique, nodeid, 0, 0, pid or os.getpid(), 0, 0)
+        await self.kernel.send(header + argument)
+        return self.unique
+
+    async def asked(self) -> Request:
+        """The next request at pyfuse3."""
+        packet = await self.python.recv(1 << 21)
+        size, opcode, unique, nodeid, *_ = IN_HEADER.unpack_from(packet)
+        assert size == len(packet)
+        return Request(opcode, unique, nodeid, packet[IN_HEADER.size :])
+
+    async def answer(self, unique: int, payload: bytes = b"", *, error: int = 0, size: int | None = None) -> None:
+        """pyfuse3 answers."""
+        size = OUT_HEADER.size + len(payload) if size is None else size
+        await self.python.send(OUT_HEADER.pack(size, error, unique) + payload)
+
+    async def reply(self) -> Reply:
+        """The next message to the kernel."""
+        packet = await self.kernel.recv(1 << 21)
+        size, error, unique = OUT_HEADER.unpack_from(packet)
+        assert size == len(packet)
+        return Reply(unique, error, packet[OUT_HEADER.size :])
+
+    def end_python(self) -> None:
+        """What the end of the daemon's process does: its driver has the same socket as pyfuse3."""
+        self.python.shutdown(socket.SHUT_RDWR)
+
+    def garble(self, packet: bytes) -> None:
+        """Anything at all on the control link."""
+        self.holder._direct.send(packet)
+
+    async def init(self, kernel_flags: int = PASSTHROUGH | KILLPRIV_V2 | INIT_EXT | SPLICE) -> tuple[bytes, bytes]:
+        """The start of a session; the request at pyfuse3 and the reply at the kernel."""
+        flags = struct.pack("=IIIII44x", 7, 45, 131072, kernel_flags & 0xFFFF_FFFF, kernel_flags >> 32)
+        unique = await self.ask(INIT, 0, flags)
+        request = await self.asked()
+        out = INIT_OUT.pack(7, 38, 131072, 1 | SPLICE, 12, 9, 1 << 20, 1, 256, 0, 0, 0, 0)
+        await self.answer(unique, out)
+        return request.argument, (await self.reply()).payload
+
+
+@asynccontextmanager
+async def rig(program: Path) -> AsyncIterator[Rig]:
+    """A holder between both, gone when the block ends."""
+    kernel, holders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with holders, trio.fail_after(120):
+        async with held(Path("/nonexistent"), HolderOptions(), program=program, kernel_fd=holders.fileno()) as holder:
+            holders.close()
+            python = trio.socket.fromfd(holder.session_fd, socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            os.close(holder.session_fd)
+            with trio.socket.from_stdlib_socket(kernel) as kernel_end, python:
+                yield Rig(holder, kernel_end, python)

@@ -24,7 +24,30 @@ LONG_FUNCTIONS: dict[str, str] = {}
 STAR_IMPORTS = {"tests/conformance/test_memstore.py": "runs the tests of the one suite for a store of its own"}
 
 # modules that no test imports by name: where they are tested all the same
-TESTED_ELSEWHERE: dict[str, str] = {}
+TESTED_ELSEWHERE = {
+    "tierfs/config/describe.py": "tests/unit/test_config.py",
+    "tierfs/config/loading.py": "tests/unit/test_config.py",
+    "tierfs/content/fetch.py": "tests/unit/content/test_reader.py",
+    "tierfs/content/ledger.py": "tests/unit/content/test_writer.py",
+    "tierfs/content/live.py": "tests/unit/content/test_writer.py",
+    "tierfs/content/reclaim.py": "tests/unit/content/test_tier_full.py",
+    "tierfs/control/inspector.py": "tests/mount/test_commands.py",
+    "tierfs/daemon.py": "tests/mount/test_commands.py",
+    "tierfs/fuse/convert.py": "tests/mount/test_posix.py",
+    "tierfs/fuse/operations.py": "tests/mount/test_posix.py",
+    "tierfs/fuse/session.py": "tests/mount/test_posix.py",
+    "tierfs/namespace/notify.py": "tests/mount/test_other_clients.py",
+    "tierfs/sync/claims.py": "tests/unit/sync/test_exporter.py",
+    "tierfs/sync/deletes.py": "tests/unit/sync/test_exporter.py",
+    "tierfs/sync/hardlinks.py": "tests/unit/sync/test_exporter.py",
+    "tierfs/sync/linkwriter.py": "tests/unit/sync/test_exporter.py",
+    "tierfs/sync/listing.py": "tests/unit/sync/test_importer.py",
+    "tierfs/sync/outcomes.py": "tests/unit/sync/test_exporter.py",
+    "tierfs/sync/paths.py": "tests/unit/sync/test_importer.py",
+    "tierfs/sync/plan.py": "tests/unit/sync/test_exporter.py",
+    "tierfs/sync/reconcile.py": "tests/unit/sync/test_exporter.py",
+    "tierfs/sync/records.py": "tests/unit/sync/test_exporter.py",
+}
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -90,7 +113,7 @@ def test_nobody_imports_everything() -> None:
 def test_every_module_says_what_it_is() -> None:
     silent = [name for name, tree in parsed("*.py") if not ast.get_docstring(tree) and Path(REPO / name).stat().st_size]
     assert not silent
-    promised = [name for name, tree in parsed("tierfs/*.py") if "docstring" in (ast.get_docstring(tree) or "")]
+    promised = [name for name, tree in parsed("tierfs/*.py") if "docstring pending" in (ast.get_docstring(tree) or "")]
     assert not promised, "a docstring that promises one"
 
 
@@ -138,12 +161,17 @@ def test_every_module_is_tested() -> None:
     for name in map(relative, tracked("tierfs/*.py")):
         module = Path(name)
         mirror = Path("tests/unit", *module.parts[1:-1], f"test_{module.name}")
-        is_tested = name in in_tests or name in TESTED_ELSEWHERE or (REPO / mirror).exists()
+        is_told = name in TESTED_ELSEWHERE or f"{module.parent}/" in TESTED_ELSEWHERE
+        is_tested = name in in_tests or is_told or (REPO / mirror).exists()
         if module.name not in ("__init__.py", "__main__.py") and not is_tested:
             missing.append(f"{name}: no {mirror}, and no test imports it")
     assert not missing, "\n".join(missing)
-    stale = [name for name, home in TESTED_ELSEWHERE.items() if name in in_tests or not (REPO / home).exists()]
-    assert not stale, "these need no exception"
+    stale = [
+        name
+        for name, home in TESTED_ELSEWHERE.items()
+        if name in in_tests or not (REPO / home).exists() or not (REPO / name).exists()
+    ]
+    assert not stale, "exceptions that are needed no more, or lead nowhere"
 
 
 def test_imports_only_go_down() -> None:

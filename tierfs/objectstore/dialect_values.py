@@ -31,6 +31,7 @@ def number(text: str | None) -> int | None:
 
 
 def hexadecimal(text: str | None) -> int | None:
+    """rclone's device numbers: `1abc`, without a prefix."""
     try:
         return int(text, 16) if text and text.isalnum() else None
     except ValueError:
@@ -103,4 +104,5 @@ def time_ns(text: str | None) -> int | None:
 
 
 def percent_decoded(text: str) -> bytes:
+    """geesefs escapes bytes that a header cannot hold; a stray `%` stands for itself."""
     return unquote_to_bytes(text)

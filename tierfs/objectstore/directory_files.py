@@ -61,6 +61,7 @@ def _is_same_content(before: os.stat_result, after: os.stat_result) -> bool:
 
 
 def check_match(key: str, found: ObjectInfo, if_match: str) -> None:
+    """PRECONDITION_FAILED when an ETag is wanted ("" = any) and the object has another."""
     if if_match and found.etag != if_match:
         raise changed(key)
 

@@ -74,6 +74,7 @@ def _checksum(record: object) -> str:
 
 
 def encode(record: Record) -> bytes:
+    """The record in the format above; the same record gives the same bytes."""
     fields: dict[str, Any] = dict(record.others)
     headers = {name: getattr(record.meta, name) for name in _HEADERS if getattr(record.meta, name)}
     if record.meta.user:
@@ -96,7 +97,7 @@ def _strings(value: object) -> dict[str, str]:
 
 
 def decode(data: bytes) -> Record:
-    """ValueError when the data is no record of this version."""
+    """The record in the format above. ValueError when the data is no record of this version."""
     outer = json.loads(data)
     if not isinstance(outer, dict) or outer.get("version") != VERSION:
         raise ValueError("not a record of version 1")
@@ -126,6 +127,7 @@ def etag(status: os.stat_result, record: Record, *, is_dir: bool) -> str:
 
 
 def info(key: str, status: os.stat_result, record: Record, *, with_meta: bool) -> ObjectInfo:
+    """An object as the store shows it; without metadata for listings."""
     is_dir = key.endswith("/")
     return ObjectInfo(
         key=key,

@@ -65,14 +65,17 @@ _KIND_OF_ERRNO: Final = {
 
 
 def invalid(message: str, key: str) -> StoreError:
+    """INVALID: a directory cannot do this, with the reason."""
     return StoreError(StoreErrorKind.INVALID, message, key=key)
 
 
 def not_found(key: str) -> StoreError:
+    """NOT_FOUND."""
     return StoreError(StoreErrorKind.NOT_FOUND, "no such object", key=key)
 
 
 def changed(key: str, message: str = "the object is another version") -> StoreError:
+    """PRECONDITION_FAILED."""
     return StoreError(StoreErrorKind.PRECONDITION_FAILED, message, key=key)
 
 
@@ -190,6 +193,7 @@ def lstat(parent_fd: int, name: str) -> os.stat_result | None:
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
+    """Writes everything at the descriptor's position: one write(2) takes at most 2 GiB."""
     view = memoryview(data).cast("B")
     while view:
         view = view[os.write(fd, view) :]

@@ -44,6 +44,7 @@ class UploadInfo:
 
 
 def no_such_upload(key: str) -> StoreError:
+    """NOT_FOUND, as S3's NoSuchUpload."""
     return StoreError(StoreErrorKind.NOT_FOUND, "no such upload: it was completed or aborted", key=key)
 
 
@@ -88,7 +89,7 @@ class DirectoryUploads:
     def complete(self, root_fd: int, path: KeyPath, upload_id: str, condition: Condition) -> Written:
         with self._open(root_fd, path.key, upload_id) as upload_fd:
             described = self._describe(upload_fd, upload_id)
-            if described is None:
+            if described is None or described.key != path.key:
                 raise no_such_upload(path.key)
             numbers = sorted(name for name in os.listdir(upload_fd) if _PART.fullmatch(name))
             if not numbers:

@@ -242,26 +242,6 @@ def test_the_key_mode_belongs_to_two_writers(text: str, fmt: int, perms: int | N
     assert (view.fmt, view.perms) == (fmt, perms)
 
 
-@pytest.mark.parametrize(
-    ("text", "time_ns"),
-    [
-        ("0", 0),
-        ("1.5", 1_500_000_000),
-        ("1.", 1_000_000_000),
-        ("1.0000000019", 1_000_000_001),
-        ("-1.5", -1_500_000_000),
-        ("1969-12-31T23:59:59.75Z", -250_000_000),
-        ("2017-09-24 19:53:52.000000000 +0000", 1_506_282_832_000_000_000),
-        ("1595002920000", None),  # milliseconds by somebody: beyond the range of 64 bits
-        ("1e9", None),
-        ("2020-13-45T00:00:00Z", None),
-        ("٣", None),
-    ],
-)
-def test_times_are_exact(text: str, time_ns: int | None) -> None:
-    assert seen("f", {"mtime": text}).mtime_ns == time_ns
-
-
 def test_a_directory_is_what_has_the_slash() -> None:
     assert seen("d", {"file-permissions": "0040755"}).fmt == REG
     assert seen("d", {}, size_bytes=0, content_type="application/x-directory").fmt is None

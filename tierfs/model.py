@@ -6,9 +6,22 @@ through `object.__setattr__`, name by name (an Inode: 1.8 us), one without throu
 
 import enum
 import stat
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from attrs import evolve
+
+    revise = evolve  # so that names and types of the changes are checked
+else:
+
+    def revise(value: Any, **changes: Any) -> Any:
+        """attrs.evolve for the classes without slots, in a tenth of its time: they have no validators to ask."""
+        revised = object.__new__(type(value))
+        revised.__dict__.update(value.__dict__, **changes)
+        return revised
+
 
 ROOT_INO: Final = 1
 NAME_MAX_BYTES: Final = 255
@@ -33,6 +46,19 @@ class InodeFlag(enum.IntFlag):
     META_DIRTY = 16
     # the base object carries metadata, tags or headers of others that a rewrite must keep
     FOREIGN = 32
+
+    # enum's own operators take 0.7 us each, these 0.15
+    def __or__(self, other: int) -> "InodeFlag":
+        return _FLAGS[int.__or__(self, other)]
+
+    def __and__(self, other: int) -> "InodeFlag":
+        return _FLAGS[int.__and__(self, other)]
+
+    def __contains__(self, other: object) -> bool:
+        return isinstance(other, InodeFlag) and int.__and__(self, other) == int(other)
+
+
+_FLAGS: Final = tuple(InodeFlag(bits) for bits in range(2 * max(InodeFlag)))
 
 
 class Residency(enum.IntEnum):

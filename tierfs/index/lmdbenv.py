@@ -19,6 +19,7 @@ from tierfs.index.journal import Changes
 from tierfs.index.schema import Table
 
 _BULK_ROWS: Final = 16
+_TABLES: Final = tuple(Table)
 _PROBE_BYTES: Final = 64 * 1024
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -60,6 +61,7 @@ class Environment:
         self._env: Any = None
         self._txn: Any = None
         self._tables: list[Any] = []
+        self._counts: dict[Table, int] = {}  # of tables that did not change since they were counted
 
     def open(self) -> None:
         """Raises IndexDamageError, or FsError with the errno of the disk."""
@@ -96,6 +98,7 @@ class Environment:
     def begin(self) -> None:
         """Opens the one write transaction. Raises EnvFailure."""
         try:
+            self._counts.clear()
             self._txn = self._env.begin(write=True)
         except lmdb.Error as error:
             self._txn = None
@@ -136,20 +139,24 @@ class Environment:
         return row if found and row[0] >= floor else None
 
     def count(self, table: Table) -> int:
-        """Rows of the table; LMDB keeps the number in the tree's root."""
-        try:
-            entries: int = self._txn.stat(self._tables[table])["entries"]
-        except (lmdb.Error, AttributeError) as error:
-            raise EnvFailure(error, self._directory) from error
+        """Rows of the table; LMDB keeps the number in the tree's root. An import asks it for each entry."""
+        entries = self._counts.get(table)
+        if entries is None:
+            try:
+                entries = self._counts[table] = self._txn.stat(self._tables[table])["entries"]
+            except (lmdb.Error, AttributeError) as error:
+                raise EnvFailure(error, self._directory) from error
         return entries
 
     def apply(self, changes: Changes) -> None:
         """All of them, or EnvFailure and the transaction is good for nothing but an abort."""
         try:
             put, delete = self._txn.put, self._txn.delete
-            for rows, table in zip(changes, self._tables, strict=True):
+            for number, rows in enumerate(changes):
                 if not rows:
                     continue
+                table = self._tables[number]
+                self._counts.pop(_TABLES[number], None)
                 if len(rows) > _BULK_ROWS:
                     self._apply_many(rows, table)
                     continue
@@ -175,6 +182,7 @@ class Environment:
     def commit(self) -> None:
         """Durable; the next transaction is not begun yet."""
         txn, self._txn = self._txn, None
+        self._counts.clear()
         try:
             txn.commit()
         except lmdb.Error as error:
@@ -182,6 +190,7 @@ class Environment:
 
     def close(self) -> None:
         """Drops what is not committed."""
+        self._counts.clear()
         if self._txn is not None:
             self._txn.abort()
             self._txn = None

@@ -35,7 +35,12 @@ def needs_escape(name: bytes) -> bool:
 
 def name_to_part(name: bytes) -> str:
     """The key part of a file name (no slashes on either side)."""
-    if not needs_escape(name):
+    if b"%" not in name:  # nearly all, and a change of names asks for several
+        try:
+            return name.decode()
+        except UnicodeDecodeError:
+            pass
+    elif not needs_escape(name):
         return name.decode()
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in name)
 

@@ -17,8 +17,6 @@ import errno
 from collections.abc import Callable
 from typing import Final
 
-from cachetools import LRUCache
-
 from tierfs.errors import FsError
 from tierfs.index import dirents, inodes
 from tierfs.index import locations as rows
@@ -35,8 +33,9 @@ class Locations:
     """Key resolution with a cache of directory prefixes. Raises FsError(ESTALE) for an inode without a path."""
 
     def __init__(self) -> None:
-        self._desired: LRUCache[int, str] = LRUCache(_PREFIX_CACHE_ENTRIES)
-        self._actual: LRUCache[int, str] = LRUCache(_PREFIX_CACHE_ENTRIES)
+        # emptied when full: to keep an order of use would cost more than to find a prefix again
+        self._desired: dict[int, str] = {}
+        self._actual: dict[int, str] = {}
 
     def forget_prefixes(self) -> None:
         """A directory moved, was removed, or its override changed: every cached prefix may be wrong."""
@@ -51,7 +50,12 @@ class Locations:
         """The key prefix under which the objects of a directory's children lie now."""
         return self._prefix(reader, ino, self._actual, follow_overrides=True)
 
-    def _prefix(self, reader: Reader, ino: int, cache: LRUCache[int, str], *, follow_overrides: bool) -> str:
+    def _prefix(self, reader: Reader, ino: int, cache: dict[int, str], *, follow_overrides: bool) -> str:
+        known = cache.get(ino)
+        if known is not None:
+            return known
+        if len(cache) >= _PREFIX_CACHE_ENTRIES:
+            cache.clear()
         chain: list[tuple[int, str]] = []  # (directory, its own part), innermost first
         current, prefix = ino, ""
         while current != ROOT_INO:

@@ -8,11 +8,7 @@ Permissions are checked by the kernel (`default_permissions`) before a verb arri
 
 import errno
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
-
-from attrs import evolve
 
 from tierfs.clock import Clock
 from tierfs.errors import FsError
@@ -29,6 +25,7 @@ from tierfs.model import (
     InodeFlag,
     Intent,
     IntentKind,
+    revise,
 )
 from tierfs.namespace import acl
 from tierfs.namespace.changes import AttrChange, NewInode, Renamed, RenameMode, TreeSettings
@@ -66,16 +63,12 @@ class Tree:
 
     # ---- changes ----
 
-    @contextmanager
-    def _change(self) -> Iterator[tuple[Txn, int]]:
-        with self._index.transaction() as txn:
-            yield txn, self._clock.now_ns()
-
     def ensure_root(self, mode: int, uid: int, gid: int) -> None:
         """Creates the root directory of a new index."""
         if inodes.get(self._index, ROOT_INO) is not None:
             return
-        with self._change() as (txn, now):
+        with self._index.transaction() as txn:
+            now = self._clock.now_ns()
             root = Inode(
                 ino=ROOT_INO, mode=stat.S_IFDIR | mode, uid=uid, gid=gid, size_bytes=0, nlink=2,
                 atime_ns=now, mtime_ns=now, ctime_ns=now, btime_ns=now, parent=ROOT_INO, name=b"",
@@ -91,7 +84,8 @@ class Tree:
         """
         if len(new.target) > SYMLINK_MAX_BYTES:
             raise FsError(errno.ENAMETOOLONG, f"a symlink target has at most {SYMLINK_MAX_BYTES} bytes")
-        with self._change() as (txn, now):
+        with self._index.transaction() as txn:
+            now = self._clock.now_ns()
             directory = self._directory(txn, parent)
             self._check_new_name(txn, directory, name, is_dir=stat.S_ISDIR(new.mode))
             if dirents.get(txn, parent, name) is not None:
@@ -120,7 +114,8 @@ class Tree:
 
     def link(self, ino: int, parent: int, name: bytes) -> Inode:
         """One more name for a file. EPERM for directories, EMLINK, EEXIST, ENOENT when unlinked."""
-        with self._change() as (txn, now):
+        with self._index.transaction() as txn:
+            now = self._clock.now_ns()
             directory = self._directory(txn, parent)
             inode = self._inode(txn, ino)
             if inode.is_dir:
@@ -133,14 +128,15 @@ class Tree:
             if dirents.get(txn, parent, name) is not None:
                 raise FsError(errno.EEXIST)
             links.put(txn, ino, parent, name, None)
-            inode = self._mark(txn, evolve(inode, nlink=inode.nlink + 1, ctime_ns=now), InodeFlag.META_DIRTY, now)
+            inode = self._mark(txn, revise(inode, nlink=inode.nlink + 1, ctime_ns=now), InodeFlag.META_DIRTY, now)
             dirents.put(txn, parent, name, ino, stat.S_IFMT(inode.mode))
             self._touch_directory(txn, directory, now)
         return inode
 
     def unlink(self, parent: int, name: bytes) -> Inode:
         """Removes a name that is no directory; returns the inode as it is now. ENOENT, EISDIR."""
-        with self._change() as (txn, now):
+        with self._index.transaction() as txn:
+            now = self._clock.now_ns()
             directory, inode = self._entry(txn, parent, name)
             if inode.is_dir:
                 raise FsError(errno.EISDIR)
@@ -150,7 +146,8 @@ class Tree:
 
     def rmdir(self, parent: int, name: bytes) -> Inode:
         """Removes an empty directory (its listing must have been imported). ENOENT, ENOTDIR, ENOTEMPTY."""
-        with self._change() as (txn, now):
+        with self._index.transaction() as txn:
+            now = self._clock.now_ns()
             directory, inode = self._entry(txn, parent, name)
             inode = self._drop_directory(txn, inode, now)
             self._touch_directory(txn, directory, now, subdirs=-1, removed=True)
@@ -158,14 +155,15 @@ class Tree:
 
     def set_attributes(self, ino: int, change: AttrChange) -> Inode:
         """chmod, chown, utimens; ctime moves. An access ACL follows the mode."""
-        with self._change() as (txn, now):
+        with self._index.transaction() as txn:
+            now = self._clock.now_ns()
             inode = self._inode(txn, ino)
             mode = inode.mode
             if change.permissions is not None:
                 mode = stat.S_IFMT(mode) | change.permissions
                 if (access := xattrs.get(txn, ino, acl.ACCESS)) is not None:
                     xattrs.put(txn, ino, acl.ACCESS, acl.encode(acl.with_mode(acl.decode(access), mode)))
-            inode = evolve(
+            inode = revise(
                 inode,
                 mode=mode,
                 uid=inode.uid if change.uid is None else change.uid,
@@ -180,15 +178,16 @@ class Tree:
         """A read: moves atime in the index only. It travels with the next export of the inode."""
         with self._index.transaction() as txn:
             if (inode := inodes.get(txn, ino)) is not None:
-                inodes.put(txn, evolve(inode, atime_ns=now_ns))
+                inodes.put(txn, revise(inode, atime_ns=now_ns))
 
     def set_xattr(self, ino: int, name: bytes, value: bytes) -> Inode:
         """Sets an extended attribute; an access ACL sets the mode's permission bits too."""
-        with self._change() as (txn, now):
+        with self._index.transaction() as txn:
+            now = self._clock.now_ns()
             inode = self._inode(txn, ino)
             if name == acl.ACCESS:
                 mode, is_plain = acl.mode_of(acl.decode(value), inode.mode)
-                inode = evolve(inode, mode=mode)
+                inode = revise(inode, mode=mode)
                 if is_plain:
                     xattrs.delete(txn, ino, name)
                 else:
@@ -197,16 +196,17 @@ class Tree:
                 if name == acl.DEFAULT and not inode.is_dir:
                     raise FsError(errno.EACCES, "only a directory has a default ACL")
                 xattrs.put(txn, ino, name, value)
-            return self._mark(txn, evolve(inode, ctime_ns=now), InodeFlag.META_DIRTY, now)
+            return self._mark(txn, revise(inode, ctime_ns=now), InodeFlag.META_DIRTY, now)
 
     def remove_xattr(self, ino: int, name: bytes) -> Inode:
         """ENODATA when it is not set."""
-        with self._change() as (txn, now):
+        with self._index.transaction() as txn:
+            now = self._clock.now_ns()
             inode = self._inode(txn, ino)
             if xattrs.get(txn, ino, name) is None:
                 raise FsError(errno.ENODATA)
             xattrs.delete(txn, ino, name)
-            return self._mark(txn, evolve(inode, ctime_ns=now), InodeFlag.META_DIRTY, now)
+            return self._mark(txn, revise(inode, ctime_ns=now), InodeFlag.META_DIRTY, now)
 
     def purge(self, ino: int) -> None:
         """Removes what the index holds of an unlinked inode that nobody uses any more."""
@@ -228,7 +228,8 @@ class Tree:
             raise
 
     def _rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode) -> Renamed:
-        with self._change() as (txn, now):
+        with self._index.transaction() as txn:
+            now = self._clock.now_ns()
             old_directory, inode = self._entry(txn, parent, name)
             new_directory = self._directory(txn, new_parent)
             target_entry = dirents.get(txn, new_parent, new_name)
@@ -251,10 +252,10 @@ class Tree:
             gained = int(inode.is_dir) - int(target is not None and target.is_dir)
             if parent == new_parent:
                 net = gained - int(inode.is_dir)
-                self._touch_directory(txn, old_directory, now, subdirs=net, removed=True)
+                self._touch_directory(txn, self._inode(txn, parent), now, subdirs=net, removed=True)
             else:
-                self._touch_directory(txn, old_directory, now, subdirs=-int(inode.is_dir), removed=True)
-                self._touch_directory(txn, new_directory, now, subdirs=gained)
+                self._touch_directory(txn, self._inode(txn, parent), now, subdirs=-int(inode.is_dir), removed=True)
+                self._touch_directory(txn, self._inode(txn, new_parent), now, subdirs=gained)
         return Renamed(moved, target)
 
     # ---- parts of changes ----
@@ -298,13 +299,12 @@ class Tree:
     def _touch_directory(
         self, txn: Txn, directory: Inode, now: int, *, subdirs: int = 0, removed: bool = False
     ) -> None:
-        """mtime, ctime and nlink of a directory whose entries changed.
+        """mtime, ctime and nlink of a directory whose entries changed; `directory` as it is in this transaction.
 
         An implicit directory stays one as long as it has files: only removing an entry, perhaps the last,
         makes it worth a marker of its own.
         """
-        current = self._inode(txn, directory.ino)
-        current = evolve(current, mtime_ns=now, ctime_ns=now, nlink=current.nlink + subdirs)
+        current = revise(directory, mtime_ns=now, ctime_ns=now, nlink=directory.nlink + subdirs)
         if InodeFlag.IMPLICIT in current.flags and not removed:
             inodes.put(txn, current)
         else:
@@ -329,7 +329,7 @@ class Tree:
     def _drop_link(self, txn: Txn, inode: Inode, parent: int, name: bytes, now: int) -> Inode:
         """Takes one name from a file; its object there gets a tombstone, or serves another link."""
         dirents.delete(txn, parent, name)
-        inode = evolve(inode, nlink=inode.nlink - 1, ctime_ns=now)
+        inode = revise(inode, nlink=inode.nlink - 1, ctime_ns=now)
         if (inode.parent, inode.name) != (parent, name):
             link = links.get(txn, inode.ino, parent, name)
             links.delete(txn, inode.ino, parent, name)
@@ -349,12 +349,12 @@ class Tree:
         heir = next((link for link in remaining if link.base is not None), remaining[0])
         old_key = self._locations.actual_key(txn, inode) if inode.base is not None else ""
         links.delete(txn, inode.ino, heir.parent, heir.name)
-        promoted = evolve(inode, parent=heir.parent, name=heir.name)
+        promoted = revise(inode, parent=heir.parent, name=heir.name)
         if heir.base is not None:
             if inode.base is not None:
                 self._bury(txn, old_key, inode.base.etag, now)
             rows.clear_location(txn, inode.ino)
-            promoted = evolve(promoted, base=heir.base)
+            promoted = revise(promoted, base=heir.base)
         elif inode.base is not None:
             self._locations.settle(txn, promoted, old_key)
         return self._mark(txn, promoted, InodeFlag.META_DIRTY, now)
@@ -369,7 +369,7 @@ class Tree:
         if pending is not None:
             intents.delete(txn, pending.seq)
         rows.clear_location(txn, inode.ino)
-        gone = evolve(
+        gone = revise(
             inode, parent=0, name=b"", base=None, flags=inode.flags & ~(InodeFlag.DATA_DIRTY | InodeFlag.META_DIRTY),
             write_seq=inode.write_seq + 1,
         )  # fmt: skip
@@ -383,7 +383,7 @@ class Tree:
         if not dirents.is_empty(txn, inode.ino):
             raise FsError(errno.ENOTEMPTY)
         dirents.delete(txn, inode.parent, inode.name)
-        gone = self._unlink_last(txn, evolve(inode, nlink=0, ctime_ns=now), now)
+        gone = self._unlink_last(txn, revise(inode, nlink=0, ctime_ns=now), now)
         rows.clear_override(txn, inode.ino)
         self._locations.forget_prefixes()
         return gone
@@ -417,10 +417,10 @@ class Tree:
         self._place_link(txn, other, (other_directory.ino, other_name), (directory.ino, name), other_actual, now)
         shift = int(other.is_dir) - int(inode.is_dir)
         if directory.ino == other_directory.ino:
-            self._touch_directory(txn, directory, now)
+            self._touch_directory(txn, self._inode(txn, directory.ino), now)
         else:
-            self._touch_directory(txn, directory, now, subdirs=shift, removed=True)
-            self._touch_directory(txn, other_directory, now, subdirs=-shift, removed=True)
+            self._touch_directory(txn, self._inode(txn, directory.ino), now, subdirs=shift, removed=True)
+            self._touch_directory(txn, self._inode(txn, other_directory.ino), now, subdirs=-shift, removed=True)
         return Renamed(moved)
 
     def _actual_before_move(self, txn: Txn, inode: Inode, parent: int, name: bytes) -> str:
@@ -449,9 +449,9 @@ class Tree:
             links.put(txn, inode.ino, *target, None)
             if link is not None and link.base is not None:
                 self._bury(txn, actual, link.base.etag, now)
-            return self._mark(txn, evolve(inode, ctime_ns=now), InodeFlag.META_DIRTY, now)
+            return self._mark(txn, revise(inode, ctime_ns=now), InodeFlag.META_DIRTY, now)
         marker = self._locations.actual_key(txn, inode) if inode.is_dir and inode.base is not None else ""
-        moved = evolve(inode, parent=target[0], name=target[1], ctime_ns=now)
+        moved = revise(inode, parent=target[0], name=target[1], ctime_ns=now)
         inodes.put(txn, moved)
         if inode.is_dir:
             self._override(txn, moved, actual, now)

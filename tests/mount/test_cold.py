@@ -3,8 +3,6 @@ fetched, once."""
 
 import os
 import random
-import signal
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -161,19 +159,3 @@ def test_truncating_or_replacing_a_cold_file_does_not_fetch_it(
         "emptied": 0,
         "elsewhere": 300_000,
     }
-
-
-def test_a_program_that_waits_for_the_store_can_be_killed(
-    weed_bucket: str, client: Any, tap: Tap, tmp_path: Path
-) -> None:
-    client.put_object(Bucket=weed_bucket, Key="slow", Body=b"x" * 100_000)
-    with mounted(f"s3://{weed_bucket}", tmp_path, settings=settings_of(tap)) as mount:
-        assert os.listdir(mount.path) == ["slow"]
-        tap.pause()
-        with subprocess.Popen(["cat", mount.path / "slow"], stdout=subprocess.DEVNULL) as reader:
-            with pytest.raises(subprocess.TimeoutExpired):
-                reader.wait(1)
-            reader.kill()
-            assert reader.wait(2) == -signal.SIGKILL
-        tap.resume()
-        assert (mount.path / "slow").read_bytes() == b"x" * 100_000

@@ -45,12 +45,12 @@ def test_new_changed_and_removed_objects(mount: Mount, weed_bucket: str, client:
     client.put_object(Bucket=weed_bucket, Key="d/g", Body=b"g")
     assert becomes(lambda: sorted(os.listdir(mount.path / "d")), ["e", "g"])
     client.delete_object(Bucket=weed_bucket, Key="d/e/f")
-    # without a marker, a directory lives as long as a file in it
-    assert becomes(lambda: os.listdir(mount.path / "d"), ["g"])
-    assert attempt(os.stat, mount.path / "d/e") == "ENOENT"
+    # the directory stays: this server goes on listing the prefix of an object that is gone
+    assert becomes(lambda: os.listdir(mount.path / "d/e"), [])
+    assert attempt(os.stat, mount.path / "d/e/f") == "ENOENT"
 
 
-def test_an_entry_is_private_until_its_attributes_are_known(mount: Mount, weed_bucket: str, client: Any) -> None:
+def test_attributes_are_those_of_the_object_or_the_defaults(mount: Mount, weed_bucket: str, client: Any) -> None:
     client.put_object(Bucket=weed_bucket, Key="plain", Body=b"x")
     client.put_object(
         Bucket=weed_bucket,
@@ -64,7 +64,7 @@ def test_an_entry_is_private_until_its_attributes_are_known(mount: Mount, weed_b
         },
     )
     plain = (mount.path / "plain").stat()
-    assert (stat.filemode(plain.st_mode), plain.st_uid) == ("-rw-------", os.geteuid())
+    assert (stat.filemode(plain.st_mode), plain.st_uid) == ("-rw-r--r--", os.geteuid())
     told = (mount.path / "told").stat()
     assert (stat.filemode(told.st_mode), told.st_uid, told.st_gid) == ("-rw-r-----", 1234, 5678)
     assert told.st_mtime_ns == 1_595_002_920_000_000_001

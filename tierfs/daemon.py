@@ -5,6 +5,7 @@ mounted, then `ready`. Order of a stop: unmounted, so that no request comes any 
 left for the next mount; index closed clean. A second signal stops the draining.
 """
 
+import ctypes
 import functools
 import logging
 import os
@@ -52,9 +53,13 @@ from tierfs.sync.exporter import Exporter
 from tierfs.sync.format import agree_on_format
 from tierfs.sync.importer import Importer
 from tierfs.telemetry import Counters
+from tierfs.units import KIB
 
 log = logging.getLogger(__name__)
 
+_M_MMAP_THRESHOLD: Final = -3  # of malloc.h
+_M_ARENA_MAX: Final = -8
+_MAPPED_BYTES: Final = 256 * KIB
 _AUTO_TIER_SHARE: Final = 0.8
 _OBJECT_STORE_CAPACITY_BYTES: Final = 1 << 50  # S3 has no limit; 1 PiB is what programs can still count with
 _INODES_MAX: Final = 1 << 32
@@ -78,10 +83,11 @@ class _Parts:
 
 
 @define
-class _ExportBell:
-    """What content rings; the exporter, which hears it, is built over content."""
+class _Bell:
+    """What content rings; those who hear it are built over content."""
 
     exporter: Exporter | None = None
+    importer: Importer | None = None
 
     def wake(self) -> None:
         if self.exporter is not None:
@@ -90,6 +96,10 @@ class _ExportBell:
     def hurry(self) -> None:
         if self.exporter is not None:
             self.exporter.hurry()
+
+    def doubt(self, ino: int) -> None:
+        if self.importer is not None:
+            self.importer.doubt(ino)
 
 
 class _Capacity:
@@ -178,7 +188,20 @@ def run(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: C
 
     `ready` is called once, when programs can use the mount. Raises TierfsError when it cannot be mounted.
     """
+    _give_memory_back()
     return trio.run(_main, settings, source, mountpoint, cache, ready)
+
+
+def _give_memory_back() -> None:
+    """Bodies of some MiB come and go in many threads: glibc would keep the most that each thread ever had.
+
+    With a fixed threshold they are mapped each by itself and unmapped when they are freed, and the
+    worker threads share two arenas. Another libc has no mallopt and goes on as it does.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+        mallopt(_M_ARENA_MAX, 2)
 
 
 async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: Callable[[], None]) -> int:
@@ -263,7 +286,7 @@ def _build(settings: Settings, index: Index, store: ObjectStore, source: str, ca
         TreeSettings(quiet_s=settings.export.quiet_s, key_prefix_bytes=_key_prefix_bytes(source)),
     )
     tree.ensure_root(settings.mount.dir_mode, settings.mount.uid, settings.mount.gid)
-    bell = _ExportBell()
+    bell = _Bell()
     files = Files(
         index=index,
         hot=hot,
@@ -274,6 +297,7 @@ def _build(settings: Settings, index: Index, store: ObjectStore, source: str, ca
         settings=_content_settings(settings),
         wake_export=bell.wake,
         hurry_export=bell.hurry,
+        on_stale=bell.doubt,
     )
     files.recover()
     defaults = Defaults(
@@ -292,7 +316,7 @@ def _build(settings: Settings, index: Index, store: ObjectStore, source: str, ca
         index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.export,
         applier=applier, activity=activity, notify=notify, host=socket.gethostname(), authority=authority,
     )  # fmt: skip
-    bell.exporter = exporter
+    bell.exporter, bell.importer = exporter, importer
     fs = FileSystem(
         index=index, tree=tree, files=files, importer=importer, authority=authority,
         capacity=_Capacity(index, source), clock=clock, wake_export=bell.wake, read_only=settings.mount.read_only,

@@ -26,7 +26,7 @@ class ContentSettings:
     # an open file that is written may hold this share of the tier before its ranges spill to the bucket
     spill_share: float = 0.25
     spill_quiet_s: float = 2.0
-    spill_parallel: int = 4
+    spill_parallel: int = 4  # parts in memory, all files together
     # evicting frees at least so much at a time, or a 32nd of the tier if that is less
     evict_batch_bytes: int = 64 * MIB
     # how exact the time of the last use is, for eviction: a change is a write to the index

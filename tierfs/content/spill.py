@@ -69,6 +69,7 @@ class Spiller:
         self._store = store
         self._nursery = nursery
         self._share_bytes = int(ledger.space.limit_bytes * ledger.settings.spill_share)
+        self._bodies = trio.CapacityLimiter(ledger.settings.spill_parallel)
 
     def grown(self, live: LiveFile) -> None:
         """Called after each write: cheap."""
@@ -128,9 +129,11 @@ class Spiller:
     async def _spill_part(self, live: LiveFile, part: StablePart, errors: list[TierfsError]) -> None:
         resizes = live.resizes
         try:
-            with live.guarded(part.start, part.stop):
-                data = await live.open_backing.read(part.start, part.stop - part.start)
-            spill = await self._upload(live, part, data)
+            async with self._bodies:
+                with live.guarded(part.start, part.stop):
+                    data = await live.open_backing.read(part.start, part.stop - part.start)
+                spill = await self._upload(live, part, data)
+                del data  # before the next one is read
         except TierfsError as error:
             errors.append(error)
             return

@@ -9,18 +9,21 @@ settles after a few rounds; one that does not stays pending and is tried again l
 
 Small files (up to one part) are read whole into memory, checked, and sent in one PUT. Larger ones go up in
 parts: local ranges are read and sent, clean ranges of the base object and spilled ranges are copied by the
-server. Memory: at most `parts` buffers of one part, over all uploads together.
+server. Memory: bodies of 64 MiB, small ones and parts of all uploads together, whatever the concurrency; a
+larger body goes alone.
 """
 
 import bisect
 import logging
 import math
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import trio
 from attrs import frozen
 
 from tierfs import native
+from tierfs.content.flights import Gate, Ticket
 from tierfs.content.handles import Snapshot
 from tierfs.errors import FsError, StoreError
 from tierfs.objectstore.base import Buffer, Condition, ObjectMeta, ObjectStore, Upload, Written
@@ -32,6 +35,7 @@ PARTS_MAX: Final = 10_000
 _COLLECT_ROUNDS_MAX: Final = 8
 CHANGED_TEXT: Final = "the file changed while it was read"
 _ABORT_TIMEOUT_S: Final = 20.0
+_MEMORY_BYTES: Final = 64 * MIB
 _log: Final = logging.getLogger(__name__)
 
 
@@ -142,8 +146,13 @@ class Uploader:
 
     def __init__(self, store: ObjectStore, *, buffers: int) -> None:
         self._store = store
+        self._memory = Gate(_MEMORY_BYTES, _MEMORY_BYTES)
         self._buffers = trio.CapacityLimiter(buffers)
         self._copies = trio.CapacityLimiter(2 * buffers)
+
+    def room(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
+        """Waits until a body of this size may be in memory; it may until the block is left."""
+        return self._memory.entered(Ticket(0, size_bytes, is_urgent=True))
 
     async def upload(
         self,
@@ -205,9 +214,10 @@ class Uploader:
             source_stop = piece.source_start + piece.stop - piece.start
             await upload.copy_part(number, piece.source, piece.source_start, source_stop, if_match=piece.etag)
             return
-        data = await _read_exactly(snapshot, piece.start, piece.stop)
-        await upload.put_part(number, data)
-        crcs[number] = native.crc64nvme(data)
+        async with self.room(piece.stop - piece.start):
+            data = await _read_exactly(snapshot, piece.start, piece.stop)
+            await upload.put_part(number, data)
+            crcs[number] = native.crc64nvme(data)
 
     async def _settle(
         self, upload: Upload, snapshot: Snapshot, pieces: list[Piece], crcs: dict[int, int], *, collect: bool
@@ -220,7 +230,7 @@ class Uploader:
             for number, piece in enumerate(pieces, start=1):
                 if piece.source:
                     continue
-                async with self._buffers:
+                async with self.room(piece.stop - piece.start):
                     data = await _read_exactly(snapshot, piece.start, piece.stop)
                     crc = native.crc64nvme(data)
                     if crc != crcs[number]:

@@ -35,7 +35,7 @@ from tierfs.policy.merge import Version
 from tierfs.sync import attributes
 from tierfs.sync.bodies import Stretch, Uploader, checksum_text, read_small
 from tierfs.sync.claims import Claims
-from tierfs.sync.disputes import Disputes
+from tierfs.sync.disputes import LOST_PREFIX, Disputes
 from tierfs.sync.linkwriter import LinkWriter
 from tierfs.sync.outcomes import BlockedError, LookAgainError, NotYetError, RefusedError, UnprovenError
 from tierfs.sync.plan import Plan, Work, condition, is_root_key, plan
@@ -231,7 +231,7 @@ class Reconciler:
 
     async def _has_source_changed(self, inode: Inode, work: Plan, error: StoreError) -> bool:
         """Bytes of the base object were needed and are gone: the dispute is about that, not about the write."""
-        if error.kind not in attributes.REFUSALS or inode.base is None or not work.source:
+        if error.kind not in attributes.REFUSALS or inode.base is None or work.source.startswith(LOST_PREFIX):
             return False
         info = await attributes.head(self._store, work.source)
         if info is not None and info.etag == inode.base.etag:
@@ -265,11 +265,13 @@ class Reconciler:
             if snapshot.size_bytes > self._store.part_size_bytes:
                 sent = await self._send_large(attempt, snapshot, is_aged)
             else:
-                data = await read_small(snapshot, collect=is_aged)
-                if self._is_known_content(attempt, data):
-                    sent = await self._send_copy(attempt)
-                else:
-                    sent = await self._send_bytes(attempt, data)
+                async with self._uploader.room(snapshot.size_bytes):
+                    data = await read_small(snapshot, collect=is_aged)
+                    if self._is_known_content(attempt, data):
+                        sent = await self._send_copy(attempt)
+                    else:
+                        sent = await self._send_bytes(attempt, data)
+                    del data  # the room is given back with it
             is_current = self._records.written(evolve(sent, is_current=snapshot.unchanged()))
         return is_current
 

@@ -75,6 +75,8 @@ class Importer:
         self._clock = clock
         self._settings = settings
         self._applier = applier
+        self._notify = notify
+        self._activity = activity
         self._heads = trio.CapacityLimiter(settings.head_concurrency)
         self._lister = Lister(
             index=index, store=store, locations=locations, files=files, clock=clock, applier=applier,
@@ -160,7 +162,8 @@ class Importer:
     async def ensure_attributes(self, ino: int) -> int:
         """The inode's attributes are known. Returns the inode number that its name has now.
 
-        That is another one when the name turned out to be a further link of a known inode. Raises
+        That is another one when the name turned out to be a further link of a known inode, or to lead to
+        another version while the inode is open. Raises
         StoreError; FsError(ENOENT) when the object is gone.
         """
         while True:
@@ -179,24 +182,40 @@ class Importer:
                 return self._now_at(place, ino)
 
     def _now_at(self, place: Place, ino: int) -> int:
-        if inodes.get(self._index, ino) is not None:
+        inode = inodes.get(self._index, ino)
+        if inode is not None and inode.parent:
             return ino
         entry = dirents.get(self._index, place.parent, place.name)
         return entry.ino if entry is not None else ino
+
+    def doubt(self, ino: int) -> None:
+        """A read found that the object is another version, or gone: the next use of the inode asks again."""
+        inode = inodes.get(self._index, ino)
+        if inode is None or inode.parent == 0 or inode.is_dirty or InodeFlag.ATTRS_KNOWN not in inode.flags:
+            return
+        self._applier.unlearn(ino)
+        self._notify.inode_changed(ino, content=False)
 
     async def _read_attributes(self, ino: int) -> None:
         inode = inodes.get(self._index, ino)
         if inode is None or inode.parent == 0:
             return
         key = self._key_of(inode)
-        async with self._heads:
-            info = await attributes.head(self._store, key)
-            details = await attributes.read_details(self._store, info) if info is not None else None
+        mark = self._activity.begin()
+        try:
+            async with self._heads:
+                info = await attributes.head(self._store, key)
+                details = await attributes.read_details(self._store, info) if info is not None else None
+            # what was asked while we wrote or deleted it says nothing
+            is_ours = self._activity.touched_since(mark, key)
+        finally:
+            self._activity.end(mark)
         inode = inodes.get(self._index, ino)
         if inode is None or inode.parent == 0 or InodeFlag.ATTRS_KNOWN in inode.flags or self._key_of(inode) != key:
             return  # something else told them meanwhile, or it has to be asked again
         if info is None:
-            self._absent(inode)
+            if not is_ours:
+                self._absent(inode)
             return
         if inode.is_dir:
             self._applier.take_marker(ino, info)

@@ -330,10 +330,25 @@ class Lister:
                 len(vanished), total, display_path(self._index, listing.ino),
             )  # fmt: skip
             return
-        for name in vanished:
+        for name in await self._confirmed(listing, vanished):
             found = dirents.get(self._index, listing.ino, name)
             if found is not None and self._is_vanished(listing, found.ino, name):
-                listing.removed += await self._remove(listing.ino, found.ino, name)
+                listing.removed += await self._remove(listing, found.ino, name)
+
+    async def _confirmed(self, listing: Listing, names: list[bytes]) -> list[bytes]:
+        """Those of the names that a HEAD does not find either.
+
+        A listing alone does not take a file away: some servers leave directories without objects out of
+        it (SeaweedFS), and what is gone is rare enough to be asked for.
+        """
+        keys: dict[bytes, str] = {}
+        for name in names:
+            entry = dirents.get(self._index, listing.ino, name)
+            inode = inodes.get(self._index, entry.ino) if entry is not None else None
+            if inode is not None:
+                keys[name] = self._key_of(inode, Place(listing.ino, name))
+        answers = await attributes.head_many(self._store, self._heads, keys.values()) if keys else {}
+        return [name for name, key in keys.items() if key in answers and answers[key] is None]
 
     def _is_vanished(self, listing: Listing, ino: int, name: bytes) -> bool:
         """The bucket is known to have had it under this prefix, and nothing happened to it here since."""
@@ -350,14 +365,15 @@ class Lister:
             return self._locations.actual_key(self._index, inode)
         return self._locations.actual_prefix(self._index, place.parent) + name_to_part(place.name)
 
-    async def _remove(self, parent: int, ino: int, name: bytes) -> int:
-        """Removes a name; of a directory first what is below it, except what has to go to the bucket yet."""
-        stack = [(parent, ino, name)]
+    async def _remove(self, listing: Listing, ino: int, name: bytes) -> int:
+        """Removes a name; of a directory first what is below it, except what has to go to the bucket yet
+        or went there since the listing began."""
+        stack = [(listing.ino, ino, name)]
         removed = 0
         while stack:
             parent, ino, name = stack[-1]
             await trio.lowlevel.checkpoint()
-            below = self._clean_child(ino)
+            below = self._clean_child(listing, ino)
             if below is not None:
                 stack.append((ino, below.ino, below.name))
                 continue
@@ -367,14 +383,16 @@ class Lister:
             removed += 1
         return removed
 
-    def _clean_child(self, ino: int) -> Dirent | None:
+    def _clean_child(self, listing: Listing, ino: int) -> Dirent | None:
         """An entry of a vanished directory that may go."""
         inode = inodes.get(self._index, ino)
         if inode is None or not inode.is_dir:
             return None
         for entry in dirents.page(self._index, ino, b"", _SWEEP_PAGE):
             child = inodes.get(self._index, entry.ino)
-            if child is not None and not child.is_dirty and intents.of_inode(self._index, entry.ino) is None:
+            if child is None or child.is_dirty or intents.of_inode(self._index, entry.ino) is not None:
+                continue
+            if not self._activity.touched_since(listing.mark, self._key_of(child, Place(ino, entry.name))):
                 return entry
         return None
 

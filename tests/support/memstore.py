@@ -62,6 +62,7 @@ class MemoryStore:
         self.log: list[tuple[str, str, int, int]] = []
         self.in_flight = 0
         self.most_in_flight = 0
+        self.delay_s: Callable[[], float] = lambda: 0.0  # what each request takes
         self._part_size_bytes = part_size_bytes
         self._part_min_bytes = part_min_bytes
         self._uploads: dict[str, _UploadState] = {}
@@ -99,7 +100,7 @@ class MemoryStore:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            await trio.lowlevel.checkpoint()
+            await trio.sleep(self.delay_s())
             if method in self._held:
                 await self._held[method].wait()
         finally:

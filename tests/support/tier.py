@@ -59,16 +59,18 @@ def noise(size: int, seed: int = 0) -> bytes:
 class UnthreadedFiles(HotFiles):
     """Does in the loop what belongs in a worker thread: the mock clock would jump while a thread works.
 
-    Other tasks run before the call and after it, as they do while a thread is at work.
+    Other tasks run before the call and after it, as they do while a thread is at work; `delay_s` says how long.
     """
 
+    delay_s: Callable[[], float] = staticmethod(lambda: 0.0)
+
     async def in_thread(self, function: Callable[[Unpack[_Args]], _R], *args: *_Args) -> _R:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.delay_s())
         try:
             return function(*args)
         finally:
             with trio.CancelScope(shield=True):
-                await trio.lowlevel.checkpoint()
+                await trio.sleep(self.delay_s())
 
 
 class World:

@@ -96,8 +96,8 @@ class Reader:
                 void_count += 1
                 if void_count >= _VOID_MAX:
                     raise FsError(errno.EIO, f"inode {live.ino:#x} does not hold still for a read")
-            elif flight.data is not None and not live.covers(at, at + 1):
-                end = min(flight.stop, stop)
+            elif flight.data is not None:
+                end = self._gap_stop(live, at, min(flight.stop, stop))
                 chunks.append(flight.data[at - flight.start : end - flight.start])
                 at = end
         return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
@@ -108,6 +108,12 @@ class Reader:
         stop = min(stop, live.size_bytes)
         gaps = live.missing(at, stop)
         return gaps[0][0] if gaps else stop
+
+    @staticmethod
+    def _gap_stop(live: LiveFile, at: int, stop: int) -> int:
+        """Where the absent bytes that begin at `at` end; `at` where newer bytes are here by now."""
+        gaps = live.missing(at, min(stop, live.size_bytes))
+        return gaps[0][1] if gaps and gaps[0][0] == at else at
 
     async def _is_elsewhere_now(self, live: LiveFile, flight: Flight) -> bool:
         """Did the object move under a request that failed: by our own export or rename, or a new base?"""

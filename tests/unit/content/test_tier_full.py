@@ -233,6 +233,19 @@ def test_overwriting_a_spilled_range_wins_and_the_object_goes_when_all_of_it_is_
     run(tmp_path, main, limit_bytes=8 * PART)
 
 
+def test_a_body_past_the_tier_does_not_hide_what_was_written_since(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        ino, fh, data = await spilled_file(world, 10)
+        spill = residency.spills(world.index, ino)[0]
+        await world.files.read(fh, spill.start, 16 * KIB)  # the body stays in memory
+        await world.files.write(fh, spill.start + 5000, b"newer")
+        data = data[: spill.start + 5000] + b"newer" + data[spill.start + 5005 :]
+        assert await world.files.read(fh, spill.start, 16 * KIB) == data[spill.start : spill.start + 16 * KIB]
+        await world.files.release(fh)
+
+    run(tmp_path, main, limit_bytes=8 * PART)
+
+
 def test_truncation_cuts_and_drops_spills(tmp_path: Path) -> None:
     async def main(world: World) -> None:
         ino, fh, data = await spilled_file(world, 10)

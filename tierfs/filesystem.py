@@ -172,7 +172,9 @@ class FileSystem:
         inode = self._tree.lookup(parent, name)
         if inode is None:
             raise FsError(errno.ENOENT)
-        return await self._with_attributes(inode)
+        if InodeFlag.ATTRS_KNOWN not in inode.flags:
+            inode = self._tree.inode(await self._importer.ensure_attributes(inode.ino))
+        return self._files.live(inode)
 
     async def getattr(self, ino: int) -> Inode:
         """Attributes; waits for the bucket when they were never read."""
@@ -379,7 +381,9 @@ class FileSystem:
         truncate = bool(flags & os.O_TRUNC)
         if write or truncate:
             self._check_writable()
-        inode = await self._with_attributes(self._tree.inode(ino))
+        inode = self._tree.inode(ino)
+        if InodeFlag.ATTRS_KNOWN not in inode.flags and await self._importer.ensure_attributes(ino) != ino:
+            raise FsError(errno.ESTALE)  # another version has the name: the kernel looks it up again
         if not inode.is_regular:
             raise FsError(errno.EISDIR if inode.is_dir else errno.EINVAL)
         await self._authority.acquire(ino, Right.WRITE if write else Right.CACHE)

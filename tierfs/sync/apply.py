@@ -207,7 +207,7 @@ class Applier:
             self._set_base(inode, place, attributes.base_of(info))
         elif decision is Decision.IMPORT and inode.is_dir:
             self._set_base(inode, place, attributes.base_of(info))
-            self._unlearn(inode.ino)
+            self.unlearn(inode.ino)
         elif decision is Decision.IMPORT and (inode.nlink > 1 or self._files.is_open(inode.ino)):
             self._replace_name(place, seen, assume=assume)
         elif decision is Decision.IMPORT:
@@ -223,7 +223,7 @@ class Applier:
             else:
                 links.put(txn, inode.ino, place.parent, place.name, base)
 
-    def _unlearn(self, ino: int) -> None:
+    def unlearn(self, ino: int) -> None:
         """The attributes have to be read again; what they were stays until then."""
         with self._index.transaction() as txn:
             inode = inodes.get(txn, ino)

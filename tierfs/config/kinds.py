@@ -123,6 +123,8 @@ WORDS: Final = Kind(
 
 
 def one_of(*choices: str) -> Kind[str]:
+    """A word out of a few."""
+
     def parse(value: object) -> str:
         if isinstance(value, str) and value in choices:
             return value

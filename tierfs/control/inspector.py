@@ -118,9 +118,7 @@ class Inspector:
             },
             "pending_exports": pending.count,
             "oldest_export_age_s": pending.oldest_age_s,
-            "failing_exports": [
-                {"path": path, "error": error} for path, error in pending.failing[:_FAILING_SHOWN_MAX]
-            ],
+            "failing_exports": [{"path": path, "error": error} for path, error in pending.failing[:_FAILING_SHOWN_MAX]],
             "conflicts": conflicts.count(self._index),
             "degraded": self._degraded(now_ns),
             "index": {"entries": self._index.entries, "bytes": self._index.size_on_disk_bytes},

@@ -34,6 +34,7 @@ class PutExtras:
 
 
 def quoted(etag: str) -> str:
+    """An ETag as a header has it."""
     return f'"{etag}"'
 
 
@@ -54,6 +55,7 @@ def conditions(condition: Condition) -> dict[str, str]:
 
 
 def class_parameter(storage_class: str) -> dict[str, str]:
+    """The storage class as a parameter, if it is worth naming."""
     # S3's default; a server that knows no classes may refuse its name
     return {"StorageClass": storage_class} if storage_class not in ("", StorageClass.STANDARD) else {}
 
@@ -67,6 +69,7 @@ def meta_parameters(meta: ObjectMeta) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def body_of(data: Buffer) -> bytes | bytearray:
+    """The bytes as boto3 takes them."""
     # botocore takes bytes and bytearray, or a file
     return bytes(data) if isinstance(data, memoryview) else data
 

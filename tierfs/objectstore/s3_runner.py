@@ -115,6 +115,7 @@ def require(key: str, found: ObjectInfo | None, condition: Condition) -> None:
 
 
 async def head_or_none(runner: Runner, full: str) -> ObjectInfo | None:
+    """HEAD of a full key; None where there is no object."""
     try:
         return await runner.read(lambda requests: requests.head(full))
     except StoreError as error:

@@ -18,11 +18,10 @@ import enum
 import errno
 import logging
 import math
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
-from attrs import define, evolve, frozen
+from attrs import define, evolve
 
 from tierfs.clock import Clock
 from tierfs.config.sections import ExportSettings
@@ -47,6 +46,7 @@ from tierfs.sync.paths import ancestors, display_path
 from tierfs.sync.reconcile import Reconciler
 from tierfs.sync.records import Records
 from tierfs.sync.renames import TreeMover
+from tierfs.sync.report import Failing, Outage, PendingSummary, Progress
 from tierfs.units import NS_PER_S
 
 _PAGE_INTENTS: Final = 128
@@ -71,37 +71,6 @@ _STORE_WIDE: Final = frozenset(
     }
 )
 _log: Final = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], Awaitable[None]]
-"""Told now and then: (intents left, bytes left)."""
-
-
-@frozen
-class Failing:
-    """An intent that does not succeed."""
-
-    path: str
-    error: str
-    errno: int
-    is_permanent: bool
-
-
-@frozen
-class PendingSummary:
-    """What the bucket has not seen yet. `bytes` is a lower bound when more than 20,000 intents are pending."""
-
-    count: int
-    bytes: int
-    oldest_age_s: float
-    failing: tuple[tuple[str, str], ...]
-
-
-@frozen
-class Outage:
-    """The store cannot be reached."""
-
-    since_ns: int
-    reason: str
 
 
 class _Outcome(enum.Enum):

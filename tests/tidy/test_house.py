@@ -47,6 +47,7 @@ TESTED_ELSEWHERE = {
     "tierfs/sync/plan.py": "tests/unit/sync/test_exporter.py",
     "tierfs/sync/reconcile.py": "tests/unit/sync/test_exporter.py",
     "tierfs/sync/records.py": "tests/unit/sync/test_exporter.py",
+    "tierfs/sync/report.py": "tests/unit/sync/test_exporter.py",
 }
 
 

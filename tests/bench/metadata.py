@@ -62,7 +62,7 @@ class ListedStore:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self.spent_s = 0.0  # in here, which is not the import's
+        self.spent_s = self.spent_cpu_s = 0.0  # in here, which is not the import's
 
     async def head(self, key: str) -> ObjectInfo:
         """No object has attributes, no directory has a marker. The import asks for a sample of each directory."""
@@ -75,7 +75,7 @@ class ListedStore:
         self, prefix: str, *, delimited: bool, token: str = "", start_after: str = "", limit: int = PAGE_ENTRIES
     ) -> ListPage:
         """The root has the directories, each directory its files."""
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         total = self._count // FILES_PER_DIRECTORY if not prefix else FILES_PER_DIRECTORY
         numbers = range(int(token or 0), min(total, int(token or 0) + limit))
         following = str(numbers.stop) if numbers.stop < total else ""
@@ -89,6 +89,7 @@ class ListedStore:
             ]
             page = ListPage(infos, [], following)
         self.spent_s += time.perf_counter() - began
+        self.spent_cpu_s += time.process_time() - cpu_began
         await trio.lowlevel.checkpoint()
         return page
 
@@ -158,14 +159,16 @@ async def with_commits(index: Index, work: Callable[[], object]) -> None:
 
 
 def measure_import(parts: Parts, count: int) -> list[Figure]:
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     trio.run(with_commits, parts.index, lambda: list_all(parts))
     parts.index.commit()
-    taken_s = time.perf_counter() - began
+    taken_s = time.perf_counter() - began - parts.store.spent_s
+    cpu_s = time.process_time() - cpu_began - parts.store.spent_cpu_s
     assert parts.index.entries >= count, f"{parts.index.entries} entries of {count}"
     data_bytes = (parts.index.directory / "lmdb" / "data.mdb").stat().st_blocks * 512
     return [
-        at_least(f"import of {count:,} listed entries", count / (taken_s - parts.store.spent_s), "entries/s", 50_000),
+        at_least(f"import of {count:,} listed entries", count / taken_s, "entries/s", 50_000),
+        Figure("the same by processor time", count / cpu_s, "entries/s"),
         at_most("index on disk", data_bytes / count, "bytes/entry", 400),
     ]
 
@@ -179,12 +182,17 @@ def measure_lookups(parts: Parts, count: int) -> list[Figure]:
         number = rng.randrange(count)
         wanted.append((directories[number // FILES_PER_DIRECTORY].ino, b"image-%014d" % number))
     rates = []
+    cpu_began = time.process_time()
     for start in range(0, LOOKUPS, LOOKUPS // ROUNDS):
         began = time.perf_counter()
         for parent, name in wanted[start : start + LOOKUPS // ROUNDS]:
             assert parts.tree.lookup(parent, name) is not None
         rates.append(LOOKUPS / ROUNDS / (time.perf_counter() - began))
-    return [at_least("lookups in the index", statistics.median(rates), "/s", 100_000)]
+    cpu_s = time.process_time() - cpu_began
+    return [
+        at_least("lookups in the index", statistics.median(rates), "/s", 100_000),
+        Figure("lookups by processor time", LOOKUPS / cpu_s, "/s"),
+    ]
 
 
 def median_us(act: Callable[[int], object], count: int = OPERATIONS) -> float:
@@ -249,7 +257,7 @@ def main() -> None:
             "tree": lambda: measure_tree(parts),
         }
         for name, step in steps.items():
-            profile = cProfile.Profile()
+            profile = cProfile.Profile(time.process_time)
             if name == arguments.profile:
                 profile.enable()
             for figure in step():

@@ -20,7 +20,7 @@ import fnmatch
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -364,9 +364,3 @@ class S3Double:
             case "RestoreObject":
                 return ops.restore_object(bucket, request)
         raise S3Error(501, "NotImplemented", request.op)
-
-
-def serve_double() -> Iterator[S3Double]:
-    """For a fixture: `yield from serve_double()`."""
-    with S3Double() as double:
-        yield double

@@ -11,6 +11,7 @@ Tasks share nothing but the limiter: every call is one function in a worker thre
 checkpoint of a call is that thread; a cancelled read is abandoned, a cancelled write is awaited.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -138,8 +139,14 @@ class DirectoryStore:
         return await self._run(key, work, abandon=False)
 
     async def check(self) -> None:
-        """See base.ObjectStore; also removes temporary files that dead processes left."""
-        await self.run_write("", self._files.sweep)
+        """See base.ObjectStore; also removes what dead processes left below .tierfs/."""
+
+        def sweep(root_fd: int) -> None:
+            now_s = time.time()  # file times are the kernel's, whatever clock the store was given
+            self._files.sweep(root_fd, now_s)
+            self.uploads.sweep(root_fd, now_s)
+
+        await self.run_write("", sweep)
         await self.list("", delimited=True, limit=1)
 
     async def list(

@@ -10,7 +10,6 @@ import errno
 import os
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -107,10 +106,10 @@ class DirectoryFiles:
         with self.own(root_fd, tree.TEMP) as temp_fd, tree.temp_file(temp_fd) as temp:
             yield temp
 
-    def sweep(self, root_fd: int) -> None:
+    def sweep(self, root_fd: int, now_s: float) -> None:
         """Removes temporary files of dead processes; a directory that cannot be written has none."""
         with contextlib.suppress(OSError), tree.open_below(root_fd, (tree.OWN, *tree.TEMP)) as temp_fd:
-            tree.sweep_temps(temp_fd, time.time())
+            tree.sweep_temps(temp_fd, now_s)
 
     # -- reading
 
@@ -180,8 +179,21 @@ class DirectoryFiles:
         return data
 
     def page(self, root_fd: int, prefix: str, after: str, delimited: bool, limit: int) -> ListPage:
-        walker = Walker(root_fd, self._scanner, lambda dir_fd, name, key: self._look(root_fd, dir_fd, name, key))
-        return walker.page(prefix, after, delimited=delimited, limit=limit)
+        is_quick = self.records.can_load_by_name(root_fd)
+
+        def look(dir_fd: int, name: str, key: str) -> ObjectInfo | None:
+            if is_quick and not key.endswith("/"):
+                return self._glance(dir_fd, name, key)
+            return self._look(root_fd, dir_fd, name, key)
+
+        return Walker(root_fd, self._scanner, look).page(prefix, after, delimited=delimited, limit=limit)
+
+    def _glance(self, dir_fd: int, name: str, key: str) -> ObjectInfo | None:
+        """`_look` for a file, without opening it: a quarter of the cost of a listed entry."""
+        status = tree.lstat(dir_fd, name)
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return None
+        return info(key, status, self.records.load_by_name(dir_fd, name, key), with_meta=False)
 
     def _look(self, root_fd: int, dir_fd: int, name: str, key: str) -> ObjectInfo | None:
         """One entry for a listing, or None when there is no object any more (or no marker)."""

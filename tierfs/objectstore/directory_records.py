@@ -29,6 +29,7 @@ import json
 import logging
 import os
 import zlib
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
@@ -51,6 +52,7 @@ _HEADERS: Final = (
 # ENOTSUP: no xattrs here; ENOSPC and E2BIG: no room in the inode's xattr block
 _NO_ROOM: Final = frozenset({errno.ENOTSUP, errno.ENOSPC, errno.E2BIG, errno.ENOSYS, errno.ERANGE})
 _RECORD_MAX_BYTES: Final = 65_536
+_BY_DESCRIPTOR: Final = "/proc/self/fd"
 
 
 @frozen
@@ -63,6 +65,9 @@ class Record:
     stamp_ns: int = 0
     # as they stand in the JSON: tags, and fields of tools that we do not know
     others: dict[str, Any] = field(factory=dict)
+
+
+_NO_RECORD: Final = Record()
 
 
 def _canonical(value: object) -> bytes:
@@ -152,15 +157,36 @@ class Records:
 
     def load(self, root_fd: int, path: KeyPath, fd: int, status: os.stat_result) -> Record:
         """The record of an open file; an empty one where there is none, or none that can be read."""
-        data = self._read_xattr(fd) or self._read_file(root_fd, path, status)
-        if data is None:
-            return Record()
+        return self._decoded(self._read_xattr(fd) or self._read_file(root_fd, path, status), path.key)
+
+    def can_load_by_name(self, root_fd: int) -> bool:
+        """Whether all records are xattrs, and files have names by their directory's descriptor."""
+        if not self._use_xattrs or not Path(_BY_DESCRIPTOR).is_dir():
+            return False
+        try:
+            with open_below(root_fd, (OWN, *META)):
+                return False
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+
+    def load_by_name(self, dir_fd: int, name: str, key: str) -> Record:
+        """As `load` for a file that is not open, where `can_load_by_name`; an empty one if it may not be read."""
+        try:
+            data = os.getxattr(f"{_BY_DESCRIPTOR}/{dir_fd}/{name}", XATTR, follow_symlinks=False)
+        except OSError:
+            return _NO_RECORD  # none; no xattrs here; gone since; forbidden: a listing goes on
+        return self._decoded(data, key)
+
+    @staticmethod
+    def _decoded(data: bytes | None, key: str) -> Record:
+        if not data:
+            return _NO_RECORD
         try:
             return decode(data)
         except ValueError as error:
             # the bytes are good and others may rely on them: the object only lost its metadata
-            log.warning("the metadata of %r cannot be read and is left out: %s", path.key, error)
-            return Record()
+            log.warning("the metadata of %r cannot be read and is left out: %s", key, error)
+            return _NO_RECORD
 
     def store(self, root_fd: int, path: KeyPath, fd: int, status: os.stat_result, record: Record) -> None:
         """Puts the record of a file that nobody sees yet, or of a directory.

@@ -117,6 +117,16 @@ class DirectoryUploads:
                         os.unlink(name, dir_fd=upload_fd)
             os.rmdir(upload_id, dir_fd=uploads_fd)
 
+    def sweep(self, root_fd: int, now_s: float) -> None:
+        """Removes what a crash left of uploads that were being begun or aborted: they have no description."""
+        with contextlib.suppress(OSError), tree.open_below(root_fd, (tree.OWN, *tree.UPLOADS)) as uploads_fd:
+            for upload_id in os.listdir(uploads_fd):
+                with tree.open_below(uploads_fd, (upload_id,)) as upload_fd:
+                    is_old = now_s - os.fstat(upload_fd).st_ctime > tree.TEMP_DEAD_AGE_S
+                    is_described = tree.lstat(upload_fd, _DESCRIPTION) is not None
+                if is_old and not is_described:
+                    self.abort(root_fd, upload_id)
+
     def all(self, root_fd: int, prefix: str) -> Iterator[UploadInfo]:
         with contextlib.suppress(FileNotFoundError), tree.open_below(root_fd, (tree.OWN, *tree.UPLOADS)) as uploads_fd:
             for upload_id in os.listdir(uploads_fd):

@@ -1,6 +1,7 @@
 """What lies below .tierfs/uploads/ when something is wrong with it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,25 @@ def test_an_upload_is_completed_under_its_own_key_only(tmp_path: Path) -> None:
         fields = json.loads(description.read_text())
         description.write_text(json.dumps(fields | {"key": "other"}))
         await fails(Kind.NOT_FOUND, upload.complete(Always()))
+
+    run(tmp_path, test)
+
+
+def test_uploads_that_were_never_begun_to_the_end_are_swept(tmp_path: Path) -> None:
+    async def test(store: DirectoryStore) -> None:
+        upload = await store.begin_upload("k", META)
+        half = tmp_path / ".tierfs" / "uploads" / ("0" * 32)
+        half.mkdir()
+        (half / "00001").touch()
+        root_fd = os.open(tmp_path, os.O_RDONLY)
+        made_s = half.stat().st_ctime
+        try:
+            store.uploads.sweep(root_fd, made_s + 10)  # perhaps it is being begun
+            assert half.exists()
+            store.uploads.sweep(root_fd, made_s + 1000)
+        finally:
+            os.close(root_fd)
+        assert names_in(half.parent) == [upload.upload_id]
 
     run(tmp_path, test)
 

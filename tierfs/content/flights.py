@@ -95,9 +95,10 @@ class Gate:
     def _leave(self, ticket: Ticket) -> None:
         if ticket.is_granted:
             self._taken_bytes -= ticket.size_bytes
-            self._owners[ticket.owner] -= ticket.size_bytes
-            if not self._owners[ticket.owner]:
-                del self._owners[ticket.owner]
+            # an empty body is inside too, and may be so when its owner's last other body leaves
+            left_bytes = self._owners.pop(ticket.owner, 0) - ticket.size_bytes
+            if left_bytes:
+                self._owners[ticket.owner] = left_bytes
         else:
             (self._urgent if ticket.is_urgent else self._ahead).remove(ticket)
         self._grant()

@@ -59,6 +59,21 @@ def test_the_ceiling_holds_and_the_queue_keeps_its_order() -> None:
     bench(100, 100, script)
 
 
+def test_empty_bodies_take_no_room_and_leave_in_any_order() -> None:
+    async def script(b: Bench) -> None:
+        await b.enter("empty", 0, owner=0)
+        await b.enter("other", 10, owner=0)
+        await b.enter("empty too", 0, owner=0)
+        await b.free("other")
+        await b.free("empty")
+        await b.enter("last", 100, owner=0)
+        await b.free("empty too")
+        assert b.inside == ["last"]
+        await b.free("last")
+
+    bench(100, 100, script)
+
+
 def test_a_reader_goes_before_readahead_and_has_a_share_of_its_own() -> None:
     async def script(b: Bench) -> None:
         await b.enter("ahead 1", 70, urgent=False)

@@ -76,34 +76,27 @@ def test_truncated_body_is_fetched_again(rig: Rig, key: str) -> None:
 
 def test_corrupt_body_is_fetched_again(rig: Rig) -> None:
     with rig.mounted(directory=rig.directory / "writer") as writer:
-        # what tierfs wrote carries a checksum of the whole, by which a wrong byte is told
-        (writer.path / "small").write_bytes(SMALL)
-        (writer.path / "large").write_bytes(LARGE)
+        # what tierfs wrote in one piece carries a checksum of the whole, by which a wrong byte is told
+        (writer.path / "f").write_bytes(SMALL)
         writer.wait_synced()
-    for key in ("small", "large"):
-        rig.double.fail_next("GetObject", key, Fault(corrupt_body=True))
+    rig.double.fail_next("GetObject", "f", Fault(corrupt_body=True))
     with rig.mounted(directory=rig.directory / "reader") as reader:
-        assert (reader.path / "small").read_bytes() == SMALL
-        # a range of a large object has no checksum: the wrong byte is found when the file is whole, and does not stay
-        (reader.path / "large").read_bytes()
-        assert (reader.path / "large").read_bytes() == LARGE
-        assert "fetching it again" in reader.log()
+        assert (reader.path / "f").read_bytes() == SMALL
+        assert rig.double.count("GetObject", "f") >= 2
 
 
 def test_body_that_stays_corrupt_is_eio(rig: Rig, errors_of: Errors) -> None:
     with rig.mounted(directory=rig.directory / "writer") as writer:
-        for name in ("small", "large"):
-            (writer.path / name).write_bytes(SMALL if name == "small" else LARGE)
+        (writer.path / "f").write_bytes(SMALL)
         writer.wait_synced()
-    rig.double.fail_next("GetObject", "*", Fault(corrupt_body=True), times=0)
+    rig.double.fail_next("GetObject", "f", Fault(corrupt_body=True), times=0)
     with rig.mounted(directory=rig.directory / "reader") as reader:
         with pytest.raises(OSError) as caught:
-            (reader.path / "small").read_bytes()
+            (reader.path / "f").read_bytes()
         assert caught.value.errno == errno.EIO
-        assert len(errors_of(reader, "small")) == 1, reader.log()
+        assert len(errors_of(reader, "'f'")) == 1, reader.log()
         rig.double.clear_faults()
-        assert (reader.path / "small").read_bytes() == SMALL
-        assert (reader.path / "large").read_bytes() == LARGE
+        assert (reader.path / "f").read_bytes() == SMALL
 
 
 def test_body_that_stays_truncated_is_eio(rig: Rig) -> None:

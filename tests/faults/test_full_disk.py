@@ -9,6 +9,7 @@ import errno
 import os
 import random
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
@@ -20,7 +21,8 @@ from tests.faults.conftest import MIB, PART_BYTES, Rig
 from tests.support import programs
 from tests.support.mounts import need_root
 
-DISK_BYTES = 96 * MIB
+# the index keeps 64 MiB of it for its journal
+DISK_BYTES = 256 * MIB
 TIER_BYTES = 64 * MIB
 # longer than the exports of these tests take, so that a writer that waits for them does not give up
 PATIENT = {"min_free_bytes": 0, "full_wait_s": 60}
@@ -63,7 +65,7 @@ def block(seed: int) -> bytes:
 
 
 def test_more_than_the_disk_holds_goes_through_it(rig: Rig, small_disk: Path) -> None:
-    tier = {"min_free_bytes": 16 * MIB, "full_wait_s": 60}
+    tier = {"min_free_bytes": 96 * MIB, "full_wait_s": 60}
     with rig.mounted(directory=small_disk, hot_tier=tier) as mount:
         for number in range(30):
             (mount.path / f"f{number:02}").write_bytes(block(number) * 5)
@@ -73,6 +75,17 @@ def test_more_than_the_disk_holds_goes_through_it(rig: Rig, small_disk: Path) ->
         assert {key: rig.body(key) == block(int(key[1:])) * 5 for key in rig.keys()} == dict.fromkeys(
             (f"f{number:02}" for number in range(30)), True
         )
+
+
+def test_no_room_at_all_is_enospc_in_time(rig: Rig, small_disk: Path) -> None:
+    with rig.mounted(directory=small_disk, hot_tier={"min_free_bytes": DISK_BYTES, "full_wait_s": 1}) as mount:
+        began_s = time.monotonic()
+        assert write_until_refused(mount.path / "f") == errno.ENOSPC
+        assert time.monotonic() - began_s < 15
+        # names are no bytes of the tier
+        (mount.path / "d").mkdir()
+        mount.wait_synced()
+        assert "d/" in rig.keys()
 
 
 def test_disk_that_others_fill(rig: Rig, small_disk: Path) -> None:

@@ -118,6 +118,9 @@ def _encode_base(base: Base) -> bytes:
     tail = b""
     length = len(etag)
     raw = _is_packable_hex(etag[:32]) if length == 32 or (length > 33 and etag[32] == "-") else None
+    is_plain = base.storage_class == "STANDARD" and not base.version_id and not base.content
+    if is_plain and raw is not None and length == 32:  # nearly all that a listing shows
+        return _BASE_HEX.pack(_HEX, 0, base.size_bytes, base.last_modified_ns, raw)
     if raw is not None and length == 32:
         bits, tail = _HEX, raw
     elif raw is not None and _is_part_count(etag[33:]):

@@ -16,7 +16,7 @@ from tierfs.index import dirents, foreign, inodes, intents, links, orphans, xatt
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Reader, Txn
 from tierfs.index.schema import Table
-from tierfs.model import ROOT_INO, Base, Inode, InodeFlag
+from tierfs.model import ROOT_INO, Base, Inode, InodeFlag, revise
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.notify import Notify
 from tierfs.objectstore import dialects
@@ -30,6 +30,8 @@ from tierfs.sync.plan import BESIDE_SUFFIX
 
 _UNKNOWN_FMT = 0
 _DIRTY = InodeFlag.DATA_DIRTY | InodeFlag.META_DIRTY
+_ASSUMED_OBJECT = InodeFlag.ATTRS_KNOWN | InodeFlag.FOREIGN
+_ASSUMED_PREFIX = InodeFlag.ATTRS_KNOWN | InodeFlag.IMPLICIT
 
 
 class Met(enum.Enum):
@@ -40,9 +42,12 @@ class Met(enum.Enum):
     CHANGED = enum.auto()  # another version than the base of a clean file: `replace` decides
 
 
-@frozen
+@frozen(slots=False)
 class Seen:
-    """One entry of a listing: an object, or (info None) a prefix; `key` as in the bucket, with its slash."""
+    """One entry of a listing: an object, or (info None) a prefix; `key` as in the bucket, with its slash.
+
+    Without slots for the sake of speed, as the model's values are.
+    """
 
     name: bytes
     key: str
@@ -104,11 +109,17 @@ class Applier:
 
     def is_spoken_for(self, reader: Reader, key: str) -> bool:
         """The object at `key` is not news: it is about to be deleted, or to be moved to where its inode is."""
+        if not self.is_any_spoken_for(reader):
+            return False
         if reader.count(Table.TOMBSTONES) and intents.tombstone(reader, key) is not None:
             return True
         if not (reader.count(Table.LOCATED) or reader.count(Table.OVERRIDES)):
             return False
         return self._locations.occupant(reader, key) is not None
+
+    def is_any_spoken_for(self, reader: Reader) -> bool:
+        """Whether `is_spoken_for` can be true of any key: some delete or move is still to be done."""
+        return any(reader.count(table) for table in (Table.TOMBSTONES, Table.LOCATED, Table.OVERRIDES))
 
     def _base_at(self, txn: Reader, inode: Inode, place: Place, key: str) -> Base | None:
         """The base of the link at `place`, if that is what lies at `key`."""
@@ -122,7 +133,7 @@ class Applier:
     def _note_same_version(self, txn: Txn, inode: Inode, base: Base, seen: Seen, place: Place) -> None:
         """Same bytes, another LastModified: our own PUT, whose answer had none, or somebody changed metadata."""
         assert seen.info is not None
-        fresh = evolve(base, last_modified_ns=seen.info.last_modified_ns, storage_class=seen.info.storage_class)
+        fresh = revise(base, last_modified_ns=seen.info.last_modified_ns, storage_class=seen.info.storage_class)
         if (inode.parent, inode.name) != (place.parent, place.name):
             links.put(txn, inode.ino, place.parent, place.name, fresh)
             return
@@ -130,38 +141,38 @@ class Applier:
         is_moved = base.last_modified_ns != seen.info.last_modified_ns
         if is_moved and base.last_modified_ns and InodeFlag.META_DIRTY not in flags:
             flags &= ~InodeFlag.ATTRS_KNOWN
-        inodes.put(txn, evolve(inode, base=fresh, flags=flags))
+        inodes.put(txn, revise(inode, base=fresh, flags=flags))
 
     def add(self, txn: Txn, directory: Inode, seen: Seen, *, assume: bool) -> Inode:
         """A new inode and name for what the bucket has."""
-        info, now = seen.info, self._clock.now_ns()
-        defaults = self._defaults
-        mode = stat.S_IFDIR | defaults.dir_mode if seen.is_dir else stat.S_IFREG | defaults.file_mode
-        time_ns = info.last_modified_ns if info is not None else now
-        base = attributes.base_of(info) if info is not None else None
+        info, is_dir, defaults = seen.info, seen.is_dir, self._defaults
+        mode = stat.S_IFDIR | defaults.dir_mode if is_dir else stat.S_IFREG | defaults.file_mode
+        if info is None:
+            time_ns, size_bytes, base = self._clock.now_ns(), 0, None
+        else:
+            time_ns, size_bytes, base = info.last_modified_ns, info.size_bytes, attributes.base_of(info)
         flags = InodeFlag.NONE
         if assume:
-            flags = InodeFlag.ATTRS_KNOWN | (InodeFlag.FOREIGN if info is not None else InodeFlag.IMPLICIT)
+            flags = _ASSUMED_PREFIX if info is None else _ASSUMED_OBJECT
         inode = Inode(
-            ino=self._index.next_ino(), mode=mode, uid=defaults.uid, gid=defaults.gid,
-            size_bytes=info.size_bytes if info is not None else 0, nlink=2 if seen.is_dir else 1,
-            atime_ns=time_ns, mtime_ns=time_ns, ctime_ns=time_ns, btime_ns=time_ns,
-            parent=directory.ino, name=seen.name, flags=flags, base=base,
+            self._index.next_ino(), mode, defaults.uid, defaults.gid, size_bytes, 2 if is_dir else 1,
+            time_ns, time_ns, time_ns, time_ns, directory.ino, seen.name, flags=flags, base=base,
         )  # fmt: skip
         inodes.put(txn, inode)
-        fmt = stat.S_IFDIR if seen.is_dir else stat.S_IFREG if assume else _UNKNOWN_FMT
+        fmt = stat.S_IFDIR if is_dir else stat.S_IFREG if assume else _UNKNOWN_FMT
         dirents.put(txn, directory.ino, seen.name, inode.ino, fmt)
-        if info is not None and self._locations.derived_key(txn, inode) != seen.key:
-            self._locations.settle(txn, inode, seen.key)
-        if info is not None and info.meta is not None:
-            inode = self._take_attributes(txn, inode, info)
+        if info is not None:
+            if self._locations.derived_key(txn, inode) != seen.key:
+                self._locations.settle(txn, inode, seen.key)
+            if info.meta is not None:
+                inode = self._take_attributes(txn, inode, info)
         return inode
 
     def add_subdirectories(self, txn: Txn, ino: int, count: int) -> None:
         """The parent's nlink: 2 and one for each subdirectory."""
         directory = inodes.get(txn, ino)
         if count and directory is not None:
-            inodes.put(txn, evolve(directory, nlink=max(2, directory.nlink + count)))
+            inodes.put(txn, revise(directory, nlink=max(2, directory.nlink + count)))
 
     def add_directory(self, parent: int, name: bytes) -> int | None:
         """A directory that shows in keys only; its number, None when the parent is gone."""
@@ -219,7 +230,7 @@ class Applier:
     def _set_base(self, inode: Inode, place: Place, base: Base) -> None:
         with self._index.transaction() as txn:
             if (inode.parent, inode.name) == (place.parent, place.name):
-                inodes.put(txn, evolve(inode, base=base))
+                inodes.put(txn, revise(inode, base=base))
             else:
                 links.put(txn, inode.ino, place.parent, place.name, base)
 
@@ -228,7 +239,7 @@ class Applier:
         with self._index.transaction() as txn:
             inode = inodes.get(txn, ino)
             if inode is not None:
-                inodes.put(txn, evolve(inode, flags=inode.flags & ~InodeFlag.ATTRS_KNOWN))
+                inodes.put(txn, revise(inode, flags=inode.flags & ~InodeFlag.ATTRS_KNOWN))
 
     def _replace_content(self, inode: Inode, info: ObjectInfo, *, assume: bool) -> None:
         # first the old bytes, then the row that speaks of new ones: a crash in between costs a fetch
@@ -239,7 +250,7 @@ class Applier:
             flags = (inode.flags & ~(InodeFlag.ATTRS_KNOWN | InodeFlag.FOREIGN)) | keep
             inodes.put(
                 txn,
-                evolve(
+                revise(
                     inode, base=attributes.base_of(info), size_bytes=info.size_bytes, mtime_ns=info.last_modified_ns,
                     ctime_ns=now, flags=flags,
                 ),
@@ -261,7 +272,7 @@ class Applier:
                 flags = attributes.with_foreign(inode.flags & ~InodeFlag.DATA_DIRTY, info) | InodeFlag.META_DIRTY
                 inodes.put(
                     txn,
-                    evolve(
+                    revise(
                         inode, base=attributes.base_of(info), size_bytes=info.size_bytes,
                         mtime_ns=info.last_modified_ns, flags=flags,
                     ),
@@ -274,7 +285,7 @@ class Applier:
         with self._index.transaction() as txn:
             for name, value in xattrs.all(txn, inode.ino).items():
                 xattrs.put(txn, fresh.ino, name, value)
-            merged = evolve(fresh, mode=inode.mode, uid=inode.uid, gid=inode.gid)
+            merged = revise(fresh, mode=inode.mode, uid=inode.uid, gid=inode.gid)
             now = self._clock.now_ns()
             intents.mark_dirty(txn, merged, InodeFlag.META_DIRTY, now_ns=now, quiet_s=0)
 
@@ -291,10 +302,10 @@ class Applier:
                 if inode.base.last_modified_ns == base.last_modified_ns:
                     return
                 if inode.base.last_modified_ns == 0:  # our own write, whose answer had no time
-                    inodes.put(txn, evolve(inode, base=evolve(inode.base, last_modified_ns=base.last_modified_ns)))
+                    inodes.put(txn, revise(inode, base=revise(inode.base, last_modified_ns=base.last_modified_ns)))
                     return
             flags = inode.flags & ~(InodeFlag.IMPLICIT | InodeFlag.ATTRS_KNOWN)
-            fresh = evolve(inode, base=base, flags=flags)
+            fresh = revise(inode, base=base, flags=flags)
             inodes.put(txn, fresh)
             if self._locations.actual_key(txn, fresh) != info.key:
                 self._locations.settle(txn, fresh, info.key)
@@ -307,7 +318,7 @@ class Applier:
                 return
             if self._locations.actual_key(txn, inode) != key or activity.touched_since(mark, key):
                 return
-            inodes.put(txn, evolve(inode, base=None, flags=inode.flags | InodeFlag.IMPLICIT))
+            inodes.put(txn, revise(inode, base=None, flags=inode.flags | InodeFlag.IMPLICIT))
 
     def move_beside(self, place: Place, inode: Inode) -> None:
         """A directory `a/` appeared where the object `a` is: that is `a.tierfs-object` from now on."""
@@ -320,7 +331,7 @@ class Applier:
             key = self._locations.actual_key(txn, inode) if inode.base is not None else ""
             dirents.delete(txn, place.parent, place.name)
             dirents.put(txn, place.parent, name, inode.ino, stat.S_IFMT(inode.mode))
-            moved = evolve(inode, name=name)
+            moved = revise(inode, name=name)
             inodes.put(txn, moved)
             if key:
                 self._locations.settle(txn, moved, key)
@@ -337,7 +348,7 @@ class Applier:
             return
         dirents.delete(txn, directory.ino, beside.name)
         dirents.put(txn, directory.ino, seen.name, inode.ino, beside.fmt)
-        moved = evolve(inode, name=seen.name)
+        moved = revise(inode, name=seen.name)
         inodes.put(txn, moved)
         self._locations.settle(txn, moved, seen.key)
         self._notify.entry_changed(directory.ino, beside.name)
@@ -375,18 +386,18 @@ class Applier:
         ]
         if (inode.parent, inode.name) != (place.parent, place.name):
             links.delete(txn, inode.ino, place.parent, place.name)
-            inodes.put(txn, evolve(inode, nlink=max(1, inode.nlink - 1)))
+            inodes.put(txn, revise(inode, nlink=max(1, inode.nlink - 1)))
             return False
         rows.clear_location(txn, inode.ino)
         if remaining:
             heir = next((link for link in remaining if link.base is not None), remaining[0])
             links.delete(txn, inode.ino, heir.parent, heir.name)
-            promoted = evolve(inode, parent=heir.parent, name=heir.name, base=heir.base, nlink=max(1, inode.nlink - 1))
+            promoted = revise(inode, parent=heir.parent, name=heir.name, base=heir.base, nlink=max(1, inode.nlink - 1))
             inodes.put(txn, promoted)
             return False
         if pending is not None:
             intents.delete(txn, pending.seq)
-        inodes.put(txn, evolve(inode, parent=0, name=b"", nlink=0, flags=inode.flags & ~_DIRTY))
+        inodes.put(txn, revise(inode, parent=0, name=b"", nlink=0, flags=inode.flags & ~_DIRTY))
         orphans.add(txn, inode.ino)
         return True
 
@@ -416,11 +427,26 @@ class Applier:
                 return ino
         elif inode.base.etag != info.etag:
             return ino
+        if self._is_other_type(inode, info, details):
+            # the kernel does not take another type under a number that it knows
+            place = Place(inode.parent, inode.name)
+            replaced = self._replace_name(place, Seen(inode.name, info.key, info), assume=False)
+            if replaced is None:
+                return ino
+            ino, inode = replaced.ino, replaced
         with self._index.transaction() as txn:
             fresh = self._take_attributes(txn, inode, info, details)
         if fresh != inode and InodeFlag.ATTRS_KNOWN in inode.flags:
             self._notify.inode_changed(ino, content=False)
         return hardlinks.join(self._index, self._files, self._notify, fresh, attributes.link_id_of(info))
+
+    def _is_other_type(self, inode: Inode, info: ObjectInfo, details: attributes.Details | None) -> bool:
+        """The name was shown as one type, and its object is of another now."""
+        if inode.is_dir or inode.is_dirty or (details is None and attributes.is_incomplete(info)):
+            return False
+        entry = dirents.get(self._index, inode.parent, inode.name)
+        fmt = (details.view if details is not None else dialects.read(info)).fmt or stat.S_IFREG
+        return entry is not None and entry.ino == inode.ino and entry.fmt not in (_UNKNOWN_FMT, fmt)
 
     def join_links(self, place: Place, info: ObjectInfo) -> None:
         """The name, if it is a further link of a known inode, joins that."""
@@ -436,7 +462,7 @@ class Applier:
             inode = inodes.get(txn, ino)
             if inode is not None and inode.base is None:
                 flags = inode.flags | InodeFlag.ATTRS_KNOWN | InodeFlag.IMPLICIT
-                inodes.put(txn, evolve(inode, flags=flags))
+                inodes.put(txn, revise(inode, flags=flags))
 
     def _take_attributes(
         self, txn: Txn, inode: Inode, info: ObjectInfo, details: attributes.Details | None = None

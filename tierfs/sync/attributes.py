@@ -91,12 +91,12 @@ def body_of(inode: Inode) -> bytes:
 def base_of(info: ObjectInfo) -> Base:
     """The version that a HEAD, GET or LIST shows."""
     return Base(
-        etag=info.etag,
-        size_bytes=info.size_bytes,
-        last_modified_ns=info.last_modified_ns,
-        version_id=info.version_id,
-        storage_class=info.storage_class or "STANDARD",
-        content=content_of(info),
+        info.etag,
+        info.size_bytes,
+        info.last_modified_ns,
+        info.version_id,
+        info.storage_class or "STANDARD",
+        content_of(info) if info.meta is not None else "",
     )
 
 

@@ -235,13 +235,19 @@ class Lister:
             if directory is None or directory.parent == 0:
                 return
             subdirs = 0
+            assume = listing.assume is True
+            is_plain = not self._applier.is_any_spoken_for(txn)
             for entry in entries:
-                seen = entry if entry.is_dir else self._beside(txn, listing, entry)
+                # the way of nearly all entries of a first listing
+                is_new = is_plain and dirents.get(txn, listing.ino, entry.name) is None
+                seen = entry if is_new or entry.is_dir else self._beside(txn, listing, entry)
                 if listing.seen is not None:
                     listing.seen.add(seen.name)
                 if self._activity.touched_since(listing.mark, seen.key):
                     continue
-                met = self._applier.meet(txn, directory, seen, assume=listing.assume is True)
+                if is_new:
+                    self._applier.add(txn, directory, seen, assume=assume)
+                met = Met.ADDED if is_new else self._applier.meet(txn, directory, seen, assume=assume)
                 if met is Met.ADDED:
                     added.append(seen)
                     subdirs += seen.is_dir

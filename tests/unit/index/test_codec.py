@@ -161,3 +161,22 @@ def test_a_number_out_of_range_is_an_error_of_the_caller(inode: Inode) -> None:
 def test_a_long_error_text_is_cut() -> None:
     intent = Intent(1, IntentKind.RECONCILE, 2, "", "", 0, 0, last_error="x" * 100_000)
     assert codec.decode_intent(1, codec.encode_intent(intent)).last_error == "x" * 1000
+
+
+def test_an_intent_is_postponed_in_place() -> None:
+    intent = Intent(7, IntentKind.RECONCILE, 5, "a/b", "etag", 1, 2, last_error="why", op_id="1-2-3", node=4, epoch=9)
+    assert codec.decode_intent(7, codec.postpone_intent(codec.encode_intent(intent), 50)) == evolve(
+        intent, not_before_ns=50
+    )
+
+
+def test_postponing_never_ends_a_backoff_early() -> None:
+    intent = Intent(7, IntentKind.RECONCILE, 5, "", "", 1, 100, attempts=1)
+    assert codec.decode_intent(7, codec.postpone_intent(codec.encode_intent(intent), 50)) == intent
+    assert codec.decode_intent(7, codec.postpone_intent(codec.encode_intent(intent), 150)).not_before_ns == 150
+
+
+@pytest.mark.parametrize("record", [b"", b"\x02" + bytes(100), b"\x01" + bytes(10)])
+def test_a_damaged_intent_is_not_postponed(record: bytes) -> None:
+    with pytest.raises(IndexDamageError):
+        codec.postpone_intent(record, 1)

@@ -89,3 +89,19 @@ def test_a_full_map_refuses_the_change_and_keeps_the_others(open_index: OpenInde
     larger = open_index(settings=evolve(small, map_size_bytes=64 << 20))
     assert keys(larger) == acknowledged
     put(larger, b"more", b"v" * 300_000)
+
+
+def test_a_kept_count_follows_every_change(environment: Environment) -> None:
+    assert environment.count(Table.INODES) == 0
+    environment.apply(changes_in({Table.INODES: {b"a": b"1", b"b": b"2"}}))
+    assert environment.count(Table.INODES) == 2
+    environment.apply(changes_in({Table.INODES: {b"%d" % number: b"" for number in range(100)}}))
+    assert environment.count(Table.INODES) == 102
+    environment.commit()
+    environment.begin()
+    assert environment.count(Table.INODES) == 102
+    environment.apply(changes_in({Table.INODES: {b"a": None}}))
+    assert environment.count(Table.INODES) == 101
+    environment.close()
+    environment.open()
+    assert environment.count(Table.INODES) == 102

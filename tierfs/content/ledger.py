@@ -166,14 +166,15 @@ class Ledger:
             return live.open_backing
         backing = self.hot.open(live.ino, create=True)
         try:
-            backing.truncate(0)  # what a crash may have left
-            backing.truncate(live.size_bytes)
+            if backing.stat().size_bytes:
+                backing.truncate(0)  # what a crash may have left
+            if live.size_bytes:
+                backing.truncate(live.size_bytes)
             kind = Residency.PARTIAL if live.size_bytes else Residency.FULL
             record = HotRecord(
                 kind, self.index.boot_id, synced=False, writing=writing, bytes_charged=0, last_use_s=self.now_s()
             )
             with self.index.transaction() as txn:
-                residency.extents_clear(txn, live.ino)
                 residency.hot_put(txn, live.ino, record)
         except BaseException:
             backing.close()

@@ -127,6 +127,8 @@ class Snapshot:
     def end(self) -> None:
         """The copy here was synced at the beginning; if it did not change, power loss cannot take it."""
         live, ledger = self._live, self._ledger
+        if live.is_dead:
+            return
         if live.backing is not None:
             ledger.recharge(live)  # a file of many pieces got blocks for its map when it was synced
         record = live.record

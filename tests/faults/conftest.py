@@ -55,7 +55,7 @@ class Rig:
         """As another S3 client does."""
         self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
 
-    def keys(self) -> list[str]:
+    def object_keys(self) -> list[str]:
         """All keys of users in the bucket."""
         found = self.client.list_objects_v2(Bucket=self.bucket).get("Contents", [])
         return [entry["Key"] for entry in found if not entry["Key"].startswith(".tierfs/")]

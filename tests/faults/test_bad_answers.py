@@ -46,7 +46,7 @@ def test_denied_export_is_shown_and_others_go_up(rig: Rig) -> None:
         (mount.path / "d").mkdir()
         for name in ("before", "denied", "later"):
             (mount.path / "d" / name).write_bytes(name.encode())
-        assert programs.wait_until(lambda: {"d/before", "d/later"} <= set(rig.keys()), 20)
+        assert programs.wait_until(lambda: {"d/before", "d/later"} <= set(rig.object_keys()), 20)
         assert programs.wait_until(lambda: bool(mount.status()["failing_exports"]), 20)
         (failing,) = mount.status()["failing_exports"]
         assert "d/denied" in failing["path"]
@@ -150,14 +150,14 @@ def test_lost_answer_of_a_write_is_no_conflict(rig: Rig, op: str) -> None:
     with rig.mounted() as mount:
         (mount.path / "f").write_bytes(body)
         mount.wait_synced()
-        assert rig.keys() == ["f"]
+        assert rig.object_keys() == ["f"]
         assert rig.body("f") == body
         # over its own version, too
         rig.double.fail_next(op, "f", LOST_ANSWER)
         (mount.path / "f").write_bytes(body[::-1])
         mount.wait_synced()
         assert rig.body("f") == body[::-1]
-        assert rig.keys() == os.listdir(mount.path) == ["f"]
+        assert rig.object_keys() == os.listdir(mount.path) == ["f"]
         assert not mount.status()["conflicts"]
 
 
@@ -169,7 +169,7 @@ def test_lost_answer_of_a_rename(rig: Rig, op: str) -> None:
         rig.double.fail_next(op, "*", LOST_ANSWER)
         (mount.path / "a").rename(mount.path / "b")
         mount.wait_synced()
-        assert rig.keys() == os.listdir(mount.path) == ["b"]
+        assert rig.object_keys() == os.listdir(mount.path) == ["b"]
         assert rig.body("b") == SMALL
         assert not mount.status()["conflicts"]
 
@@ -182,10 +182,10 @@ def test_lost_answer_and_a_daemon_that_died_on_it(rig: Rig) -> None:
         rig.double.wait_for("PutObject", "f")
         mount.kill9()
         landed.set()
-        assert programs.wait_until(lambda: rig.keys() == ["f"], 20)
+        assert programs.wait_until(lambda: rig.object_keys() == ["f"], 20)
         mount.remount()
         mount.wait_synced()
-        assert rig.keys() == os.listdir(mount.path) == ["f"]
+        assert rig.object_keys() == os.listdir(mount.path) == ["f"]
         assert (mount.path / "f").read_bytes() == rig.body("f") == SMALL
         assert not mount.status()["conflicts"]
 

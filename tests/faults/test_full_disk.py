@@ -72,7 +72,7 @@ def test_more_than_the_disk_holds_goes_through_it(rig: Rig, small_disk: Path) ->
         for number in range(30):
             assert (mount.path / f"f{number:02}").read_bytes() == block(number) * 5
         mount.wait_synced()
-        assert {key: rig.body(key) == block(int(key[1:])) * 5 for key in rig.keys()} == dict.fromkeys(
+        assert {key: rig.body(key) == block(int(key[1:])) * 5 for key in rig.object_keys()} == dict.fromkeys(
             (f"f{number:02}" for number in range(30)), True
         )
 
@@ -85,7 +85,7 @@ def test_no_room_at_all_is_enospc_in_time(rig: Rig, small_disk: Path) -> None:
         # names are no bytes of the tier
         (mount.path / "d").mkdir()
         mount.wait_synced()
-        assert "d/" in rig.keys()
+        assert "d/" in rig.object_keys()
 
 
 def test_disk_that_others_fill(rig: Rig, small_disk: Path) -> None:
@@ -188,4 +188,4 @@ def test_four_writers_beyond_the_tier(rig: Rig) -> None:
         mount.wait_synced()
         assert {name: blake2b(rig.body(name)).hexdigest() for name in written} == written
         assert {name: checksum(mount.path / name) for name in written} == written
-        assert sorted(rig.keys()) == sorted(written)
+        assert sorted(rig.object_keys()) == sorted(written)

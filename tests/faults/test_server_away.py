@@ -39,8 +39,8 @@ def assert_all_arrived(rig: Rig) -> None:
     assert rig.body("hot") == b"HOT bytes"
     assert rig.body("renamed") == b"new bytes"
     assert rig.body("directory/inner") == b"inner bytes"
-    assert not {"new", "gone"} & set(rig.keys())
-    assert not [key for key in rig.keys() if "conflict" in key]
+    assert not {"new", "gone"} & set(rig.object_keys())
+    assert not [key for key in rig.object_keys() if "conflict" in key]
 
 
 def put_three(rig: Rig) -> None:

@@ -19,7 +19,7 @@ import trio
 import trio.testing
 from attrs import define
 
-from tests.support.clocks import TrioWallClock, jump_when_idle
+from tests.support.clocks import TrioWallClock, jump_when_idle, wait_until_idle
 from tests.support.memstore import MemoryStore
 from tierfs.config.sections import ExportSettings, ImportSettings
 from tierfs.content.handles import ContentSettings, Files
@@ -107,6 +107,14 @@ class Rig:
 
     def _locate(self, ino: int) -> str:
         return self.locations.actual_key(self.index, self.inode(ino))
+
+    @property
+    def limiters(self) -> tuple[trio.CapacityLimiter, ...]:
+        return (self.hot._limiter, self.index._sync_limiter)
+
+    async def idle(self) -> None:
+        """All that can happen without time passing has happened."""
+        await wait_until_idle(self.limiters)
 
     # ---- looking ----
 
@@ -257,7 +265,7 @@ def run_rig(
         rig = Rig(directory, used, export=export, import_=import_)
         try:
             async with trio.open_nursery() as nursery, rig.running(reads_ahead=reads_ahead):
-                nursery.start_soon(jump_when_idle, clock, (rig.hot._limiter, rig.index._sync_limiter))
+                nursery.start_soon(jump_when_idle, clock, rig.limiters)
                 await main(rig)
                 nursery.cancel_scope.cancel()
         finally:

@@ -192,6 +192,8 @@ class Disputes:
             inodes.put(txn, changed)
             if info is not None:
                 self._locations.settle(txn, changed, key)
+        if info is not None and InodeFlag.ATTRS_KNOWN not in inode.flags:
+            self._applier.absorb(inode.ino, info)  # never read, so what is here of them is a guess
 
     def _take_over(self, inode: Inode, work: Plan, info: ObjectInfo, clean: InodeFlag) -> None:
         """What lies at the key is ours, or the same as ours: it is the base of the next write."""
@@ -297,6 +299,8 @@ class Disputes:
             path = "/" + key
             kept_path = path[: len(path) - len(path.rsplit("/", 1)[1])] + kept_name.decode(errors="backslashreplace")
             self._note(txn, "both-changed", path, path, kept_path)
+            if had_base_here and not is_whole:
+                self._note(txn, "base-lost", path, "", kept_path)
         _log.warning("%s changed here and in the bucket: the local version is kept as %s", path, kept_path)
         self._notify.entry_changed(place.parent, place.name)
         self._notify.entry_changed(place.parent, kept_name)

@@ -58,6 +58,7 @@ _BACKOFF_S: Final = (1.0, 60.0)  # of what may pass: first and longest
 _PERMANENT_BACKOFF_S: Final = (30.0, 900.0)
 _ARCHIVED_WAIT_S: Final = 3600.0
 _BLOCKED_S: Final = 10.0
+_BLOCKED_KEPT: Final = 10_000
 _PROBE_S: Final = (1.0, 30.0)
 _TREES_AT_A_TIME: Final = 4
 _FAILING_KEPT: Final = 1000
@@ -196,8 +197,15 @@ class Exporter:
                 oldest_ns = min(oldest_ns, intent.created_ns)
             after = page[-1].seq
             looked_at += len(page)
+        self._forget_settled()
         failing = tuple((failure.path, failure.error) for failure in self._failing.values())
         return PendingSummary(intents.count(self._index), total, (now - oldest_ns) / NS_PER_S, failing)
+
+    def _forget_settled(self) -> None:
+        """What is kept in memory about intents that have gone otherwise (an unlink, say)."""
+        for table in (self._failing, self._blocked):
+            for seq in [seq for seq in table if intents.get(self._index, seq) is None]:
+                del table[seq]
 
     def _bytes_of(self, intent: Intent) -> int:
         if intent.kind is not IntentKind.RECONCILE:
@@ -238,6 +246,8 @@ class Exporter:
         """One pass over the queue, starting what is due; returns in how many seconds the next is."""
         after, next_ns = 0, math.inf
         slice_began = trio.current_time()
+        if len(self._blocked) > _BLOCKED_KEPT:
+            self._forget_settled()
         while page := intents.page(self._index, after, _PAGE_INTENTS):
             after = page[-1].seq
             self._last_seq = max(self._last_seq, after)

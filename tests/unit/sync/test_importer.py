@@ -12,7 +12,7 @@ from tests.support.memstore import MemoryStore
 from tests.support.sync_rig import Rig, run_rig
 from tierfs.config.sections import ExportSettings, ImportSettings
 from tierfs.errors import FsError, StoreError, StoreErrorKind
-from tierfs.index import orphans
+from tierfs.index import orphans, xattrs
 from tierfs.model import InodeFlag
 from tierfs.namespace.changes import AttrChange, RenameMode
 from tierfs.objectstore.base import ListPage, ObjectMeta
@@ -466,3 +466,30 @@ def test_a_file_that_is_gone_when_its_attributes_are_asked_is_enoent(tmp_path: P
         assert rig.find(unknown.name.decode()) is None
 
     run_rig(tmp_path, main, reads_ahead=False)
+
+
+def test_an_object_that_becomes_another_type_gets_another_inode(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.put_remote("x", b"target", user={"file-permissions": "0100644"})
+        file = await rig.stat("x")
+        rig.put_remote("x", b"other", user={"file-permissions": "0120777"})
+        link = await rig.stat("x")
+        assert stat.S_ISLNK(link.mode)
+        assert link.target == b"other"
+        assert link.ino != file.ino
+
+    run_rig(tmp_path, main)
+
+
+def test_attributes_that_do_not_fit_on_the_object_come_back(tmp_path: Path) -> None:
+    async def first(rig: Rig) -> None:
+        ino = await rig.write("f", b"x")
+        rig.tree.set_xattr(ino, b"user.big", b"v" * 5000)
+        await rig.sync()
+
+    async def second(rig: Rig) -> None:
+        inode = await rig.stat("f")
+        assert xattrs.get(rig.index, inode.ino, b"user.big") == b"v" * 5000
+        assert rig.names() == ["f"]
+
+    run_rig(tmp_path / "2", second, store=run_rig(tmp_path / "1", first))

@@ -20,7 +20,7 @@ LOOKUP, FORGET, GETATTR, SETATTR, UNLINK, OPEN, READ, STATFS, RELEASE = 1, 2, 3,
 FSYNC, GETXATTR, FLUSH, INIT, OPENDIR, RELEASEDIR, CREATE, INTERRUPT, BATCH_FORGET = 20, 22, 25, 26, 27, 29, 35, 36, 42
 READDIRPLUS, MKDIR = 44, 9
 
-PASSTHROUGH, KILLPRIV_V2, INIT_EXT, SPLICE = 1 << 37, 1 << 28, 1 << 30, 7 << 7
+PASSTHROUGH, KILLPRIV_V2, INIT_EXT, SPLICE, ASYNC_DIO = 1 << 37, 1 << 28, 1 << 30, 7 << 7, 1 << 15
 
 IN_HEADER = struct.Struct("=IIQQIIIHH")
 OUT_HEADER = struct.Struct("=IiQ")
@@ -104,7 +104,7 @@ class Rig:
         flags = struct.pack("=IIIII44x", 7, 45, 131072, kernel_flags & 0xFFFF_FFFF, kernel_flags >> 32)
         unique = await self.ask(INIT, 0, flags)
         request = await self.asked()
-        out = INIT_OUT.pack(7, 38, 131072, 1 | SPLICE, 12, 9, 1 << 20, 1, 256, 0, 0, 0, 0)
+        out = INIT_OUT.pack(7, 38, 131072, 1 | SPLICE | ASYNC_DIO, 12, 9, 1 << 20, 1, 256, 0, 0, 0, 0)
         await self.answer(unique, out)
         return request.argument, (await self.reply()).payload
 

@@ -75,7 +75,7 @@ def test_init_is_patched_both_ways(run: Run) -> None:
         )
         assert minor == 45
         assert (low | high << 32) & (wire.PASSTHROUGH | wire.KILLPRIV_V2) == wire.PASSTHROUGH | wire.KILLPRIV_V2
-        assert low & wire.SPLICE == 0
+        assert low & (wire.SPLICE | wire.ASYNC_DIO) == 0
         assert (depth, max_write, pages) == (1, 65536, 16)
         assert (readahead, background, congestion) == (1 << 20, 512, 384)
 

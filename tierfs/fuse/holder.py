@@ -16,7 +16,7 @@ import os
 import socket
 import struct
 import subprocess
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import IntEnum, IntFlag
@@ -39,6 +39,7 @@ _ANSWER: Final = struct.Struct("=IIiIQQ")  # kind, tag, status, padding, a, b
 _USE: Final = struct.Struct("=QQQQ")  # ino, opens, bytes, last_use_ns
 _PACKET_MAX_BYTES: Final = 65_536
 _SOCKET_BUFFER_BYTES: Final = 4 << 20
+_NOTIFICATIONS_MAX: Final = 65_536
 _UINT64: Final = (1 << 64) - 1
 
 HOLDER_HANDLES: Final = 1 << 63
@@ -123,6 +124,8 @@ class Holder:
     _control: trio.socket.SocketType = attrs.field(kw_only=True)
     _direct: socket.socket = attrs.field(kw_only=True)
     _refused: Counter[int] = attrs.field(factory=Counter, init=False)  # by errno; each is logged once
+    _backlog: deque[bytes] = attrs.field(factory=deque, init=False)
+    _wakeup: trio.Event = attrs.field(factory=trio.Event, init=False)
     _tag: int = attrs.field(default=0, init=False)
     _calls: dict[int, tuple[trio.Event, list[outcome.Outcome[_Answer]]]] = attrs.field(factory=dict, init=False)
     _handles: dict[int, int] = attrs.field(factory=dict, init=False)
@@ -206,9 +209,19 @@ class Holder:
 
     def _notify(self, kind: _Kind, ino: int, a: int, b: int, payload: bytes = b"") -> None:
         packet = _REQUEST.pack(kind, self._next_tag(), ino, a, b) + payload
-        try:
-            self._direct.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-        except OSError:
+        if not self._backlog:
+            try:
+                self._direct.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                return
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.dropped += 1
+                return
+        if len(self._backlog) < _NOTIFICATIONS_MAX:
+            self._backlog.append(packet)
+            self._wakeup.set()
+        else:
             self.dropped += 1
 
     async def _call(
@@ -242,6 +255,18 @@ class Holder:
             if not self._refused[-status]:
                 log.warning("the kernel refuses to drop cache entries: %s", os.strerror(-status))
             self._refused[-status] += 1
+
+    async def _flush(self) -> None:
+        """Sends the notifications that the link did not take at once, in order."""
+        while True:
+            await self._wakeup.wait()
+            while self._backlog:
+                try:
+                    await self._control.send(self._backlog[0])
+                except OSError:
+                    self.dropped += 1
+                self._backlog.popleft()
+            self._wakeup = trio.Event()
 
     async def _run(self) -> None:
         """Until the holder closes the link."""
@@ -335,6 +360,7 @@ async def held(
         holder = Holder(session_fd, started.process.pid, trio.Event(), control=control, direct=started.control)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(holder._run)
+            nursery.start_soon(holder._flush)
             try:
                 yield holder
             finally:

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -60,7 +61,8 @@ def measure_names(directory: Path, entries: int) -> Iterator[Line]:
     beside = metadata.measure_native(directory)
     yield from lines(metadata.measure_lookups(parts, entries), beside)
     parts.index.close()
-    yield from lines(*mounted.measure_walk(directory, entries))
+    for measured in mounted.measure_walk(directory, entries):
+        yield from lines(*measured)
     parts = metadata.open_parts(cache, entries)
     yield from lines(metadata.measure_tree(parts), beside)
     parts.index.close()
@@ -79,6 +81,7 @@ def machine_speed_ms() -> float:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that mounts are taken away, too
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", choices=PARTS, action="append")

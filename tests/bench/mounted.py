@@ -167,30 +167,27 @@ def measure_stream(directory: Path, size_bytes: int) -> tuple[list[Figure], dict
     return figures, beside
 
 
-def measure_walk(directory: Path, entries: int) -> tuple[list[Figure], dict[str, float]]:
+def measure_walk(directory: Path, entries: int) -> Iterator[tuple[list[Figure], dict[str, float]]]:
     """Mounts the cache in `directory`, whose index has `entries` in listed directories, and walks it twice."""
     native_entries = min(entries, NATIVE_ENTRIES)
     native = _native_tree(directory / "native-tree", native_entries)
-    beside = {
-        "find": native_entries / _find(native),
-        "os.walk and stat": native_entries / _python(_WALK, native, native_entries),
-    }
+    find_beside = native_entries / _find(native)
+    walk_beside = native_entries / _python(_WALK, native, native_entries)
     shutil.rmtree(native)
     settings = {"import": {"revalidate_s": 86400 * 300}, "hot_tier": {"size_bytes": 256 * MIB, "min_free_bytes": 0}}
     with _empty_bucket(directory) as source:
         began = time.perf_counter()
         with mounted(source, directory, settings=settings, life_limit_s=LIFE_LIMIT_S) as mount:
             mount_s = time.perf_counter() - began
+            yield [at_most(f"mount of an index of {entries:,}", mount_s, "s", 2)], {}
             with PeakMemory(mount.pid) as memory:
                 find_rate = entries / _find(mount.path)
+                yield [Figure("find", find_rate, "entries/s")], {"find": find_beside}
                 walk_rate = entries / _python(_WALK, mount.path, entries)
+            yield [Figure("os.walk and stat", walk_rate, "entries/s")], {"os.walk and stat": walk_beside}
             mount.umount(timeout_s=PROGRAM_LIMIT_S)
-    return [
-        at_most(f"mount of an index of {entries:,}", mount_s, "s", 2),
-        at_most(f"peak RssAnon, {entries:,} entries walked twice", memory.peak_mib, "MiB", MEMORY_GOAL_MIB),
-        Figure("find", find_rate, "entries/s"),
-        Figure("os.walk and stat", walk_rate, "entries/s"),
-    ], beside
+    name = f"peak RssAnon, {entries:,} entries walked twice"
+    yield [at_most(name, memory.peak_mib, "MiB", MEMORY_GOAL_MIB)], {}
 
 
 def _find(root: Path) -> float:

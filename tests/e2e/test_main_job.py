@@ -22,7 +22,7 @@ import pytest
 
 from tests.e2e import burst
 from tests.support import programs
-from tests.support.mounts import Mount, Settings, mounted
+from tests.support.mounts import Mount, Settings, find_mount, mounted
 from tests.support.trees import Entry, assert_same, describe, differences, make_source_tree
 from tests.support.weed import ADMIN, WeedServer
 
@@ -31,6 +31,8 @@ MODULE_LIMIT_S = 3600.0
 TEST_LIMIT_S = 840.0  # a busy machine takes four times as long as an idle one
 WRITERS = 3
 PREFIX = "projects/demo"
+
+pytestmark = pytest.mark.timeout(TEST_LIMIT_S + 20)
 
 GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -67,6 +69,7 @@ def mount(weed: WeedServer, bucket: str, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(autouse=True)
 def time_limit(mount: Mount) -> Iterator[None]:
     """Aborts the mount when one test takes too long: nothing else can end a system call that hangs."""
+    assert find_mount(mount.path), "the mount is gone: what follows would work on the directory below it"
     timer = threading.Timer(TEST_LIMIT_S, mount.abort)
     timer.start()
     yield

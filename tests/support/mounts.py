@@ -30,7 +30,7 @@ from tests.support import programs
 from tests.support.programs import Completed
 
 COMMAND_TIMEOUT_S: Final = 60.0
-SYNC_TIMEOUT_S: Final = 240.0
+SYNC_TIMEOUT_S: Final = 500.0
 # a little less than pytest's own limit for a test, so that the abort comes first
 LIFE_LIMIT_S: Final = 280.0
 FUSECTL: Final = Path("/sys/fs/fuse/connections")

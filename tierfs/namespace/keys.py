@@ -29,8 +29,17 @@ def _unescape(part: bytes) -> bytes:
 
 
 def needs_escape(name: bytes) -> bool:
-    """True for a name whose object must carry `tierfs-name`."""
-    return not _is_utf8(name) or (b"%" in name and not _is_utf8(_unescape(name)))
+    """True for a name whose object must carry `tierfs-name`.
+
+    So must a name that becomes such a one by unescaping, however often: else `%FF`, escaped to `%25FF`,
+    and a file named `%25FF` would have one key.
+    """
+    while _is_utf8(name):
+        plainer = _unescape(name) if b"%" in name else name
+        if plainer == name:
+            return False
+        name = plainer
+    return True
 
 
 def name_to_part(name: bytes) -> str:

@@ -10,6 +10,8 @@ import errno
 import stat
 from typing import Final
 
+from attrs import evolve
+
 from tierfs.clock import Clock
 from tierfs.errors import FsError
 from tierfs.index import dirents, foreign, inodes, intents, links, orphans, xattrs
@@ -310,11 +312,16 @@ class Tree:
         else:
             self._mark(txn, current, InodeFlag.META_DIRTY, now)
 
-    def _bury(self, txn: Txn, key: str, etag: str, now: int) -> None:
-        """Leaves a tombstone: the object at `key` has lost its inode. `etag` "" = never confirmed."""
+    def _bury(self, txn: Txn, key: str, etag: str, now: int, *, op_id: str = "") -> None:
+        """Leaves a tombstone: the object at `key` has lost its inode. `etag` "" = never confirmed.
+
+        `op_id`: of a write to this key that was sent and whose answer was never seen. If it has arrived,
+        what lies there is ours to delete, too.
+        """
         known = intents.tombstone(txn, key)
         if known is not None:
             if not etag:
+                intents.put(txn, evolve(known, op_id=op_id or known.op_id))
                 return
             intents.delete(txn, known.seq)
         index = self._index
@@ -322,7 +329,7 @@ class Tree:
             txn,
             Intent(
                 seq=index.next_seq(), kind=IntentKind.DELETE, ino=0, key=key, etag=etag, created_ns=now,
-                not_before_ns=now, node=index.node, epoch=index.epoch,
+                not_before_ns=now, op_id=op_id, node=index.node, epoch=index.epoch,
             ),
         )  # fmt: skip
 
@@ -364,8 +371,8 @@ class Tree:
         pending = intents.of_inode(txn, inode.ino)
         if inode.base is not None:
             self._bury(txn, self._locations.actual_key(txn, inode), inode.base.etag, now)
-        elif pending is not None and pending.key:
-            self._bury(txn, pending.key, "", now)  # sent, but the answer was never seen
+        if pending is not None and pending.key:  # sent, but the answer was never seen
+            self._bury(txn, pending.key, "", now, op_id=pending.op_id)
         if pending is not None:
             intents.delete(txn, pending.seq)
         rows.clear_location(txn, inode.ino)

@@ -1,6 +1,5 @@
 """From keys to inodes by the tree as it is now, and from inodes to paths for people. Sync code only."""
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -9,9 +8,8 @@ from attrs import frozen
 from tierfs.index import dirents, inodes
 from tierfs.index.env import Reader
 from tierfs.model import ROOT_INO, Dirent, Inode
-from tierfs.namespace.keys import name_to_part
+from tierfs.namespace.keys import part_to_names
 
-_ESCAPED: Final = re.compile(rb"%([0-9A-F]{2})")
 _DEPTH_MAX: Final = 2048
 
 
@@ -25,14 +23,11 @@ class Place:
 
 def find_entry(reader: Reader, parent: int, part: str) -> Dirent | None:
     """The entry of a directory whose key part is `part`: the plain name, or the raw one that escapes to it."""
-    name = part.encode()
-    entry = dirents.get(reader, parent, name)
-    if entry is not None and name_to_part(name) == part:
-        return entry
-    if "%" not in part:
-        return None
-    raw = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), name)
-    return dirents.get(reader, parent, raw) if name_to_part(raw) == part else None
+    for name in part_to_names(part):
+        entry = dirents.get(reader, parent, name)
+        if entry is not None:
+            return entry
+    return None
 
 
 def find_place(reader: Reader, key: str, *, top: int = ROOT_INO) -> Place | None:

@@ -22,6 +22,7 @@ NAMES = st.one_of(
         (b"\xff", "%FF"),
         (b"a%\xff", "a%25%FF"),
         (b"%FF", "%25FF"),  # would be taken for the raw byte
+        (b"%25FF", "%2525FF"),  # would be taken for the one above
     ],
 )
 def test_known_parts(name: bytes, part: str) -> None:

@@ -198,6 +198,26 @@ def test_an_upload_whose_answer_was_never_seen_leaves_an_unconfirmed_tombstone(w
     assert world.tombstones() == {"a": ""}
 
 
+@pytest.mark.parametrize("key", ["a", "b"])
+def test_an_unlink_during_a_rewrite_tells_the_tombstone_whose_write_may_arrive(world: World, key: str) -> None:
+    world.file("a")
+    world.exported("a", "v1")
+    if key == "b":
+        world.rename("a", "b")
+    inode = world.at(key)
+    assert inode is not None
+    with world.index.transaction() as txn:
+        intents.mark_dirty(txn, inode, InodeFlag.DATA_DIRTY, now_ns=0, quiet_s=0)
+        intent = intents.of_inode(txn, inode.ino)
+        assert intent is not None
+        intents.put(txn, evolve(intent, op_id="op", key=key))
+    world.unlink(key)
+    assert world.tombstones() == ({"a": "v1"} if key == "a" else {"a": "v1", "b": ""})
+    tombstone = intents.tombstone(world.index, key)
+    assert tombstone is not None
+    assert tombstone.op_id == "op"
+
+
 def test_a_renamed_file_is_found_at_its_old_key_until_it_is_moved(world: World) -> None:
     world.file("a")
     world.exported("a")

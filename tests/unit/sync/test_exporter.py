@@ -9,6 +9,7 @@ import trio
 from tests.support.sync_rig import Rig, run_rig
 from tierfs.config.sections import ExportSettings
 from tierfs.errors import FsError, StoreErrorKind
+from tierfs.index import conflicts
 from tierfs.namespace.changes import AttrChange, NewInode, RenameMode
 from tierfs.objectstore import dialects
 
@@ -572,5 +573,37 @@ def test_a_write_that_arrived_before_a_crash_is_recognised_after_it(tmp_path: Pa
         assert rig.names() == ["f"]
         assert rig.store.requests["put"] <= puts + 1  # at most the root's, not the body again
         assert not rig.pending()
+
+    run_rig(tmp_path, second, store=run_rig(tmp_path, first))
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+@pytest.mark.parametrize("had_base", [False, True])
+def test_a_crash_after_an_unlink_during_an_upload(tmp_path: Path, had_base: bool, arrived: bool) -> None:
+    """What was sent and never confirmed is deleted when it has arrived, and nothing comes back."""
+
+    async def first(rig: Rig) -> None:
+        if had_base:
+            await rig.write("f", b"old")
+            await rig.sync()
+        await rig.write("f", b"bytes")
+        real = rig.store.put
+
+        async def hang(*args: object, **kwargs: object) -> object:
+            if arrived:
+                await real(*args, **kwargs)  # type: ignore[arg-type]
+            await trio.sleep_forever()
+
+        rig.store.put = hang  # type: ignore[method-assign,assignment]
+        rig.exporter.hurry()
+        await rig.idle()
+        rig.unlink("f")
+        rig.store.put = real  # type: ignore[method-assign]
+
+    async def second(rig: Rig) -> None:
+        await rig.sync()
+        assert rig.keys == []
+        assert await rig.list() == []
+        assert conflicts.count(rig.index) == 0
 
     run_rig(tmp_path, second, store=run_rig(tmp_path, first))

@@ -73,7 +73,9 @@ class Usage:
 class Capacity(Protocol):
     """What statfs says of the space behind the mount."""
 
-    def usage(self) -> Usage: ...
+    def usage(self) -> Usage:
+        """Total and free bytes and inodes at this moment."""
+        ...
 
 
 @define

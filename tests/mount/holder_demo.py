@@ -122,7 +122,8 @@ class Demo(pyfuse3.Operations):
         self.open_total += 1
         fd = os.open(self._path(ino), flags & (os.O_ACCMODE | os.O_TRUNC))
         self.fds[fd] = ino
-        if self.hot and self.holder is not None and ino not in self.registered:
+        is_hot = self.hot and not self.names[ino].startswith(b"wait")
+        if is_hot and self.holder is not None and ino not in self.registered:
             self.registered.add(ino)
             await self.holder.register(ino, fd, writable=True, no_capabilities=True)
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(fd), keep_cache=True)

@@ -201,7 +201,12 @@ class Holder:
 
     async def unmount(self, *, lazily: bool = False) -> None:
         """Requests must still be answered meanwhile. OSError(EBUSY): in use."""
-        await self._call(_Kind.UNMOUNT, 0, int(lazily))
+        try:
+            await self._call(_Kind.UNMOUNT, 0, int(lazily))
+        except OSError as error:
+            # the end of the session may overtake the answer
+            if error.errno != errno.ENOTCONN:
+                raise
 
     def _next_tag(self) -> int:
         self._tag = self._tag % 0xFFFF_FFFF + 1

@@ -94,6 +94,8 @@ export TIERFS_TEST_LONG=$is_long
 export AWS_EC2_METADATA_DISABLED=true AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
 unset AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3 AWS_REGION AWS_DEFAULT_REGION
 export PYTHONUNBUFFERED=1
+# the tests start the commands hundreds of times: they must not be compiled anew each time
+unset PYTHONDONTWRITEBYTECODE
 child=
 
 left_processes() {

@@ -166,6 +166,9 @@ class Lister:
     async def _take_page(self, listing: Listing, page: ListPage) -> None:
         entries = self._directories(listing, page) + self._objects(listing, page)
         entries = await self._with_heads(listing, entries)
+        for seen in entries:
+            if seen.is_dir and not self._activity.touched_since(listing.mark, seen.key):
+                self._make_room(listing, seen.name)
         changed: list[Seen] = []
         slice_began = trio.current_time()
         for start in range(0, len(entries), _TXN_ENTRIES):
@@ -184,7 +187,6 @@ class Lister:
             if reason := unreachable_reason(part):
                 self._note_unreachable(prefix, reason)
                 continue
-            self._make_room(listing, part.encode())
             entries.append(Seen(part.encode(), prefix, None))
         return entries
 
@@ -287,7 +289,13 @@ class Lister:
         return [_named(seen, answers.get(seen.key)) for seen in entries if seen.key not in gone]
 
     def _is_new(self, listing: Listing, seen: Seen) -> bool:
-        return listing.seen is None or dirents.get(self._index, listing.ino, seen.name) is None
+        if listing.seen is None:
+            return True
+        entry = dirents.get(self._index, listing.ino, seen.name)
+        if entry is None or not seen.is_dir:
+            return entry is None
+        inode = inodes.get(self._index, entry.ino)
+        return inode is None or not inode.is_dir  # a directory that would take the name of a file
 
     async def _has_live_objects(self, prefix: str) -> bool:
         """A prefix may only show objects that are about to be deleted or moved by us: those are no directory."""

@@ -24,7 +24,7 @@ from tierfs.policy.merge import Decision, Local, Version, conflict_name, decide
 from tierfs.sync import attributes
 from tierfs.sync.apply import Applier, Seen
 from tierfs.sync.paths import Place, display_path, find_place
-from tierfs.sync.plan import Plan, Work
+from tierfs.sync.plan import TMP_PREFIX, Plan, Work
 from tierfs.sync.records import bury
 
 LOST_PREFIX: Final = HIDDEN_PREFIX + "lost/"
@@ -86,6 +86,8 @@ class Disputes:
 
     def is_ours(self, tombstone: Intent, info: ObjectInfo) -> bool:
         """Whether the object is the write of ours that the tombstone speaks of."""
+        if tombstone.key.startswith(TMP_PREFIX):
+            return True
         op_id = attributes.op_id_of(info)
         if tombstone.op_id:
             return op_id == tombstone.op_id

@@ -57,7 +57,7 @@ _RESCAN_FACTOR: Final = 10  # a scan of a long queue may take a tenth of the tim
 _BACKOFF_S: Final = (1.0, 60.0)  # of what may pass: first and longest
 _PERMANENT_BACKOFF_S: Final = (30.0, 900.0)
 _ARCHIVED_WAIT_S: Final = 3600.0
-_BLOCKED_S: Final = 10.0
+_BLOCKED_S: Final = 2.0
 _BLOCKED_KEPT: Final = 10_000
 _PROBE_S: Final = (1.0, 30.0)
 _TREES_AT_A_TIME: Final = 4
@@ -297,8 +297,8 @@ class Exporter:
         return self._clock.now_ns() >= intent.created_ns + int(self._settings.max_dirty_age_s * NS_PER_S)
 
     def _block(self, intent: Intent) -> None:
-        """Its own end is not the news that it waits for; without any news it is offered again after a while."""
-        self._blocked[intent.seq] = (self._ended + 1, trio.current_time() + _BLOCKED_S)
+        """It is offered again when other work has ended, or else after a while."""
+        self._blocked[intent.seq] = (self._ended, trio.current_time() + _BLOCKED_S)
 
     def _is_blocked(self, intent: Intent) -> bool:
         blocked = self._blocked.get(intent.seq)
@@ -352,9 +352,11 @@ class Exporter:
                 watch.outcome = outcome if watch.has_begun else None
             del self._running[intent.seq]
             self._running_by_class[size_class] -= 1
-            self._ended += 1
             self._change.set()
-            self._wake.set()
+            if intent.seq not in self._blocked:
+                # who was blocked has changed nothing: two of them would call each other up for ever
+                self._ended += 1
+                self._wake.set()
 
     async def _carry_out(self, intent: Intent) -> None:
         if intent.kind is IntentKind.RECONCILE:

@@ -149,9 +149,9 @@ class Lister:
                     break
                 token = page.token
             await self._sweep(listing)
+            self._finish(listing)
         finally:
             self._activity.end(listing.mark)
-        self._finish(listing)
         return listing.assume is False and listing.added > 0
 
     async def _page(self, listing: Listing, token: str) -> ListPage:

@@ -1,5 +1,8 @@
 """How an attempt to export ends when it does not succeed, apart from the store's own errors."""
 
+import errno
+
+from tierfs.errors import TierfsError
 from tierfs.objectstore.base import ObjectInfo
 from tierfs.policy.merge import Version
 
@@ -10,6 +13,13 @@ class BlockedError(Exception):
 
 class NotYetError(Exception):
     """The file changed while it was read, or its directory is being moved: tried again a little later."""
+
+
+class UnfinishedError(TierfsError):
+    """Part of a larger work is done; each of the rest says for itself why it is not."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, errno=errno.EAGAIN, retryable=True)
 
 
 class LookAgainError(Exception):

@@ -18,9 +18,12 @@ from attrs import frozen
 
 from tierfs.index import intents
 from tierfs.index.env import Reader
-from tierfs.model import Inode, InodeFlag
+from tierfs.model import HIDDEN_PREFIX, Inode, InodeFlag
 from tierfs.namespace.locations import ROOT_KEY, Locations
 from tierfs.objectstore.base import Condition, IfAbsent, IfMatch
+
+TMP_PREFIX = HIDDEN_PREFIX + "tmp/"
+"""Where an object waits while two renames want each other's keys."""
 
 BESIDE_SUFFIX = b".tierfs-object"
 """An object `a` beside keys `a/...` is shown as `a.tierfs-object`, since the directory has the name `a`."""

@@ -20,7 +20,7 @@ from tierfs.content.handles import Files, Snapshot
 from tierfs.errors import StoreError
 from tierfs.index import inodes, intents
 from tierfs.index.env import Index
-from tierfs.model import HIDDEN_PREFIX, Base, Inode, InodeFlag, Intent
+from tierfs.model import Base, Inode, InodeFlag, Intent
 from tierfs.namespace.authority import Authority, Right
 from tierfs.namespace.locations import Locations
 from tierfs.objectstore.base import (
@@ -38,13 +38,12 @@ from tierfs.sync.claims import Claims
 from tierfs.sync.disputes import LOST_PREFIX, Disputes
 from tierfs.sync.linkwriter import LinkWriter
 from tierfs.sync.outcomes import BlockedError, LookAgainError, NotYetError, RefusedError, UnprovenError
-from tierfs.sync.plan import Plan, Work, condition, is_root_key, plan
+from tierfs.sync.plan import TMP_PREFIX, Plan, Work, condition, is_root_key, plan
 from tierfs.sync.records import Records, Sent
 
 _STEPS_MAX: Final = 16
 _CHAIN_MAX: Final = 64
 _OP_IDS_KEPT: Final = 4096
-TMP_PREFIX: Final = HIDDEN_PREFIX + "tmp/"
 _log: Final = logging.getLogger(__name__)
 
 
@@ -187,6 +186,7 @@ class Reconciler:
         with self._claims.try_hold([source, key]) as is_held:
             if not is_held:
                 raise BlockedError(f"{source!r} is in use")
+            self._records.expect(key)
             written = await self._store.copy(source, key, if_match=inode.base.etag, condition=Always())
             base = evolve(inode.base, etag=written.etag, version_id=written.version_id, last_modified_ns=0)
             work = Plan(Work.COPY, key, source, -1)

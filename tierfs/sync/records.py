@@ -61,6 +61,11 @@ class Records:
             if intent is not None:
                 intents.put(txn, evolve(intent, key=key, op_id=op_id))
 
+    def expect(self, key: str) -> None:
+        """An object is about to be written that no inode leads to yet: a tombstone, until `written` says otherwise."""
+        with self._index.transaction() as txn:
+            bury(txn, key, "", self._clock.now_ns())
+
     def forget_attempt(self, ino: int) -> None:
         """The write that was sent is known not to have happened (or to be of no interest any more)."""
         self.begin_attempt(ino, "", "")

@@ -10,7 +10,6 @@ State-based: no cursor. What lies at the key of its path is not touched again; a
 anywhere begins its listing anew. At most one page of intents is outstanding, so the queue stays short.
 """
 
-import errno
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -19,7 +18,6 @@ import trio
 from attrs import evolve
 
 from tierfs.clock import Clock
-from tierfs.errors import FsError
 from tierfs.index import dirents, inodes, intents, links
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Txn
@@ -32,6 +30,7 @@ from tierfs.sync import attributes
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier, Seen
 from tierfs.sync.disputes import Disputes
+from tierfs.sync.outcomes import UnfinishedError
 from tierfs.sync.paths import display_path, find_entry, find_owner
 from tierfs.sync.plan import BESIDE_SUFFIX, target_key
 from tierfs.sync.records import bury
@@ -70,7 +69,7 @@ class TreeMover:
     async def move(self, seq: int) -> None:
         """Returns when the tree is at its new prefix.
 
-        StoreError; FsError(EAGAIN) when some of it cannot be moved now (each object says why itself).
+        StoreError; UnfinishedError when some of it cannot be moved now (each object says why itself).
         """
         intent = intents.get(self._index, seq)
         if intent is None:
@@ -112,7 +111,7 @@ class TreeMover:
                 break
         if outstanding:
             path = display_path(self._index, intent.ino)
-            raise FsError(errno.EAGAIN, f"{len(outstanding)} objects of {path} are still under {prefix!r}")
+            raise UnfinishedError(f"{len(outstanding)} objects of {path} are still under {prefix!r}")
         return total == 0
 
     async def _wait(self, outstanding: list[int], prefix: str, *, at_most: int) -> list[int]:

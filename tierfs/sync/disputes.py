@@ -24,7 +24,7 @@ from tierfs.policy.merge import Decision, Local, Version, conflict_name, decide
 from tierfs.sync import attributes
 from tierfs.sync.apply import Applier, Seen
 from tierfs.sync.paths import Place, display_path, find_place
-from tierfs.sync.plan import TMP_PREFIX, Plan, Work
+from tierfs.sync.plan import TMP_PREFIX, Plan, Work, target_key
 from tierfs.sync.records import bury
 
 LOST_PREFIX: Final = HIDDEN_PREFIX + "lost/"
@@ -232,6 +232,8 @@ class Disputes:
             self._take_over(inode, work, info, InodeFlag.DATA_DIRTY)
         elif info is not None and decision is Decision.MERGE:
             self._applier.take_content(inode, info)
+        elif decision is Decision.KEEP_BOTH and work.key != target_key(self._index, self._locations, inode):
+            self._write_anew(inode)  # renamed here and changed under the old name there: both have a name
         elif info is not None and decision is Decision.KEEP_BOTH:
             self._keep_both(inode.ino, Place(inode.parent, inode.name), work.key, info)
 

@@ -175,6 +175,22 @@ def test_a_renamed_file_whose_old_object_changed(tmp_path: Path) -> None:
     run_rig(tmp_path, main)
 
 
+def test_renamed_and_written_here_changed_under_the_old_name_there(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.put_remote("a", b"base", user={"team": "blue"})
+        await rig.stat("a")
+        rig.rename("a", "b")
+        await rig.write("b", b"mine")
+        rig.put_remote("a", b"theirs")
+        await rig.sync()
+        assert (rig.store.content("a"), rig.store.content("b")) == (b"theirs", b"mine")
+        assert await rig.list() == ["a", "b"]
+        assert await rig.read("a") == b"theirs"
+        assert not rig.pending()
+
+    run_rig(tmp_path, main)
+
+
 def test_a_renamed_file_whose_old_object_is_gone(tmp_path: Path) -> None:
     async def main(rig: Rig) -> None:
         await rig.write("a", b"base")

@@ -80,12 +80,13 @@ class Records:
         self._activity.note(plan.key)
         with self._index.transaction() as txn:
             inode = inodes.get(txn, sent.ino)
-            if inode is None or inode.parent == 0 or _etag(inode.base) != _etag(sent.planned_base):
-                # unlinked meanwhile, or another link's object is the first one now
+            intent = intents.of_inode(txn, sent.ino)
+            if inode is None or not self._is_of_planned_link(txn, inode, sent):
                 bury(txn, plan.key, sent.base.etag, now)
+                if intent is not None:
+                    intents.put(txn, evolve(intent, key="", op_id=""))
                 return False
             self._replace_base(txn, inode, sent, now)
-            intent = intents.of_inode(txn, sent.ino)
             is_current = sent.is_current and inode.write_seq == plan.write_seq
             if intent is not None:
                 renewed = evolve(intent, key="", op_id="", attempts=0, last_error="")
@@ -96,6 +97,15 @@ class Records:
             if is_current and (inode.is_dir or inode.nlink == 1):
                 self._finish(txn, sent.ino, plan.write_seq)  # there is nothing else to write
         return is_current
+
+    def _is_of_planned_link(self, txn: Txn, inode: Inode, sent: Sent) -> bool:
+        """False when the inode was unlinked meanwhile, or its first link was and another one is the first now.
+
+        A rename changes the name and leaves the base where it was; another link brings its own base.
+        """
+        if inode.parent == 0 or _etag(inode.base) != _etag(sent.planned_base):
+            return False
+        return inode.base is None or self._locations.actual_key(txn, inode) == sent.plan.source
 
     def _replace_base(self, txn: Txn, inode: Inode, sent: Sent, now: int) -> None:
         plan = sent.plan
@@ -141,16 +151,28 @@ class Records:
         return self._locations.actual_key(txn, inode) != target_key(txn, self._locations, inode)
 
     def link_written(self, ino: int, parent: int, name: bytes, key: str, base: Base) -> None:
-        """The object of a further link is in the bucket; it leaves a tombstone when the link is gone."""
+        """The object of a further link is in the bucket.
+
+        The link may have become the first one meanwhile; when it is gone, it leaves a tombstone.
+        """
         self._activity.note(key)
         with self._index.transaction() as txn:
-            if links.get(txn, ino, parent, name) is None:
+            inode = inodes.get(txn, ino)
+            is_first = inode is not None and (inode.parent, inode.name) == (parent, name)
+            if not is_first and links.get(txn, ino, parent, name) is None:
                 bury(txn, key, base.etag, self._clock.now_ns())
                 return
             superseded = intents.tombstone(txn, key)
             if superseded is not None:
                 intents.delete(txn, superseded.seq)
-            links.put(txn, ino, parent, name, base)
+            if inode is not None and is_first:
+                if inode.base is not None and self._locations.actual_key(txn, inode) != key:
+                    bury(txn, self._locations.actual_key(txn, inode), inode.base.etag, self._clock.now_ns())
+                promoted = evolve(inode, base=base)
+                inodes.put(txn, promoted)
+                self._locations.settle(txn, promoted, key)
+            else:
+                links.put(txn, ino, parent, name, base)
 
     def adopt(self, ino: int, base: Base, *, clean: InodeFlag = InodeFlag.NONE) -> None:
         """The object at the inode's key is what we know under another version: takes that over."""

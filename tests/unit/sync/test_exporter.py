@@ -607,3 +607,27 @@ def test_a_crash_after_an_unlink_during_an_upload(tmp_path: Path, had_base: bool
         assert conflicts.count(rig.index) == 0
 
     run_rig(tmp_path, second, store=run_rig(tmp_path, first))
+
+
+@pytest.mark.parametrize("method", ["put", "copy"])
+def test_the_first_name_of_a_hard_link_goes_while_the_objects_are_written(tmp_path: Path, method: str) -> None:
+    """`put`: during the first object's upload; `copy`: during the copy to the further name, which then is the first."""
+
+    async def main(rig: Rig) -> None:
+        await rig.write("a", b"one")
+        rig.link("a", "b")
+        await rig.sync()
+        await rig.write("a", b"two")
+        rig.store.hold(method)
+        rig.exporter.hurry()
+        await rig.idle()
+        rig.unlink("a")
+        rig.store.release(method)
+        await rig.sync()
+        assert rig.keys == ["b"]
+        assert rig.store.content("b") == b"two"
+        assert rig.names() == ["b"]
+        assert conflicts.count(rig.index) == 0
+        assert not rig.pending()
+
+    run_rig(tmp_path, main)

@@ -32,6 +32,7 @@ _MEANINGS: Final = {
     "conditional_delete": "deletes are checked by a HEAD before: a change within one round trip is deleted",
     "upload_part_copy": "large files are uploaded whole after a small change, and cannot be copied over 5 GiB",
     "checksums": "the server does not check what it is sent, beyond the signature and TLS",
+    "live_prefixes": "a new directory is shown only after a look for an object in it: one more request for each",
     "marker_metadata": "attributes of directories are kept under .tierfs/markers/: other tools do not see them",
 }
 
@@ -68,6 +69,7 @@ class _Probe:
             conditional_copy=False,
             upload_part_copy=False,
             marker_metadata=False,
+            live_prefixes=False,
         )
 
     def _new_key(self, end: str = "") -> str:
@@ -88,6 +90,7 @@ class _Probe:
         await self._ask("conditional_copy", lambda: self._copies(key, etag))
         await self._ask("upload_part_copy", lambda: self._part_copies(key, etag))
         await self._ask("marker_metadata", self._marker)
+        await self._ask("live_prefixes", self._prefixes)
         await self._ask("conditional_delete", lambda: self._deletes(key))
 
     async def _ask(self, name: str, question: Callable[[], Awaitable[bool]]) -> None:
@@ -169,6 +172,15 @@ class _Probe:
         await self._store.copy(marker, copied, if_match=written.etag, condition=Always(), meta=self._meta())
         return (await self._store.head(copied)).size_bytes == 0
 
+    async def _prefixes(self) -> bool:
+        key = self._new_key("/below/object")
+        prefix = key.removesuffix("object")
+        parent = prefix.removesuffix("below/")
+        self._keys += [prefix, parent]  # the folders that SeaweedFS keeps
+        await self._put(key, Always())
+        await self._store.delete(key, if_match="")
+        return prefix not in (await self._store.list(parent, delimited=True)).prefixes
+
     async def _deletes(self, key: str) -> bool:
         return await self._is_refused(lambda: self._store.delete(key, if_match=NO_ETAG))
 
@@ -241,6 +253,7 @@ def _read_only(error: StoreError) -> Capabilities:
         tags=False,
         storage_classes=False,
         marker_metadata=False,
+        live_prefixes=False,
         read_only=True,
         warnings=[f"the bucket cannot be written: {error}"],
     )

@@ -4,8 +4,8 @@ Also the few requests that several modules make in the same way, and what their 
 """
 
 import stat
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final, TypeVar
 
 import trio
 from attrs import evolve, frozen
@@ -26,6 +26,7 @@ UNCLEAR: Final = frozenset({StoreErrorKind.UNCLEAR, StoreErrorKind.TIMEOUT, Stor
 """The write may have happened."""
 
 
+_Answer = TypeVar("_Answer")
 _DOCUMENT_MAX_BYTES: Final = 4 << 20
 
 
@@ -232,17 +233,17 @@ async def head(store: ObjectStore, key: str) -> ObjectInfo | None:
         raise
 
 
-async def head_many(
-    store: ObjectStore, limiter: trio.CapacityLimiter, keys: Collection[str]
-) -> dict[str, ObjectInfo | None]:
-    """HEADs in parallel; None where there is no object. A key that may not be read is left out. StoreError."""
-    answers: dict[str, ObjectInfo | None] = {}
+async def ask_many(
+    limiter: trio.CapacityLimiter, keys: Collection[str], ask: Callable[[str], Awaitable[_Answer]]
+) -> dict[str, _Answer]:
+    """One request for each key, in parallel. A key that may not be read is left out. StoreError."""
+    answers: dict[str, _Answer] = {}
     failures: list[StoreError] = []
 
-    async def ask(key: str) -> None:
+    async def ask_one(key: str) -> None:
         try:
             async with limiter:
-                answers[key] = await head(store, key)
+                answers[key] = await ask(key)
         except StoreError as error:
             if error.kind is not StoreErrorKind.ACCESS_DENIED:
                 failures.append(error)
@@ -250,7 +251,14 @@ async def head_many(
 
     async with trio.open_nursery() as nursery:
         for key in keys:
-            nursery.start_soon(ask, key)
+            nursery.start_soon(ask_one, key)
     if failures:
         raise failures[0]
     return answers
+
+
+async def head_many(
+    store: ObjectStore, limiter: trio.CapacityLimiter, keys: Collection[str]
+) -> dict[str, ObjectInfo | None]:
+    """HEADs in parallel; None where there is no object. A key that may not be read is left out. StoreError."""
+    return await ask_many(limiter, keys, lambda key: head(store, key))

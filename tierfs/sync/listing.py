@@ -269,7 +269,11 @@ class Lister:
     async def _with_heads(self, listing: Listing, entries: list[Seen]) -> list[Seen]:
         """Asks what has to be asked before the page can be applied: a sample, raw names, doubtful prefixes."""
         is_escaped = any(b"%" in seen.name for seen in entries)
-        is_doubtful = self._index.count(Table.TOMBSTONES) > 0 or self._index.count(Table.OVERRIDES) > 0
+        is_doubtful = (
+            not self._store.capabilities.live_prefixes
+            or self._index.count(Table.TOMBSTONES) > 0
+            or self._index.count(Table.OVERRIDES) > 0
+        )
         if listing.assume is not None and not is_escaped and not is_doubtful:
             return entries
         new = [seen for seen in entries if self._is_new(listing, seen)]
@@ -283,9 +287,7 @@ class Lister:
             listing.assume = not any(info is not None and attributes.has_posix(info) for info in answers.values())
         gone = {key for key, info in answers.items() if info is None and not key.endswith("/")}
         if is_doubtful:
-            for seen in new:
-                if seen.is_dir and not await self._has_live_objects(seen.key):
-                    gone.add(seen.key)
+            gone |= await self._dead_prefixes([seen.key for seen in new if seen.is_dir])
         return [_named(seen, answers.get(seen.key)) for seen in entries if seen.key not in gone]
 
     def _is_new(self, listing: Listing, seen: Seen) -> bool:
@@ -297,12 +299,15 @@ class Lister:
         inode = inodes.get(self._index, entry.ino)
         return inode is None or not inode.is_dir  # a directory that would take the name of a file
 
-    async def _has_live_objects(self, prefix: str) -> bool:
-        """A prefix may only show objects that are about to be deleted or moved by us: those are no directory."""
-        page = await self._store.list(prefix, delimited=False, limit=_PROBE_OBJECTS)
-        if page.token:
-            return True
-        return any(not self._applier.is_spoken_for(self._index, info.key) for info in page.objects)
+    async def _dead_prefixes(self, prefixes: list[str]) -> set[str]:
+        """Those that show no object but what is about to be deleted or moved by us: they are no directories."""
+
+        async def is_dead(prefix: str) -> bool:
+            page = await self._store.list(prefix, delimited=False, limit=_PROBE_OBJECTS)
+            return not page.token and all(self._applier.is_spoken_for(self._index, info.key) for info in page.objects)
+
+        answers = await attributes.ask_many(self._heads, prefixes, is_dead)
+        return {prefix for prefix, answer in answers.items() if answer}
 
     async def _replace(self, listing: Listing, changed: list[Seen]) -> None:
         """Other versions than the index knows. Where bytes are kept here a HEAD tells whether they are still right."""

@@ -10,7 +10,16 @@ from attrs import evolve
 
 from tests.support.memstore import MemoryStore
 from tierfs.errors import StoreError, StoreErrorKind
-from tierfs.objectstore.base import Always, Capabilities, Condition, IfAbsent, ObjectMeta, ObjectStore, Written
+from tierfs.objectstore.base import (
+    Always,
+    Capabilities,
+    Condition,
+    IfAbsent,
+    ListPage,
+    ObjectMeta,
+    ObjectStore,
+    Written,
+)
 from tierfs.objectstore.probe import Probed, probe
 from tierfs.objectstore.retrying import RetryingStore
 from tierfs.objectstore.settings import RetrySettings
@@ -49,6 +58,12 @@ class Server(MemoryStore):
             condition = Always()
         return await super().copy(source_key, key, condition=condition, **named)
 
+    async def list(self, prefix: str, **named: Any) -> ListPage:
+        page = await super().list(prefix, **named)
+        if "live_prefixes" in self.lacks and named["delimited"]:
+            return evolve(page, prefixes=[*page.prefixes, f"{prefix}below/"])
+        return page
+
     async def delete(self, key: str, *, if_match: str) -> None:
         await super().delete(key, if_match="" if "conditional_delete" in self.lacks else if_match)
 
@@ -75,7 +90,15 @@ def test_a_server_that_does_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    "lack", ["conditional_put", "conditional_copy", "conditional_delete", "upload_part_copy", "marker_metadata"]
+    "lack",
+    [
+        "conditional_put",
+        "conditional_copy",
+        "conditional_delete",
+        "upload_part_copy",
+        "marker_metadata",
+        "live_prefixes",
+    ],
 )
 def test_one_thing_that_is_missing_is_found_alone_and_told(lack: str) -> None:
     server = Server(lack)

@@ -38,7 +38,7 @@ from tierfs.model import ROOT_INO, Dirent
 from tierfs.namespace.changes import NewInode, RenameMode, TreeSettings
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.tree import Tree
-from tierfs.objectstore.base import ListPage, ObjectInfo, ObjectMeta, ObjectStore
+from tierfs.objectstore.base import Capabilities, ListPage, ObjectInfo, ObjectMeta, ObjectStore
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
 from tierfs.sync.attributes import Defaults
@@ -59,6 +59,7 @@ class ListedStore:
     """The part of an ObjectStore that a listing needs: `count` objects, 1,000 a directory, made page by page."""
 
     part_size_bytes = 8 * MIB
+    capabilities = Capabilities()
 
     def __init__(self, count: int) -> None:
         self._count = count

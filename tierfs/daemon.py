@@ -32,6 +32,7 @@ from tierfs.errors import FsError, TierfsError
 from tierfs.filesystem import FileSystem, Usage
 from tierfs.fuse import session
 from tierfs.fuse.convert import Timeouts
+from tierfs.fuse.kernel import Kernel
 from tierfs.fuse.operations import Operations
 from tierfs.hottier.disk import Disk
 from tierfs.hottier.files import HotFiles
@@ -78,7 +79,7 @@ class _Parts:
     files: Files
     importer: Importer
     exporter: Exporter
-    notify: session.KernelNotify
+    kernel: Kernel
     fs: FileSystem
 
 
@@ -231,8 +232,6 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
             source=source,
             mountpoint=mountpoint,
             cache=cache,
-            mode="pyfuse3",
-            mode_reason="requests go through the Python daemon; this version has no native holder",
             read_only=settings.mount.read_only,
             started_ns=clock.now_ns(),
         )
@@ -278,7 +277,7 @@ def _build(settings: Settings, index: Index, store: ObjectStore, source: str, ca
         free_bytes=hot.free_bytes,
         full_wait_s=settings.hot_tier.full_wait_s,
     )
-    locations, notify, activity = Locations(), session.KernelNotify(), Activity()
+    locations, kernel, activity = Locations(), Kernel(settings.mount.connection), Activity()
     tree = Tree(
         index,
         locations,
@@ -306,15 +305,15 @@ def _build(settings: Settings, index: Index, store: ObjectStore, source: str, ca
         file_mode=settings.mount.file_mode,
         dir_mode=settings.mount.dir_mode,
     )
-    applier = Applier(index=index, locations=locations, files=files, clock=clock, notify=notify, defaults=defaults)
+    applier = Applier(index=index, locations=locations, files=files, clock=clock, notify=kernel, defaults=defaults)
     importer = Importer(
         index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.import_,
-        applier=applier, activity=activity, notify=notify,
+        applier=applier, activity=activity, notify=kernel,
     )  # fmt: skip
     authority = SoleNode()
     exporter = Exporter(
         index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.export,
-        applier=applier, activity=activity, notify=notify, host=socket.gethostname(), authority=authority,
+        applier=applier, activity=activity, notify=kernel, host=socket.gethostname(), authority=authority,
     )  # fmt: skip
     bell.exporter, bell.importer = exporter, importer
     fs = FileSystem(
@@ -323,7 +322,7 @@ def _build(settings: Settings, index: Index, store: ObjectStore, source: str, ca
         durable_operations=settings.index.durability == "operation",
     )  # fmt: skip
     fs.purge_orphans()
-    return _Parts(index, store, hot, space, locations, tree, files, importer, exporter, notify, fs)
+    return _Parts(index, store, hot, space, locations, tree, files, importer, exporter, kernel, fs)
 
 
 def _key_prefix_bytes(source: str) -> int:
@@ -339,7 +338,7 @@ async def _serve(
     socket_path = settings.control.socket or f"{registry.prepare_run_directory()}/{identifier}.sock"
     inspector = Inspector(
         facts, index=parts.index, locations=parts.locations, files=parts.files, space=parts.space,
-        exporter=parts.exporter, store=parts.store, clock=parts.index.clock, counters=counters,
+        exporter=parts.exporter, store=parts.store, clock=parts.index.clock, counters=counters, connection=parts.kernel,
     )  # fmt: skip
     service = Service(
         _Control(parts, inspector, facts.mountpoint, stop),
@@ -365,18 +364,23 @@ async def _serve(
         nursery.start_soon(parts.importer.run)
         nursery.start_soon(parts.exporter.run)
         await nursery.start(functools.partial(server.serve, socket_path, service, limits=limits))
-        async with session.mounted(Operations(parts.fs, timeouts), facts.mountpoint, options):
+        async with parts.kernel.mounted(Operations(parts.fs, timeouts, parts.kernel), facts.mountpoint, options):
+            if parts.kernel.takes_files:
+                parts.files.lending.borrower = parts.kernel
             nursery.start_soon(_obey_signals, facts.mountpoint, stop)
-            parts.notify.start()
-            registry.register(
-                registry.Entry(
-                    identifier, str(facts.mountpoint), socket_path, os.getpid(), facts.source, str(facts.cache)
+            nursery.start_soon(parts.kernel.run, lambda use: parts.fs.used(use.ino, use.last_use_ns))
+
+            def announce() -> None:
+                registry.register(
+                    registry.Entry(
+                        identifier, str(facts.mountpoint), socket_path, os.getpid(), facts.source, str(facts.cache)
+                    )
                 )
-            )
-            ready()
-            log.info("mounted %s at %s", facts.source, facts.mountpoint)
-            await session.serve(settings.mount.max_tasks)
-            parts.notify.stop()
+                ready()
+                log.info("mounted %s at %s (%s)", facts.source, facts.mountpoint, parts.kernel.mode)
+
+            await parts.kernel.serve(settings.mount.max_tasks, announce, parts.hot.root)
+        parts.fs.disconnected()
         await _drain(settings, parts, stop)
         # a clean close says that what the index knows of the hot tier is true, also after power loss
         await parts.hot.sync_all()

@@ -12,7 +12,6 @@ of the tree themselves are atomic.
 import errno
 import os
 import stat
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
@@ -26,6 +25,7 @@ from tierfs.index.env import Index
 from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Inode, InodeFlag
 from tierfs.namespace.authority import Authority, Right
 from tierfs.namespace.changes import AttrChange, NewInode, RenameMode
+from tierfs.namespace.cookies import DOT_COOKIE, DOTDOT_COOKIE, OpenDirectory
 from tierfs.namespace.lookups import LookupCounts
 from tierfs.namespace.tree import Tree
 from tierfs.sync.importer import Importer
@@ -34,10 +34,8 @@ from tierfs.units import NS_PER_S
 _RELATIME_NS: Final = 86_400 * NS_PER_S
 _XATTR_VALUE_MAX_BYTES: Final = 65_536
 _XATTR_NAMESPACES: Final = (b"user.", b"trusted.", b"security.", b"system.posix_acl_")
+_CAPABILITY: Final = b"security.capability"
 _READDIR_PAGE_ENTRIES: Final = 128
-_DOT_COOKIE: Final = 1
-_DOTDOT_COOKIE: Final = 2
-_FIRST_COOKIE: Final = 3
 _UNSET_MODE: Final = 0
 
 
@@ -87,42 +85,6 @@ class _OpenFile:
     next_atime_check_ns: int = 0
 
 
-class _OpenDirectory:
-    """The names that an open directory has returned so far, so that a cookie is a place in name order.
-
-    Cookie n means "after the n-th name returned": it stays exact when entries come and go, also when that
-    name itself is removed. Kept as bytes and offsets (about 30 bytes a name), only while the directory is open.
-    """
-
-    def __init__(self, ino: int) -> None:
-        self.ino = ino
-        self._names = bytearray()
-        self._ends = array("Q")
-
-    def name_at(self, cookie: int) -> bytes:
-        """The name after which to continue. EINVAL for a cookie that this handle never gave."""
-        if cookie < _FIRST_COOKIE:
-            return b""
-        slot = cookie - _FIRST_COOKIE
-        if slot >= len(self._ends):
-            raise FsError(errno.EINVAL, f"readdir cookie {cookie} was never returned")
-        start = self._ends[slot - 1] if slot else 0
-        return bytes(self._names[start : self._ends[slot]])
-
-    def remember(self, name: bytes, after_cookie: int) -> int:
-        """The cookie of `name`, which follows what `after_cookie` stands for."""
-        slot = max(after_cookie, _FIRST_COOKIE - 1) + 1 - _FIRST_COOKIE
-        if slot < len(self._ends):
-            if self.name_at(slot + _FIRST_COOKIE) == name:
-                return slot + _FIRST_COOKIE
-            # read again from an earlier place, and the directory changed: what followed is forgotten
-            del self._ends[slot:]
-            del self._names[self._ends[slot - 1] if slot else 0 :]
-        self._names += name
-        self._ends.append(len(self._names))
-        return slot + _FIRST_COOKIE
-
-
 class FileSystem:
     """POSIX verbs. `Inode` values that it returns show size and times as they are at this moment."""
 
@@ -154,7 +116,7 @@ class FileSystem:
         self._durable_operations = durable_operations
         self._lookups = LookupCounts()
         self._handles: dict[int, _OpenFile] = {}
-        self._directories: dict[int, _OpenDirectory] = {}
+        self._directories: dict[int, OpenDirectory] = {}
         self._next_directory = 1
 
     # ---- names ----
@@ -192,6 +154,27 @@ class FileSystem:
         """st_blocks (512 bytes each): of the file, never of the cache."""
         return self._files.blocks(inode)
 
+    def is_written_past_us(self, ino: int) -> bool:
+        """May size and times change without a request?"""
+        return self._files.is_written_past_us(ino)
+
+    def used(self, ino: int, when_ns: int) -> None:
+        """A lent file was opened or read, not seen here."""
+        self._files.used(ino, when_ns)
+        self._take_access_time(ino)
+
+    def disconnected(self) -> None:
+        """The kernel has gone, and nothing is open any more."""
+        for ino in self._files.lent():
+            self._take_access_time(ino)
+        self._files.disconnected()
+
+    def _take_access_time(self, ino: int) -> None:
+        """Reads of a lent file moved the access time of its backing file."""
+        inode = inodes.get(self._index, ino)
+        if inode is not None and not self._read_only and (now := self._files.live(inode)).atime_ns > inode.atime_ns:
+            self._tree.note_access(ino, now.atime_ns)
+
     def remember(self, ino: int) -> None:
         """A reply that names `ino` goes to the kernel (its lookup count rises by one)."""
         self._lookups.acquire(ino)
@@ -199,6 +182,7 @@ class FileSystem:
     def forget(self, ino: int, count: int) -> None:
         """FORGET: the kernel drops `count` references."""
         if self._lookups.release(ino, count) == 0:
+            self._files.forgotten(ino)
             self._purge_if_unused(ino)
 
     def _purge_if_unused(self, ino: int) -> None:
@@ -306,8 +290,13 @@ class FileSystem:
 
     # ---- attributes ----
 
-    async def setattr(self, ino: int, change: AttrChange, size_bytes: int | None) -> Inode:
-        """chmod, chown, truncate, utimens in one; returns the attributes after it. EROFS, EISDIR, EINVAL."""
+    async def setattr(
+        self, ino: int, change: AttrChange, size_bytes: int | None, *, strips_privileges: bool = False
+    ) -> Inode:
+        """chmod, chown, truncate, utimens in one; returns the attributes after it. EROFS, EISDIR, EINVAL.
+
+        `strips_privileges`: of a regular file, setuid, setgid and capabilities go, as write(2) and chown(2) have it.
+        """
         self._check_writable()
         inode = await self._with_attributes(self._tree.inode(ino))
         if size_bytes is not None:
@@ -319,8 +308,18 @@ class FileSystem:
             if inode.is_regular and (change.atime_ns is not None or change.mtime_ns is not None):
                 self._files.touch_times(ino, atime_ns=change.atime_ns, mtime_ns=change.mtime_ns)
             self._tree.set_attributes(ino, change)
+        if strips_privileges and inode.is_regular:
+            self._strip_privileges(ino)
         await self._acknowledge()
         return self._files.live(self._tree.inode(ino))
+
+    def _strip_privileges(self, ino: int) -> None:
+        mode = self._tree.inode(ino).mode
+        kept = mode & ~stat.S_ISUID & ~(stat.S_ISGID if mode & stat.S_IXGRP else 0)
+        if kept != mode:
+            self._tree.set_attributes(ino, AttrChange(permissions=stat.S_IMODE(kept)))
+        if xattrs.get(self._index, ino, _CAPABILITY) is not None:
+            self._tree.remove_xattr(ino, _CAPABILITY)
 
     async def readlink(self, ino: int) -> bytes:
         """The target of a symlink. EINVAL for anything else."""
@@ -377,8 +376,11 @@ class FileSystem:
 
     # ---- open files ----
 
-    async def open(self, ino: int, flags: int) -> int:
-        """open(2) of an existing regular file; returns a file handle. EROFS, EISDIR, ESTALE."""
+    async def open(self, ino: int, flags: int, *, strips_privileges: bool = False) -> int:
+        """open(2) of an existing regular file; returns a file handle. EROFS, EISDIR, ESTALE.
+
+        `strips_privileges`: if it is for writing, see `setattr`; the writes themselves may not be seen.
+        """
         write = flags & os.O_ACCMODE != os.O_RDONLY
         truncate = bool(flags & os.O_TRUNC)
         if write or truncate:
@@ -389,6 +391,8 @@ class FileSystem:
         if not inode.is_regular:
             raise FsError(errno.EISDIR if inode.is_dir else errno.EINVAL)
         await self._authority.acquire(ino, Right.WRITE if write else Right.CACHE)
+        if write and strips_privileges:
+            self._strip_privileges(ino)
         handle = await self._files.open(ino, write=write or truncate, truncate=truncate)
         self._handles[handle] = _OpenFile(ino, keeps_atime=bool(flags & os.O_NOATIME) or self._read_only)
         return handle
@@ -410,6 +414,10 @@ class FileSystem:
     async def fsync(self, handle: int, *, datasync: bool) -> None:
         """Returns when bytes and attributes survive power loss."""
         await self._files.fsync(handle, datasync)
+
+    async def fsync_inode(self, ino: int, *, datasync: bool) -> None:
+        """As `fsync`, through a descriptor that was opened without us."""
+        await self._files.fsync_inode(ino, datasync)
 
     async def release(self, handle: int) -> None:
         """The last descriptor of an open file is gone."""
@@ -438,17 +446,17 @@ class FileSystem:
             raise FsError(errno.ENOTDIR)
         await self._importer.ensure_listed(ino)
         handle, self._next_directory = self._next_directory, self._next_directory + 1
-        self._directories[handle] = _OpenDirectory(ino)
+        self._directories[handle] = OpenDirectory(ino)
         return handle
 
     def readdir(self, handle: int, cookie: int) -> Iterator[DirEntry]:
         """Entries after `cookie` (0: from the start) in name order. Consume it without awaiting."""
         directory = self._directories[handle]
         inode = self._tree.inode(directory.ino)
-        if cookie < _DOT_COOKIE:
-            yield DirEntry(b".", inode, _DOT_COOKIE)
-        if cookie < _DOTDOT_COOKIE:
-            yield DirEntry(b"..", inodes.get(self._index, inode.parent) or inode, _DOTDOT_COOKIE)
+        if cookie < DOT_COOKIE:
+            yield DirEntry(b".", inode, DOT_COOKIE)
+        if cookie < DOTDOT_COOKIE:
+            yield DirEntry(b"..", inodes.get(self._index, inode.parent) or inode, DOTDOT_COOKIE)
         position, after = cookie, directory.name_at(cookie)
         while page := dirents.page(self._index, directory.ino, after, _READDIR_PAGE_ENTRIES):
             for entry in page:

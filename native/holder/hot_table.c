@@ -140,6 +140,26 @@ static int read_only(int fd)
     return result;
 }
 
+/* True if the entry has a backing id for passthrough, now. */
+static bool backed(struct hot_table *table, struct entry *entry)
+{
+    if (entry->fd < 0 || !table->passthrough_on)
+        return false;
+    if (entry->backing_id != 0)
+        return true;
+    struct fuse_backing_map map = {.fd = entry->fd};
+    int id = ioctl(table->kernel_fd, FUSE_DEV_IOC_BACKING_OPEN, &map);
+    if (id <= 0) {
+        table->passthrough_state = -(id < 0 ? errno : EIO);
+        /* without the privilege or with a cache on a stacked file system it will never work: do not try each time */
+        table->passthrough_on = errno != EPERM && errno != ELOOP && errno != ENOTTY && errno != EOPNOTSUPP;
+        return false;
+    }
+    table->passthrough_state = 1;
+    entry->backing_id = id;
+    return true;
+}
+
 int hot_register(struct hot_table *table, uint64_t ino, int fd, uint32_t flags, uint64_t *fh)
 {
     struct stat status;
@@ -162,6 +182,8 @@ int hot_register(struct hot_table *table, uint64_t ino, int fd, uint32_t flags, 
         entry->revoking = entry->written = entry->attr_known = false;
         *fh = HOLDER_FH | entry->number;
         table->counts.registered++;
+        if (table->passthrough_state == 0)
+            (void)backed(table, entry); /* whether it works should be known before it is needed */
     }
     pthread_mutex_unlock(&table->lock);
     if (result != 0)
@@ -223,26 +245,6 @@ void hot_revoke_cancel(struct hot_table *table, uint64_t ino)
     if (entry != NULL)
         entry->revoking = false;
     pthread_mutex_unlock(&table->lock);
-}
-
-/* True if the entry has a backing id for passthrough, now. */
-static bool backed(struct hot_table *table, struct entry *entry)
-{
-    if (entry->fd < 0 || !table->passthrough_on)
-        return false;
-    if (entry->backing_id != 0)
-        return true;
-    struct fuse_backing_map map = {.fd = entry->fd};
-    int id = ioctl(table->kernel_fd, FUSE_DEV_IOC_BACKING_OPEN, &map);
-    if (id <= 0) {
-        table->passthrough_state = -(id < 0 ? errno : EIO);
-        /* without the privilege or with a cache on a stacked file system it will never work: do not try each time */
-        table->passthrough_on = errno != EPERM && errno != ELOOP && errno != ENOTTY && errno != EOPNOTSUPP;
-        return false;
-    }
-    table->passthrough_state = 1;
-    entry->backing_id = id;
-    return true;
 }
 
 static void set_passthrough(struct entry *entry, struct fuse_open_out *out)

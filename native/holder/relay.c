@@ -131,6 +131,10 @@ static bool answer_here(struct holder *holder, const struct fuse_in_header *head
         return answer_getattr(holder, header);
     case FUSE_GETXATTR:
         return answer_getxattr(holder, header);
+    case FUSE_IOCTL:
+        /* pyfuse3 has none; Python's open() asks every file whether it is a terminal */
+        relay_refuse(holder, header->unique, -ENOTTY);
+        return true;
     default:
         return false;
     }

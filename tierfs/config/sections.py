@@ -65,6 +65,13 @@ class MountSettings:
     negative_timeout_s: float = setting(
         5.0, DURATION, "How long the kernel may keep that a name does not exist.", at_least=0, at_most=86400
     )
+    connection: str = setting(
+        "auto",
+        one_of("auto", "passthrough", "holder", "pyfuse3"),
+        """How the kernel is served. "passthrough": hot files by the kernel alone, which takes root and Linux 6.9;
+        "holder": hot files by the native holder; "pyfuse3": every request by the Python daemon; "auto": the first that
+        works (tierctl status says which, and why).""",
+    )
     max_tasks: int = setting(
         1000, INTEGER, "Requests of programs that are worked on at one time.", at_least=16, at_most=100_000
     )

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
-from attrs import define
+from attrs import define, evolve
 
 from tierfs.clock import Clock
 from tierfs.content import recovery
@@ -32,10 +32,14 @@ from tierfs.index import residency
 from tierfs.index.env import Index
 from tierfs.model import Inode, InodeFlag, Residency
 from tierfs.objectstore.base import ObjectStore
+from tierfs.units import NS_PER_S
 
 __all__ = ["ContentSettings", "Files", "Piece", "Recovery", "Snapshot", "Where", "WhereKind"]
 
 _BLOCK_BYTES: Final = 512
+# the kernel closes its backing file a moment after the RELEASE
+_LAST_STORE_PAUSE_S: Final = 0.001
+_LAST_STORE_PAUSE_MAX_S: Final = 2.0
 
 
 @define
@@ -77,6 +81,7 @@ class Files:
         space.reclaimer = self._evictor
         self._handles: dict[int, _Handle] = {}
         self._next_handle = 1
+        self.lending = self._ledger.lending
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The nursery of flights and spills, and the freeing of big removed files; until it is cancelled."""
@@ -110,6 +115,7 @@ class Files:
             if write:
                 await self._writer.begin(live)
                 try:
+                    await self.lending.recall(ino)
                     if truncate:
                         await self._writer.set_size(live, 0)
                 except BaseException:
@@ -129,9 +135,18 @@ class Files:
             size = live.size_bytes
             if live.residency is Residency.COLD and 0 < size <= self._ledger.settings.small_file_bytes:
                 await self._reader.fetch_small(live)
+            await self._lend(live)
         except BaseException:
             live.readers -= 1
             raise
+
+    async def _lend(self, live: LiveFile) -> None:
+        """If it can be lent. Its access time is then the backing file's, which the kernel moves."""
+        if self.lending.takes(live):
+            inode = self._ledger.inode(live.ino)
+            live.open_backing.set_times(atime_ns=inode.atime_ns, mtime_ns=inode.mtime_ns)
+            live.alterations += 1
+            await self.lending.lend(live)
 
     def created(self, ino: int) -> int:
         """A handle for writing of a file that was just created: FULL and empty. No checkpoint."""
@@ -175,13 +190,41 @@ class Files:
         """Returns when bytes, size and times survive power loss."""
         await self._writer.fsync(self._of(fh).live, data_only=datasync)
 
+    async def fsync_inode(self, ino: int, datasync: bool) -> None:
+        """As `fsync`, through a descriptor that the kernel opened without us."""
+        live = self._ledger.hold(ino)
+        try:
+            await self._writer.fsync(live, data_only=datasync)
+        finally:
+            self._ledger.let_go(live)
+
     async def release(self, fh: int) -> None:
         """The handle ends; the last writer's end queues the export. No checkpoint."""
         handle = self._of(fh)
         del self._handles[fh]
         live = handle.live
+        if handle.is_writer and live.writers == 1 and self._nursery is not None and self.lending.has(live.ino):
+            if not live.is_dead:
+                self._ledger.publish(live)
+            self._nursery.start_soon(self._await_last_store, live)
+        else:
+            self._end(live, is_writer=handle.is_writer)
+
+    async def _await_last_store(self, live: LiveFile) -> None:
+        """The kernel wrote past us: the last writer's end is when no mapping is left that could store."""
+        pause_s = _LAST_STORE_PAUSE_S
         try:
-            if handle.is_writer:
+            while live.writers == 1 and self.lending.has(live.ino) and not live.is_dead:
+                if not live.mutate.locked() and not live.open_backing.has_other_writers():
+                    break
+                await self.lending.wait(pause_s)
+                pause_s = min(2 * pause_s, _LAST_STORE_PAUSE_MAX_S)
+        finally:
+            self._end(live, is_writer=True)
+
+    def _end(self, live: LiveFile, *, is_writer: bool) -> None:
+        try:
+            if is_writer:
                 self._writer.end(live)
                 if live.is_marked and not live.writers:
                     self._wake_export()
@@ -194,14 +237,18 @@ class Files:
             self._ledger.let_go(live)
 
     def is_open(self, ino: int) -> bool:
-        """Has anybody a handle?"""
+        """May anybody have it open?"""
         live = self._ledger.lives.get(ino)
-        return live is not None and bool(live.readers or live.writers)
+        return self.lending.has(ino) or (live is not None and bool(live.readers or live.writers))
 
     def is_writing(self, ino: int) -> bool:
         """Has anybody a handle for writing?"""
         live = self._ledger.lives.get(ino)
         return live is not None and bool(live.writers)
+
+    def is_written_past_us(self, ino: int) -> bool:
+        """May size and times change without a request?"""
+        return self.lending.has(ino) and self.is_writing(ino)
 
     @property
     def open_count(self) -> int:
@@ -223,7 +270,13 @@ class Files:
     def live(self, inode: Inode) -> Inode:
         """The inode with size and times as they are now."""
         live = self._ledger.lives.get(inode.ino)
-        return inode if live is None else self._ledger.current(live, inode)
+        if live is not None:
+            inode = self._ledger.current(live, inode)
+        if self.lending.has(inode.ino):
+            stat = self._hot.stat(inode.ino)
+            if stat is not None and stat.atime_ns > inode.atime_ns:
+                inode = evolve(inode, atime_ns=stat.atime_ns)
+        return inode
 
     def blocks(self, inode: Inode) -> int:
         """st_blocks, in 512 bytes: what is absent here counts as if it were here."""
@@ -237,24 +290,40 @@ class Files:
         return full_blocks if stat is None else stat.allocated_bytes // _BLOCK_BYTES
 
     def touch_times(self, ino: int, *, atime_ns: int | None = None, mtime_ns: int | None = None) -> None:
-        """utimens of a file that may be written: the backing file first; the caller puts the inode after it."""
-        live = self._ledger.lives.get(ino)
-        if live is None or not live.writers or live.is_dead:
+        """utimens of a file that may be written or lent: the backing file first; the caller puts the inode after it."""
+        if not self.is_writing(ino) and not self.lending.has(ino):
             return
-        self._ledger.publish(live)  # what was written before these times
-        if live.present is None and live.backing is not None:
-            inode = self._ledger.inode(ino)
-            atime_ns = inode.atime_ns if atime_ns is None else atime_ns
-            mtime_ns = inode.mtime_ns if mtime_ns is None else mtime_ns
-            live.backing.set_times(atime_ns=atime_ns, mtime_ns=mtime_ns)
-            live.seen = (live.size_bytes, mtime_ns)
-            live.alterations += 1
+        live = self._ledger.hold(ino)
+        try:
+            if live.writers:
+                self._ledger.publish(live)  # what was written before these times
+            if live.is_whole and live.backing is not None:
+                inode = self._ledger.inode(ino)
+                atime_ns = inode.atime_ns if atime_ns is None else atime_ns
+                mtime_ns = inode.mtime_ns if mtime_ns is None else mtime_ns
+                live.backing.set_times(atime_ns=atime_ns, mtime_ns=mtime_ns)
+                live.seen = (live.size_bytes, mtime_ns)
+                live.alterations += 1
+        finally:
+            self._ledger.let_go(live)
 
     # ---- what is here ----
 
+    def lent(self) -> list[int]:
+        """The inodes that are lent to the kernel."""
+        return self.lending.all()
+
+    def disconnected(self) -> None:
+        """The kernel connection has ended: nothing is lent any more."""
+        self.lending.end()
+
+    async def recall(self, ino: int) -> bool:
+        """Is it, now, not lent to the kernel? False when the kernel has it open."""
+        return await self.lending.recall(ino)
+
     async def drop(self, ino: int, *, start: int = 0, stop: int | None = None) -> int:
         """Evicts clean bytes; 0 if the file is open for writing, dirty or pinned. Returns the bytes freed."""
-        freed = self._evictor.evict(ino, start=start, stop=stop)
+        freed = self._evictor.evict(ino, start=start, stop=stop) if await self.lending.recall(ino) else 0
         await self._hot.bury()
         return freed
 
@@ -265,7 +334,17 @@ class Files:
             self._let_die(live)
         if residency.hot_get(self._index, ino) is not None or residency.spills(self._index, ino):
             self._ledger.forget_record(ino)
-        self._hot.remove(ino)
+        self._ledger.remove_file(ino)
+
+    def used(self, ino: int, when_ns: int) -> None:
+        """The kernel used a lent file without us."""
+        record = residency.hot_get(self._index, ino)
+        if record is not None and self._ledger.lives.get(ino) is None:
+            self._ledger.note_use(ino, record, when_ns // NS_PER_S)
+
+    def forgotten(self, ino: int) -> None:
+        """The kernel has dropped the inode. No checkpoint."""
+        self.lending.forgotten(ino)
 
     def replaced(self, ino: int) -> None:
         """The base changed by an import, and nobody has the file open: what is here is stale. No checkpoint."""

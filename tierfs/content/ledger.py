@@ -13,6 +13,7 @@ from attrs import evolve
 
 from tierfs.clock import Clock
 from tierfs.content.checks import RangeChecks
+from tierfs.content.lending import Lending
 from tierfs.content.live import LiveFile
 from tierfs.content.settings import ContentSettings
 from tierfs.errors import FsError
@@ -38,6 +39,7 @@ class Ledger:
         self.space = space
         self.clock = clock
         self.settings = settings
+        self.lending = Lending(settings.lent_files_max)
         self.lives: dict[int, LiveFile] = {}
 
     # ---- files in use ----
@@ -116,7 +118,7 @@ class Ledger:
             return backing
         backing.close()
         self.forget_record(inode.ino)
-        self.hot.remove(inode.ino)
+        self.remove_file(inode.ino)
         return None
 
     def forget_record(self, ino: int) -> None:
@@ -128,6 +130,11 @@ class Ledger:
             self.release_spills(txn, ino, residency.spills(txn, ino))
         if record is not None:
             self.space.release(record.bytes_charged)
+
+    def remove_file(self, ino: int) -> None:
+        """Unlinks the backing file, which is not lent. Who has it mapped keeps what it was."""
+        self.hot.remove(ino)
+        self.lending.dropped(ino)
 
     # ---- records ----
 
@@ -145,6 +152,12 @@ class Ledger:
         record = live.record
         if record is not None and self.now_s() - record.last_use_s >= self.settings.last_use_step_s:
             self.set_record(live, evolve(record, last_use_s=self.now_s()))
+
+    def note_use(self, ino: int, record: HotRecord, when_s: int) -> None:
+        """As `touch`, of a file that is not in use here."""
+        if when_s - record.last_use_s >= self.settings.last_use_step_s:
+            with self.index.transaction() as txn:
+                residency.hot_put(txn, ino, evolve(record, last_use_s=when_s))
 
     def is_unproven(self, record: HotRecord) -> bool:
         """Written before a power loss and never synced: which of its bytes survived is not known."""
@@ -294,7 +307,7 @@ class Ledger:
             residency.extents_clear(txn, live.ino)
             self.release_spills(txn, live.ino, self.spills(live))
         freed = live.charged_bytes
-        self.hot.remove(live.ino)
+        self.remove_file(live.ino)
         self.space.release(freed)
         if live.backing is not None:
             live.backing.close()

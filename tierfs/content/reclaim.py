@@ -42,6 +42,8 @@ class Evictor:
             after = page[-1]
             candidates = [self._candidate(last_use_s, ino) for last_use_s, ino in page]
             for victim in choose(candidates, wanted - freed):
+                if not await ledger.lending.recall(victim.ino):
+                    continue
                 freed += self.evict(victim.ino, need_bytes=wanted - freed, is_pressed=True)
             await trio.lowlevel.checkpoint()
         await ledger.hot.bury()
@@ -74,14 +76,14 @@ class Evictor:
     ) -> int:
         """Drops clean bytes of one file: a closed one whole, of an open one what nobody is reading.
 
-        Returns the bytes freed; 0 for a file that is dirty, open for writing, pinned, or not here. When the
+        Returns the bytes freed; 0 for a file that is dirty, open for writing, pinned, lent, or not here. When the
         tier is full (`is_pressed`), a PARTIAL file that is open for writing, but clean, gives up bytes, too:
         its writers come through here, so they cannot miss what is gone. Else a file whose local pieces fill
         the tier could never be written on.
         """
         ledger = self._ledger
         record, inode = residency.hot_get(ledger.index, ino), inodes.get(ledger.index, ino)
-        if record is None or inode is None or not is_clean(inode) or record.pinned:
+        if record is None or inode is None or not is_clean(inode) or record.pinned or ledger.lending.has(ino):
             return 0
         end = inode.size_bytes if stop is None else min(stop, inode.size_bytes)
         live = ledger.lives.get(ino)
@@ -99,7 +101,7 @@ class Evictor:
         if record.writing:
             return 0
         self._ledger.forget_record(ino)
-        self._ledger.hot.remove(ino)
+        self._ledger.remove_file(ino)
         return record.bytes_charged
 
     def _evict_ranges(self, live: LiveFile, inode: Inode, start: int, stop: int, need_bytes: int) -> int:
@@ -107,8 +109,12 @@ class Evictor:
         if not inode.size_bytes:
             return 0 if live.guards or live.writers else ledger.drop(live)
         ranges = [(max(start, a), min(stop, b)) for a, b in _evictable(live) if a < stop and start < b]
-        if ranges == live.local_ranges() and _total(ranges) <= need_bytes and not live.guards and not live.writers:
+        is_mapped = ledger.lending.is_mapped(live)
+        may_drop = ranges == live.local_ranges() and not live.guards and not live.writers
+        if may_drop and (is_mapped or _total(ranges) <= need_bytes):
             return ledger.drop(live)
+        if is_mapped:
+            return 0
         # the blocks at the edges may stay
         need_bytes = min(need_bytes, _ALL_BYTES - _EDGES_BYTES) + _EDGES_BYTES
         victims = choose_ranges(ranges, [stream.position for stream in live.streams], need_bytes)

@@ -85,6 +85,8 @@ class Spiller:
     def _start(self, live: LiveFile, *, is_pressed: bool) -> None:
         if live.is_spilling or live.is_dead or trio.current_time() < live.spill_not_before_s:
             return
+        if self._ledger.lending.is_mapped(live):
+            return
         if not self._candidates(live, is_pressed=is_pressed):
             live.spill_not_before_s = trio.current_time() + _LOOK_AGAIN_S
             return

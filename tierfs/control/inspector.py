@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import frozen
 
@@ -47,10 +47,20 @@ class MountFacts:
     source: str
     mountpoint: Path
     cache: Path
-    mode: str
-    mode_reason: str
     read_only: bool
     started_ns: int
+
+
+class Connection(Protocol):
+    """The kernel connection, as far as an operator wants to know."""
+
+    mode: str
+    mode_reason: str
+
+    @property
+    def holder_pid(self) -> int | None:
+        """None without a holder."""
+        ...
 
 
 def walk(index: Index, path: bytes) -> Inode:
@@ -83,7 +93,9 @@ class Inspector:
         store: ObjectStore,
         clock: Clock,
         counters: Counters,
+        connection: Connection,
     ) -> None:
+        self._connection = connection
         self._counters = counters
         self._store = store
         self._facts = facts
@@ -101,12 +113,12 @@ class Inspector:
         return {
             "version": __version__,
             "pid": os.getpid(),
-            "holder_pid": None,
+            "holder_pid": self._connection.holder_pid,
             "source": facts.source,
             "mountpoint": str(facts.mountpoint),
             "cache": str(facts.cache),
-            "mode": facts.mode,
-            "mode_reason": facts.mode_reason,
+            "mode": self._connection.mode,
+            "mode_reason": self._connection.mode_reason,
             "native": native.ACCELERATED,
             "native_reason": native.why_not,
             "read_only": facts.read_only,

@@ -76,6 +76,11 @@ def attr_change(attributes: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFiel
     return change, attributes.st_size if fields.update_size else None
 
 
+def is_chown(change: AttrChange) -> bool:
+    """Does the file get another owner or group?"""
+    return change.uid is not None or change.gid is not None
+
+
 def rename_mode(flags: int) -> RenameMode | None:
     """renameat2's flags; None for what tierfs does not have (RENAME_WHITEOUT)."""
     known = {

@@ -8,9 +8,10 @@ import errno
 import functools
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 import pyfuse3
+from attrs import evolve
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT, RequestContext
 
 from tierfs.errors import FsError, TierfsError
@@ -55,6 +56,19 @@ def _answer(handler: Callable[_P, Coroutine[Any, Any, _R]]) -> Callable[_P, Coro
     return answer
 
 
+class HolderView(Protocol):
+    """What requests have to know of the holder in front of us."""
+
+    @property
+    def takes_files(self) -> bool:
+        """Is there one?"""
+        ...
+
+    def inode_of(self, fh: int) -> int | None:
+        """The inode of a file handle that it gave out, None for one of ours."""
+        ...
+
+
 class Operations(pyfuse3.Operations):
     """One mounted file system."""
 
@@ -62,13 +76,20 @@ class Operations(pyfuse3.Operations):
     enable_writeback_cache = False
     enable_acl = True
 
-    def __init__(self, fs: FileSystem, timeouts: convert.Timeouts) -> None:
+    def __init__(self, fs: FileSystem, timeouts: convert.Timeouts, holder: HolderView) -> None:
         super().__init__()
         self._fs = fs
         self._timeouts = timeouts
+        self._changing = evolve(timeouts, attr_s=0)
+        self._holder = holder
 
     def _attributes(self, inode: Inode) -> EntryAttributes:
-        return convert.entry(inode, self._fs.blocks(inode), self._timeouts)
+        timeouts = self._changing if self._fs.is_written_past_us(inode.ino) else self._timeouts
+        return convert.entry(inode, self._fs.blocks(inode), timeouts)
+
+    def _strips(self, ctx: RequestContext) -> bool:
+        """With HANDLE_KILLPRIV_V2, which the holder asks for, the kernel leaves setuid and setgid to us."""
+        return self._holder.takes_files and ctx.uid != 0
 
     def _entry(self, inode: Inode) -> EntryAttributes:
         """Attributes in a reply that makes the kernel know the inode."""
@@ -103,7 +124,8 @@ class Operations(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> EntryAttributes:
         change, size_bytes = convert.attr_change(attr, fields)
-        return self._attributes(await self._fs.setattr(inode, change, size_bytes))
+        strips = self._holder.takes_files and (ctx.uid != 0 if size_bytes is not None else convert.is_chown(change))
+        return self._attributes(await self._fs.setattr(inode, change, size_bytes, strips_privileges=strips))
 
     @_answer
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
@@ -156,7 +178,7 @@ class Operations(pyfuse3.Operations):
 
     @_answer
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
-        handle = await self._fs.open(inode, flags)
+        handle = await self._fs.open(inode, flags, strips_privileges=self._strips(ctx))
         # the daemon owns the namespace and invalidates what an import changes: pages stay valid
         return FileInfo(fh=FileHandleT(handle), keep_cache=True)
 
@@ -185,7 +207,11 @@ class Operations(pyfuse3.Operations):
 
     @_answer
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
-        await self._fs.fsync(fh, datasync=datasync)
+        inode = self._holder.inode_of(fh)
+        if inode is None:
+            await self._fs.fsync(fh, datasync=datasync)
+        else:
+            await self._fs.fsync_inode(inode, datasync=datasync)
 
     @_answer
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:

@@ -1,17 +1,13 @@
-"""A mounted FUSE session over pyfuse3, and the thread that tells the kernel what to forget."""
+"""pyfuse3's session, and the thread that tells the kernel what to forget when there is no holder."""
 
 import logging
 import queue
 import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final
 
 import pyfuse3
 from attrs import frozen
-
-from tierfs.fuse.operations import Operations
 
 log = logging.getLogger(__name__)
 
@@ -83,16 +79,6 @@ class KernelNotify:
                 pass  # the kernel does not know it: nothing to forget
             except OSError as error:
                 log.warning("the kernel refused to drop a cache entry: %s", error)
-
-
-@asynccontextmanager
-async def mounted(operations: Operations, mountpoint: Path, options: MountOptions) -> AsyncIterator[None]:
-    """The mount exists inside the block; leaving it unmounts. Raises OSError or RuntimeError when it cannot."""
-    pyfuse3.init(operations, str(mountpoint), options.for_libfuse())
-    try:
-        yield
-    finally:
-        pyfuse3.close(unmount=True)
 
 
 async def serve(max_tasks: int) -> None:

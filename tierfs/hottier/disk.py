@@ -7,6 +7,7 @@ FsError with the system's errno, and nothing else. A write that fails may have w
 
 import ctypes
 import errno
+import fcntl
 import functools
 import os
 from collections.abc import Callable
@@ -43,12 +44,15 @@ class BackingStat(NamedTuple):
 
     size_bytes: int
     allocated_bytes: int  # with what is allocated but not written out yet, on ext4, XFS and btrfs
+    atime_ns: int
     mtime_ns: int
     ctime_ns: int
 
 
 def _to_stat(result: os.stat_result) -> BackingStat:
-    return BackingStat(result.st_size, result.st_blocks * _STAT_BLOCK_BYTES, result.st_mtime_ns, result.st_ctime_ns)
+    return BackingStat(
+        result.st_size, result.st_blocks * _STAT_BLOCK_BYTES, result.st_atime_ns, result.st_mtime_ns, result.st_ctime_ns
+    )
 
 
 class Disk:
@@ -161,6 +165,36 @@ class Disk:
     def pwrite_crc64nvme(self, fd: int, data: Buffer, offset: int) -> int:
         """Writes all of `data` and returns its CRC-64/NVME, computed in the same pass."""
         return native.pwrite_crc64nvme(fd, data, offset)
+
+    @_raises_fs_error
+    def reopen(self, fd: int, *, writable: bool) -> None:
+        """Changes what the descriptor may do; reads that are under way are not disturbed."""
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC
+        fresh = os.open(f"/proc/self/fd/{fd}", flags | os.O_NOATIME)
+        try:
+            os.dup2(fresh, fd, inheritable=False)
+        finally:
+            os.close(fresh)
+
+    @_raises_fs_error
+    def has_writers(self, fd: int) -> bool:
+        """Is the file of `fd`, which is for reading only, open for writing or mapped writable by anybody?"""
+        return not self._is_lease_granted(fd, fcntl.F_RDLCK)
+
+    @_raises_fs_error
+    def has_others(self, fd: int) -> bool:
+        """Is the file open or mapped by another than `fd`?"""
+        return not self._is_lease_granted(fd, fcntl.F_WRLCK)
+
+    @staticmethod
+    def _is_lease_granted(fd: int, kind: int) -> bool:
+        """fcntl(2): the file system looks at all opens and mappings. SIGIO is ignored by the daemon."""
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, kind)
+        except BlockingIOError:
+            return False
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return True
 
     @_raises_fs_error
     def truncate(self, fd: int, size_bytes: int) -> None:

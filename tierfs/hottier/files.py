@@ -38,6 +38,7 @@ class BackingFile:
         self.ino = ino
         self.fd = fd
         self.references = 1
+        self._is_writable = True
 
     def close(self) -> None:
         """One opener less; the last one closes the descriptor."""
@@ -58,10 +59,12 @@ class BackingFile:
 
     def write_inline(self, offset: int, data: Buffer) -> None:
         """Writes in this thread, atomically with what the caller does around it: for small data."""
+        self._want_writable()
         self._disk.pwrite(self.fd, data, offset)
 
     async def write(self, offset: int, data: Buffer) -> None:
         """Writes all; small data at once, the rest in a worker thread."""
+        self._want_writable()
         if len(data) <= INLINE_WRITE_MAX_BYTES:
             self._disk.pwrite(self.fd, data, offset)
         else:
@@ -69,6 +72,7 @@ class BackingFile:
 
     async def write_checked(self, offset: int, data: Buffer) -> int:
         """Writes all in a worker thread; returns the CRC-64/NVME of the bytes."""
+        self._want_writable()
         return await self._owner.in_thread(self._disk.pwrite_crc64nvme, self.fd, data, offset)
 
     async def sync(self, *, data_only: bool = True) -> None:
@@ -76,11 +80,29 @@ class BackingFile:
         await self._owner.in_thread(functools.partial(self._disk.sync, self.fd, data_only=data_only))
 
     def truncate(self, size_bytes: int) -> None:
+        self._want_writable()
         self._disk.truncate(self.fd, size_bytes)
 
     def punch(self, start: int, stop: int) -> None:
         """Gives the blocks of [start, stop) back."""
+        self._want_writable()
         self._disk.punch(self.fd, start, stop)
+
+    def has_other_writers(self) -> bool:
+        """Has anybody but us the file open for writing, or mapped writable? Not while a write of ours is under way."""
+        if self._is_writable:
+            self._disk.reopen(self.fd, writable=False)
+            self._is_writable = False
+        return self._disk.has_writers(self.fd)
+
+    def has_others(self) -> bool:
+        """Has anybody but us the file open or mapped?"""
+        return self._disk.has_others(self.fd)
+
+    def _want_writable(self) -> None:
+        if not self._is_writable:
+            self._disk.reopen(self.fd, writable=True)
+            self._is_writable = True
 
     def stat(self) -> BackingStat:
         return self._disk.stat(self.fd)

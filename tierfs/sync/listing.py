@@ -317,6 +317,9 @@ class Lister:
             info = answers.get(seen.key, seen.info)
             if info is None or self._activity.touched_since(listing.mark, seen.key):
                 continue
+            entry = dirents.get(self._index, listing.ino, seen.name)
+            if entry is not None:
+                await self._files.recall(entry.ino)  # what nobody has open keeps its inode number
             self._applier.replace(listing.ino, evolve(seen, info=info), assume=listing.assume is True)
             await trio.lowlevel.checkpoint()
 

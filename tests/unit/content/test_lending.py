@@ -1,0 +1,244 @@
+"""Files lent to a kernel that is played here: it opens, writes and maps backing files without asking."""
+
+import errno
+import mmap
+import os
+from pathlib import Path
+
+import pytest
+import trio
+from attrs import evolve
+from trio.testing import wait_all_tasks_blocked
+
+from tests.support.tier import BLOCK, KIB, SETTINGS, World, noise, run
+from tierfs.index import intents
+from tierfs.model import Residency
+
+DATA = noise(10 * KIB)
+
+
+class Kernel:
+    """A `lending.Borrower`: keeps descriptors of what is lent, and what "programs" have open of it."""
+
+    def __init__(self) -> None:
+        self.fds: dict[int, int] = {}
+        self.opened: dict[int, list[int]] = {}
+        self.abandoned: list[int] = []
+        self.refusal = 0
+
+    async def lend(self, ino: int, fd: int) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.refusal:
+            raise OSError(self.refusal, os.strerror(self.refusal))
+        self.fds[ino] = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+
+    async def recall(self, ino: int) -> bool:
+        await trio.lowlevel.checkpoint()
+        if self.opened.get(ino):
+            return False
+        os.close(self.fds.pop(ino))
+        return True
+
+    def abandon(self, ino: int) -> None:
+        self.abandoned.append(ino)
+        os.close(self.fds.pop(ino))
+
+    def open(self, ino: int, flags: int) -> int:
+        fd = os.open(f"/proc/self/fd/{self.fds[ino]}", flags)
+        self.opened.setdefault(ino, []).append(fd)
+        return fd
+
+    def close(self, ino: int, fd: int) -> None:
+        self.opened[ino].remove(fd)
+        os.close(fd)
+
+
+def lending_to(world: World) -> Kernel:
+    kernel = Kernel()
+    world.files.lending.borrower = kernel
+    return kernel
+
+
+async def hot_file(world: World) -> int:
+    """A small clean file, here as a whole and lent since it was read."""
+    ino = world.add_object(DATA)
+    assert await world.read(ino) == DATA
+    return ino
+
+
+def test_what_is_read_whole_is_lent_and_counts_as_open(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = await hot_file(world)
+        assert list(kernel.fds) == [ino]
+        assert world.files.is_open(ino)
+        assert await world.files.recall(ino)
+        assert not kernel.fds
+        assert not world.files.is_open(ino)
+
+    run(tmp_path, main)
+
+
+def test_a_partly_present_file_is_not_lent(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_object(noise(2 << 20))
+        fh = await world.files.open(ino, write=False, truncate=False)
+        await world.files.read(fh, 0, BLOCK)
+        await world.files.release(fh)
+        record = world.record(ino)
+        assert record is not None
+        assert record.residency is Residency.PARTIAL
+        assert not kernel.fds
+
+    run(tmp_path, main)
+
+
+def test_without_a_kernel_that_takes_files_all_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        kernel.refusal = errno.ENOMEM
+        for _ in range(2):
+            ino = await hot_file(world)
+            assert not world.files.is_open(ino)
+        assert len(caplog.records) == 1  # told once
+
+    run(tmp_path, main)
+
+
+def test_a_lent_file_is_not_evicted_while_the_kernel_has_it_open(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = await hot_file(world)
+        fd = kernel.open(ino, os.O_RDONLY)
+        assert await world.files.drop(ino) == 0
+        kernel.close(ino, fd)
+        assert await world.files.drop(ino) > 0
+        assert await world.read(ino) == DATA
+
+    run(tmp_path, main)
+
+
+def test_a_mapping_that_outlives_the_loan_keeps_its_bytes(tmp_path: Path) -> None:
+    """Blocks are not punched below it: the backing file goes as a whole."""
+
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = await hot_file(world)
+        fd = kernel.open(ino, os.O_RDONLY)
+        mapping = mmap.mmap(fd, len(DATA), prot=mmap.PROT_READ)
+        kernel.close(ino, fd)
+        reader = await world.files.open(ino, write=False, truncate=False)
+        await world.files.recall(ino)
+        assert await world.files.drop(ino, start=0, stop=2 * BLOCK) == 0
+        assert await world.files.drop(ino) > 0
+        assert mapping[:] == DATA
+        await world.files.release(reader)
+        assert await world.read(ino) == DATA
+        mapping.close()
+
+    run(tmp_path, main)
+
+
+def test_a_writer_gets_a_closed_file_back_for_itself(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = await hot_file(world)
+        fh = await world.files.open(ino, write=True, truncate=False)
+        assert not kernel.fds
+        await world.files.write(fh, 0, b"new")
+        assert await world.read(ino) == b"new" + DATA[3:]
+        assert not kernel.fds, "a reader beside a writer who comes through us"
+        await world.files.release(fh)
+        assert not world.files.is_writing(ino)
+
+    run(tmp_path, main)
+
+
+def test_a_writer_beside_readers_of_the_kernel_writes_past_us_and_ends_with_his_mapping(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = await hot_file(world)
+        reader = kernel.open(ino, os.O_RDONLY)
+        fh = await world.files.open(ino, write=True, truncate=False)
+        assert world.files.is_written_past_us(ino)
+        writer = kernel.open(ino, os.O_RDWR)
+        mapping = mmap.mmap(writer, len(DATA))
+        os.pwrite(writer, b"first", 0)
+        assert not world.is_dirty(ino)
+        kernel.close(ino, writer)
+        await world.files.release(fh)
+        assert world.is_dirty(ino)
+        await trio.sleep(60)
+        assert world.files.is_writing(ino), "the mapping may store at any time"
+        mapping[10:14] = b"last"
+        mapping.close()
+        await trio.sleep(5)
+        assert not world.files.is_writing(ino)
+        kernel.close(ino, reader)
+        assert await world.read(ino) == b"first" + DATA[5:10] + b"last" + DATA[14:]
+        record = world.record(ino)
+        assert record is not None
+        assert not record.writing
+        assert intents.of_inode(world.index, ino) is not None
+
+    run(tmp_path, main)
+
+
+def test_the_end_of_the_connection_ends_the_wait_for_mappings(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = await hot_file(world)
+        reader = kernel.open(ino, os.O_RDONLY)
+        fh = await world.files.open(ino, write=True, truncate=False)
+        writer = kernel.open(ino, os.O_RDWR)
+        mapping = mmap.mmap(writer, len(DATA))
+        await world.files.release(fh)
+        await trio.sleep(10)
+        world.files.disconnected()
+        await wait_all_tasks_blocked()
+        assert not world.files.is_writing(ino)
+        mapping.close()
+        for fd in reader, writer:
+            kernel.close(ino, fd)
+
+    run(tmp_path, main)
+
+
+def test_what_the_kernel_forgot_is_given_up_without_asking(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = await hot_file(world)
+        world.files.forgotten(ino)
+        assert kernel.abandoned == [ino]
+        assert not world.files.is_open(ino)
+
+    run(tmp_path, main)
+
+
+def test_the_number_of_lent_files_has_a_limit(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        first, second = await hot_file(world), await hot_file(world)
+        fd = kernel.open(first, os.O_RDONLY)
+        third = await hot_file(world)
+        assert list(kernel.fds) == [first, third], "the oldest that nobody has open goes"
+        kernel.close(first, fd)
+        fourth = await hot_file(world)
+        assert list(kernel.fds) == [first, fourth], "who was found in use counts as new"
+        assert second not in kernel.fds
+
+    run(tmp_path, main, settings=evolve(SETTINGS, lent_files_max=2))
+
+
+def test_the_access_time_is_the_backing_files(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = await hot_file(world)
+        assert world.files.live(world.inode(ino)) == world.inode(ino)
+        os.utime(kernel.fds[ino], ns=(7 << 60, world.inode(ino).mtime_ns))
+        assert world.files.live(world.inode(ino)).atime_ns == 7 << 60
+        world.files.touch_times(ino, atime_ns=5)
+        assert world.files.live(world.inode(ino)) == world.inode(ino)
+
+    run(tmp_path, main)

@@ -1,0 +1,210 @@
+"""The kernel connection of one mount: through the native holder where that works, else pyfuse3's own.
+
+It is what the rest of the daemon knows of the kernel: whom to tell what to forget (`namespace.notify.Notify`), to
+whom whole files are lent (`content.lending.Borrower`), and which mode is on and why.
+
+Modes: `passthrough` (hot files by the kernel alone), `holder` (hot files by the holder: no privilege, or a kernel
+before 6.9), `pyfuse3` (every request through Python). Checkpoints: every `async` method.
+"""
+
+import errno
+import logging
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import pyfuse3
+import trio
+
+from tierfs.fuse.holder import Holder, HolderOptions, Use, held
+from tierfs.fuse.operations import Operations
+from tierfs.fuse.session import KernelNotify, MountOptions, serve
+
+_PROBE_INO: Final = 1 << 62  # no inode has this number: index.env allocates from the node's prefix upwards
+_AGREED_WITHIN_S: Final = 10.0
+_AGREED_POLL_S: Final = 0.01
+_DRAIN_INTERVAL_S: Final = 1.0
+_ABANDON_WAIT_S: Final = 5.0  # a RELEASE may come a moment after the FORGET
+_REASONS: Final = {
+    errno.EPERM: "the kernel's passthrough needs CAP_SYS_ADMIN",
+    errno.ELOOP: "the cache is on a stacked file system (overlayfs), which passthrough does not take",
+    errno.ENOTTY: "this kernel has no passthrough (Linux 6.9 has)",
+    errno.EOPNOTSUPP: "this kernel has no passthrough (Linux 6.9 has)",
+}
+_log: Final = logging.getLogger(__name__)
+
+
+class Kernel:
+    """See the module. One for each mount, made before it is mounted."""
+
+    def __init__(self, wanted: str) -> None:
+        """`wanted`: "auto" or a mode; see mount.connection."""
+        self._wanted = wanted
+        self._holder: Holder | None = None
+        self._direct = KernelNotify()
+        self._abandoned: deque[int] = deque()
+        self._has_abandoned = trio.Event()
+        self.mode = "none"
+        self.mode_reason = "not mounted yet"
+
+    @property
+    def holder_pid(self) -> int | None:
+        """None without a holder."""
+        return self._holder.pid if self._holder is not None else None
+
+    # ---- Notify ----
+
+    def entry_changed(self, parent: int, name: bytes) -> None:
+        """See Notify."""
+        (self._holder or self._direct).entry_changed(parent, name)
+
+    def inode_changed(self, ino: int, *, content: bool) -> None:
+        """See Notify."""
+        (self._holder or self._direct).inode_changed(ino, content=content)
+
+    # ---- Borrower ----
+
+    @property
+    def takes_files(self) -> bool:
+        """Is there somebody who answers for hot files?"""
+        return self._holder is not None
+
+    async def lend(self, ino: int, fd: int) -> None:
+        """See Borrower."""
+        with suppress(FileExistsError):
+            await self._of().register(ino, fd, writable=True)
+
+    async def recall(self, ino: int) -> bool:
+        """See Borrower."""
+        try:
+            await self._of().revoke(ino)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+        return True
+
+    def abandon(self, ino: int) -> None:
+        """See Borrower."""
+        self._abandoned.append(ino)
+        self._has_abandoned.set()
+
+    def _of(self) -> Holder:
+        if self._holder is None:
+            raise OSError(errno.ENOTCONN, "there is no holder")
+        return self._holder
+
+    def inode_of(self, fh: int) -> int | None:
+        """The inode of a file handle that the holder gave out, None for one of ours."""
+        return self._holder.inode_of(fh) if self._holder is not None else None
+
+    # ---- the mount ----
+
+    @asynccontextmanager
+    async def mounted(self, operations: Operations, mountpoint: Path, options: MountOptions) -> AsyncIterator[None]:
+        """The mount exists inside the block; leaving it unmounts. Raises OSError or RuntimeError when it cannot."""
+        async with AsyncExitStack() as stack:
+            await self._enter(stack, operations, mountpoint, options)
+            try:
+                yield
+            finally:
+                self._direct.stop()
+
+    async def _enter(
+        self, stack: AsyncExitStack, operations: Operations, mountpoint: Path, options: MountOptions
+    ) -> None:
+        if self._wanted != "pyfuse3":
+            try:
+                self._holder = await stack.enter_async_context(
+                    held(mountpoint, _holder_options(options, passthrough=self._wanted != "holder"))
+                )
+            except OSError as error:
+                if self._wanted != "auto":
+                    raise
+                self.mode_reason = f"the native holder does not start: {error}"
+            else:
+                self._open_session(stack, operations, self._holder.session_path, options, unmounts=False)
+                self.mode, self.mode_reason = "holder", "the kernel has not answered yet"
+                return
+        else:
+            self.mode_reason = 'mount.connection = "pyfuse3"'
+        self._open_session(stack, operations, str(mountpoint), options, unmounts=True)
+        self.mode = "pyfuse3"
+        self._direct.start()
+
+    @staticmethod
+    def _open_session(
+        stack: AsyncExitStack, operations: Operations, path: str, options: MountOptions, *, unmounts: bool
+    ) -> None:
+        pyfuse3.init(operations, path, options.for_libfuse())
+        stack.callback(pyfuse3.close, unmount=unmounts)
+
+    async def serve(self, max_tasks: int, ready: Callable[[], None], probe_directory: Path) -> None:
+        """Answers requests until the file system is unmounted; calls `ready` when the mode is known."""
+        async with trio.open_nursery() as nursery:
+
+            async def answer() -> None:
+                await serve(max_tasks)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(answer)
+            if self._holder is not None:
+                await self._learn_mode(self._holder, probe_directory)
+            ready()
+
+    async def _learn_mode(self, holder: Holder, probe_directory: Path) -> None:
+        """What kernel and holder agreed on at INIT, and whether a backing file is really taken."""
+        with trio.move_on_after(_AGREED_WITHIN_S):
+            # the holder has no event for the end of INIT
+            while not (status := await holder.status())["kernel_minor"]:  # noqa: ASYNC110
+                await trio.sleep(_AGREED_POLL_S)
+            if status["passthrough_agreed"]:
+                fd = os.open(probe_directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    await holder.register(_PROBE_INO, fd)
+                finally:
+                    os.close(fd)
+                await holder.revoke(_PROBE_INO)
+            self._tell_mode(await holder.status())
+
+    def _tell_mode(self, status: dict[str, int]) -> None:
+        state = status["passthrough_state"]
+        if self._wanted == "holder":
+            self.mode_reason = 'mount.connection = "holder"'
+        elif not status["passthrough_agreed"]:
+            self.mode_reason = "this kernel has no passthrough (Linux 6.9 has)"
+        elif state == 1:
+            self.mode, self.mode_reason = "passthrough", "hot files are read and written by the kernel alone"
+        else:
+            self.mode_reason = _REASONS.get(-state, f"the kernel refuses backing files: {os.strerror(-state)}")
+
+    async def run(self, used: Callable[[Use], None]) -> None:
+        """Tells of the uses that the kernel made of lent files, about every second, until it is cancelled."""
+        holder = self._holder
+        while holder is not None and not holder.ended.is_set():
+            with suppress(OSError):  # the session is ending
+                await self._take_back(holder)
+                for use in await holder.drain():
+                    used(use)
+            with trio.move_on_after(_DRAIN_INTERVAL_S):
+                await self._has_abandoned.wait()
+
+    async def _take_back(self, holder: Holder) -> None:
+        self._has_abandoned = trio.Event()
+        while self._abandoned:
+            ino = self._abandoned.popleft()
+            try:
+                await holder.revoke(ino, wait_s=_ABANDON_WAIT_S)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                _log.debug("inode %#x stays with the holder although the kernel forgot it: %s", ino, error)
+
+
+def _holder_options(options: MountOptions, *, passthrough: bool) -> HolderOptions:
+    return HolderOptions(tuple(sorted(options.for_libfuse())), passthrough=passthrough)

@@ -199,20 +199,12 @@ static uint64_t nanoseconds(uint64_t seconds, uint32_t nsec)
     return (seconds > most ? most : seconds) * UINT64_C(1000000000) + nsec;
 }
 
-const struct fuse_attr *wire_attributes(uint32_t opcode, const void *packet, size_t size_bytes, uint64_t *valid_ns)
+struct fuse_attr *wire_attributes(uint32_t opcode, void *packet, size_t size_bytes, uint64_t *valid_ns)
 {
     const struct fuse_out_header *header = wire_reply(packet, size_bytes);
-    if (header == NULL)
+    if (header == NULL || opcode != FUSE_GETATTR || payload_bytes(header) < sizeof(struct fuse_attr_out))
         return NULL;
-    if (opcode == FUSE_GETATTR && payload_bytes(header) >= sizeof(struct fuse_attr_out)) {
-        const struct fuse_attr_out *out = (const void *)(header + 1);
-        *valid_ns = nanoseconds(out->attr_valid, out->attr_valid_nsec);
-        return &out->attr;
-    }
-    if (opcode == FUSE_LOOKUP && payload_bytes(header) >= sizeof(struct fuse_entry_out)) {
-        const struct fuse_entry_out *out = (const void *)(header + 1);
-        *valid_ns = nanoseconds(out->attr_valid, out->attr_valid_nsec);
-        return out->nodeid != 0 ? &out->attr : NULL;
-    }
-    return NULL;
+    struct fuse_attr_out *out = (void *)((char *)packet + sizeof *header);
+    *valid_ns = nanoseconds(out->attr_valid, out->attr_valid_nsec);
+    return &out->attr;
 }

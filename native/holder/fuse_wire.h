@@ -74,7 +74,9 @@ enum { FUSE_NOTIFY_INVAL_INODE = 2, FUSE_NOTIFY_INVAL_ENTRY = 3, FUSE_NOTIFY_RES
 #define FOPEN_PARALLEL_DIRECT_WRITES (1u << 6)
 #define FOPEN_PASSTHROUGH (1u << 7)
 
+#define FATTR_ATIME (1u << 4)
 #define FATTR_FH (1u << 6)
+#define FATTR_ATIME_NOW (1u << 7)
 #define FUSE_GETATTR_FH (1u << 0)
 
 struct fuse_in_header {
@@ -261,6 +263,6 @@ void wire_each_lookup(uint32_t opcode, const void *packet, size_t size_bytes, vo
 struct fuse_open_out *wire_open_out(uint32_t opcode, void *packet, size_t size_bytes);
 
 /* The attributes in a successful reply, with how long they hold, else NULL. */
-const struct fuse_attr *wire_attributes(uint32_t opcode, const void *packet, size_t size_bytes, uint64_t *valid_ns);
+struct fuse_attr *wire_attributes(uint32_t opcode, void *packet, size_t size_bytes, uint64_t *valid_ns);
 
 #endif

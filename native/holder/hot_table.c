@@ -1,8 +1,7 @@
-#include "hot_table.h"
+#include "hot_entry.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -10,46 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUCKETS = 1 << 16 };
-
-enum mode { CLOSED, CACHED, PASSTHROUGH };
-
-struct entry {
-    struct entry *next;      /* in its bucket */
-    struct entry *next_used; /* in the list of hot_drain */
-    uint64_t ino, number;
-    int fd;         /* -1: not registered, known only because it is open */
-    int backing_id; /* 0: none */
-    uint32_t flags;
-    bool revoking, in_used;
-    bool written; /* was open for writing: a mapping may still change it unseen, so Python tells its attributes */
-    enum mode mode;
-    uint32_t open_here, open_in_python, writers; /* writers: of both */
-    uint32_t readers_busy;                       /* preads under way outside the lock */
-    struct hot_use use;
-    bool attr_known;
-    uint64_t attr_until_ns, changes;
-    uint64_t renames; /* the table's when the attributes were learnt */
-    struct timespec atime_before;
-    struct fuse_attr attr;
-};
-
-struct hot_table {
-    pthread_mutex_t lock;
-    int kernel_fd;
-    bool passthrough_on;
-    int passthrough_state;
-    uint64_t last_number;
-    uint64_t renames; /* changes that cannot be told from the request whose attributes they touch */
-    struct hot_counts counts;
-    struct entry *used;
-    struct entry *buckets[BUCKETS];
-};
-
-static uint64_t now_ns(clockid_t clock)
+static uint64_t wall_clock_ns(void)
 {
     struct timespec now;
-    clock_gettime(clock, &now);
+    clock_gettime(CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
@@ -78,7 +41,7 @@ int hot_passthrough_state(struct hot_table *table)
     return state;
 }
 
-static struct entry **place_of(struct hot_table *table, uint64_t ino)
+struct entry **hot_place_of(struct hot_table *table, uint64_t ino)
 {
     struct entry **at = &table->buckets[(ino * UINT64_C(0x9E3779B97F4A7C15)) >> 48];
     while (*at != NULL && (*at)->ino != ino)
@@ -88,7 +51,7 @@ static struct entry **place_of(struct hot_table *table, uint64_t ino)
 
 static struct entry *entry_of(struct hot_table *table, uint64_t ino)
 {
-    struct entry **at = place_of(table, ino);
+    struct entry **at = hot_place_of(table, ino);
     if (*at == NULL) {
         struct entry *entry = calloc(1, sizeof *entry);
         if (entry != NULL) {
@@ -104,7 +67,7 @@ static struct entry *entry_of(struct hot_table *table, uint64_t ino)
 /* Nothing is known of it any more, unless its uses wait to be drained. */
 static void drop_if_unused(struct hot_table *table, uint64_t ino)
 {
-    struct entry **at = place_of(table, ino);
+    struct entry **at = hot_place_of(table, ino);
     struct entry *entry = *at;
     if (entry != NULL && entry->fd < 0 && entry->mode == CLOSED && !entry->in_used && entry->readers_busy == 0) {
         *at = entry->next;
@@ -116,7 +79,7 @@ static void note_use(struct hot_table *table, struct entry *entry, uint64_t open
 {
     entry->use.opens += opens;
     entry->use.bytes += bytes;
-    entry->use.last_use_ns = now_ns(CLOCK_REALTIME);
+    entry->use.last_use_ns = wall_clock_ns();
     if (!entry->in_used) {
         entry->in_used = true;
         entry->next_used = table->used;
@@ -180,6 +143,7 @@ int hot_register(struct hot_table *table, uint64_t ino, int fd, uint32_t flags, 
         entry->fd = own;
         entry->flags = flags;
         entry->revoking = entry->written = entry->attr_known = false;
+        entry->atime_told = status.st_atim; /* of the download that made the file: no access */
         *fh = HOLDER_FH | entry->number;
         table->counts.registered++;
         if (table->passthrough_state == 0)
@@ -213,7 +177,7 @@ int hot_revoke(struct hot_table *table, uint64_t ino, uint32_t flags)
 {
     int fd = -1, result = 0;
     pthread_mutex_lock(&table->lock);
-    struct entry *entry = *place_of(table, ino);
+    struct entry *entry = *hot_place_of(table, ino);
     if (entry == NULL || entry->fd < 0) {
         result = -ENOENT;
     } else if (entry->open_here > 0 || entry->mode == PASSTHROUGH || entry->readers_busy > 0) {
@@ -241,7 +205,7 @@ int hot_revoke(struct hot_table *table, uint64_t ino, uint32_t flags)
 void hot_revoke_cancel(struct hot_table *table, uint64_t ino)
 {
     pthread_mutex_lock(&table->lock);
-    struct entry *entry = *place_of(table, ino);
+    struct entry *entry = *hot_place_of(table, ino);
     if (entry != NULL)
         entry->revoking = false;
     pthread_mutex_unlock(&table->lock);
@@ -254,28 +218,20 @@ static void set_passthrough(struct entry *entry, struct fuse_open_out *out)
     out->backing_id = entry->backing_id;
 }
 
-static void set_mode(struct entry *entry, enum mode mode)
-{
-    struct stat status;
-    if (entry->mode == CLOSED && mode == PASSTHROUGH && fstat(entry->fd, &status) == 0)
-        entry->atime_before = status.st_atim;
-    entry->mode = mode;
-}
-
 bool hot_open(struct hot_table *table, uint64_t ino, uint32_t open_flags, struct fuse_open_out *out)
 {
     if ((open_flags & O_ACCMODE) != O_RDONLY || (open_flags & O_TRUNC))
         return false;
     pthread_mutex_lock(&table->lock);
-    struct entry *entry = *place_of(table, ino);
+    struct entry *entry = *hot_place_of(table, ino);
     bool ours = entry != NULL && entry->fd >= 0 && !entry->revoking;
     if (ours) {
         *out = (struct fuse_open_out){.fh = HOLDER_FH | entry->number, .open_flags = FOPEN_NOFLUSH};
         if (entry->mode != CACHED && backed(table, entry)) {
-            set_mode(entry, PASSTHROUGH);
+            entry->mode = PASSTHROUGH;
             set_passthrough(entry, out);
         } else {
-            set_mode(entry, CACHED);
+            entry->mode = CACHED;
             out->open_flags |= FOPEN_KEEP_CACHE;
         }
         entry->open_here++;
@@ -300,7 +256,7 @@ int hot_opened(struct hot_table *table, uint64_t ino, uint32_t open_flags, struc
         bool pass = entry->mode == PASSTHROUGH ||
                     (entry->mode == CLOSED && !entry->revoking && !(out->open_flags & FOPEN_DIRECT_IO) &&
                      (!writes || (entry->flags & HOT_WRITABLE)) && backed(table, entry));
-        set_mode(entry, pass ? PASSTHROUGH : CACHED);
+        entry->mode = pass ? PASSTHROUGH : CACHED;
         if (pass) {
             set_passthrough(entry, out);
             if (!writes)
@@ -324,7 +280,7 @@ int hot_opened(struct hot_table *table, uint64_t ino, uint32_t open_flags, struc
 void hot_release(struct hot_table *table, uint64_t ino, uint64_t fh, uint32_t open_flags)
 {
     pthread_mutex_lock(&table->lock);
-    struct entry *entry = *place_of(table, ino);
+    struct entry *entry = *hot_place_of(table, ino);
     if (entry != NULL) {
         if ((fh & HOLDER_FH) && entry->open_here > 0) {
             entry->open_here--;
@@ -348,7 +304,7 @@ void hot_release(struct hot_table *table, uint64_t ino, uint64_t fh, uint32_t op
 static struct entry *busy_begin(struct hot_table *table, uint64_t ino)
 {
     pthread_mutex_lock(&table->lock);
-    struct entry *entry = *place_of(table, ino);
+    struct entry *entry = *hot_place_of(table, ino);
     if (entry != NULL && entry->fd < 0)
         entry = NULL;
     if (entry != NULL)
@@ -401,77 +357,6 @@ long long hot_lseek(struct hot_table *table, uint64_t ino, uint64_t offset, uint
     }
     busy_end(table, entry, 0);
     return result;
-}
-
-uint64_t hot_note(struct hot_table *table, uint64_t ino)
-{
-    pthread_mutex_lock(&table->lock);
-    struct entry *entry = *place_of(table, ino);
-    uint64_t note = entry != NULL ? entry->changes + table->renames : UINT64_MAX;
-    pthread_mutex_unlock(&table->lock);
-    return note;
-}
-
-void hot_learn(struct hot_table *table, uint64_t ino, uint64_t note, const struct fuse_attr *attr, uint64_t valid_ns)
-{
-    pthread_mutex_lock(&table->lock);
-    struct entry *entry = *place_of(table, ino);
-    if (entry != NULL && entry->fd >= 0 && attr->ino == ino && note == entry->changes + table->renames) {
-        entry->attr = *attr;
-        entry->attr_known = true;
-        entry->renames = table->renames;
-        entry->attr_until_ns = now_ns(CLOCK_MONOTONIC) + valid_ns;
-    }
-    pthread_mutex_unlock(&table->lock);
-}
-
-void hot_changed(struct hot_table *table, uint64_t ino)
-{
-    pthread_mutex_lock(&table->lock);
-    if (ino == 0) {
-        table->renames++;
-    } else {
-        struct entry *entry = *place_of(table, ino);
-        if (entry != NULL) {
-            entry->changes++;
-            entry->attr_known = false;
-        }
-    }
-    pthread_mutex_unlock(&table->lock);
-}
-
-bool hot_attributes(struct hot_table *table, uint64_t ino, struct fuse_attr_out *out)
-{
-    uint64_t now = now_ns(CLOCK_MONOTONIC);
-    struct stat status;
-    pthread_mutex_lock(&table->lock);
-    struct entry *entry = *place_of(table, ino);
-    bool known = entry != NULL && entry->fd >= 0 && entry->attr_known && !entry->written &&
-                 entry->renames == table->renames && entry->attr_until_ns > now;
-    if (known) {
-        uint64_t left_ns = entry->attr_until_ns - now;
-        *out = (struct fuse_attr_out){.attr_valid = left_ns / 1000000000,
-                                      .attr_valid_nsec = (uint32_t)(left_ns % 1000000000),
-                                      .attr = entry->attr};
-        /* the kernel moved it for a passthrough read: the time of the download that made the file is no access */
-        if (entry->mode == PASSTHROUGH && fstat(entry->fd, &status) == 0 &&
-            (status.st_atim.tv_sec != entry->atime_before.tv_sec ||
-             status.st_atim.tv_nsec != entry->atime_before.tv_nsec)) {
-            out->attr.atime = (uint64_t)status.st_atim.tv_sec;
-            out->attr.atimensec = (uint32_t)status.st_atim.tv_nsec;
-        }
-    }
-    pthread_mutex_unlock(&table->lock);
-    return known;
-}
-
-bool hot_lacks_capabilities(struct hot_table *table, uint64_t ino)
-{
-    pthread_mutex_lock(&table->lock);
-    struct entry *entry = *place_of(table, ino);
-    bool lacks = entry != NULL && entry->fd >= 0 && (entry->flags & HOT_NO_CAPABILITIES) && entry->writers == 0;
-    pthread_mutex_unlock(&table->lock);
-    return lacks;
 }
 
 size_t hot_drain(struct hot_table *table, struct hot_use *uses, size_t capacity, bool *more)

@@ -62,12 +62,13 @@ long long hot_lseek(struct hot_table *table, uint64_t ino, uint64_t offset, uint
 
 /*
  * Attributes. A passthrough read makes the kernel forget the access time, so that the next stat asks; what Python
- * said is kept and given with the backing file's access time. hot_note() before a GETATTR is forwarded, hot_learn()
- * with its answer: what was changed in between is not learnt. hot_changed(): attributes of `ino` (0: of any) may
- * have changed.
+ * said is kept as long as it holds, and given with the backing file's access time. hot_note() before a GETATTR is
+ * forwarded, hot_learn() with its answer, into which it puts that time: what was changed in between is not used.
+ * hot_changed(): attributes of `ino` (0: of any) may have changed. hot_access_told(): Python has set the access time.
  */
 uint64_t hot_note(struct hot_table *table, uint64_t ino);
-void hot_learn(struct hot_table *table, uint64_t ino, uint64_t note, const struct fuse_attr *attr, uint64_t valid_ns);
+void hot_learn(struct hot_table *table, uint64_t ino, uint64_t note, struct fuse_attr *attr, uint64_t valid_ns);
+void hot_access_told(struct hot_table *table, uint64_t ino);
 void hot_changed(struct hot_table *table, uint64_t ino);
 bool hot_attributes(struct hot_table *table, uint64_t ino, struct fuse_attr_out *out);
 bool hot_lacks_capabilities(struct hot_table *table, uint64_t ino);

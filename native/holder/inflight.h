@@ -15,6 +15,7 @@ struct waiting {
     uint64_t note; /* of the hot table: what it knew of the inode when the request came */
     uint32_t opcode;
     uint32_t open_flags; /* of OPEN and CREATE */
+    bool sets_atime;     /* SETATTR */
     uint32_t pid;        /* the thread that waits, 0 when it is not visible from here */
     bool abandoned;      /* the kernel has its answer: what Python answers is undone */
     bool internal;       /* made by the holder: the answer goes nowhere */

@@ -192,6 +192,8 @@ static void forward(struct holder *holder, struct fuse_in_header *header)
     const uint32_t *flags = wire_argument(header, sizeof *flags);
     if (flags != NULL && (header->opcode == FUSE_OPEN || header->opcode == FUSE_CREATE))
         request.open_flags = *flags; /* the first field of both */
+    if (flags != NULL && header->opcode == FUSE_SETATTR)
+        request.sets_atime = (*flags & (FATTR_ATIME | FATTR_ATIME_NOW)) != 0; /* of this one `valid` */
     if (!prepare(header)) {
         atomic_fetch_add(&holder->counters.malformed, 1);
         relay_refuse(holder, header->unique, -EIO);
@@ -327,7 +329,7 @@ static size_t finish(struct holder *holder, const struct waiting *request, char 
                      int *error)
 {
     uint64_t valid_ns;
-    const struct fuse_attr *attr;
+    struct fuse_attr *attr;
     struct fuse_open_out *open;
     switch (request->opcode) {
     case FUSE_INIT:
@@ -351,6 +353,8 @@ static size_t finish(struct holder *holder, const struct waiting *request, char 
         return size_bytes;
     default:
         note_change(holder, request->opcode, request->nodeid);
+        if (request->sets_atime)
+            hot_access_told(holder->hot, request->nodeid);
         return size_bytes;
     }
 }

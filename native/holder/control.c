@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "brake.h"
 #include "holder.h"
 #include "mount.h"
 #include "notify.h"
@@ -59,7 +60,7 @@ void control_event(struct holder *holder, enum control_kind kind, int status, ui
 
 static void answer_status(struct holder *holder, uint32_t tag)
 {
-    char text[1024];
+    char text[2048];
     struct hot_counts counts = hot_count(holder->hot);
     struct counters *c = &holder->counters;
     int size_bytes = snprintf(
@@ -69,14 +70,15 @@ static void answer_status(struct holder *holder, uint32_t tag)
         ", \"interrupted\": %" PRIuFAST64 ", \"swallowed\": %" PRIuFAST64 ", \"malformed\": %" PRIuFAST64
         ", \"undelivered\": %" PRIuFAST64 ", \"notified\": %" PRIuFAST64 ", \"notify_failed\": %" PRIuFAST64
         ", \"notify_dropped\": %" PRIuFAST64 ", \"registered\": %" PRIu64 ", \"open_here\": %" PRIu64
-        ", \"open_in_python\": %" PRIu64 "}",
+        ", \"open_in_python\": %" PRIu64 ", \"brake_state\": %d, \"braked\": %zu}",
         (int)getpid(), atomic_load(&holder->kernel_minor),
         atomic_load(&holder->passthrough_agreed) ? "true" : "false",
         hot_passthrough_state(holder->hot), inflight_count(holder->inflight),
         packets_queued_bytes(holder->packets), atomic_load(&c->forwarded), atomic_load(&c->answered_here),
         atomic_load(&c->interrupted), atomic_load(&c->swallowed), atomic_load(&c->malformed),
         atomic_load(&c->undelivered), atomic_load(&c->notified), atomic_load(&c->notify_failed),
-        atomic_load(&c->notify_dropped), counts.registered, counts.open_here, counts.open_in_python);
+        atomic_load(&c->notify_dropped), counts.registered, counts.open_here, counts.open_in_python,
+        brake_state(holder->brake), brake_waiting(holder->brake));
     control_answer(holder, tag, 0, 0, 0, text, (size_t)size_bytes);
 }
 
@@ -164,6 +166,10 @@ static void carry_out(struct control_link *link, const struct control_request *i
     case CONTROL_UNMOUNT:
         unmount(holder, in->tag, in->a != 0);
         return;
+    case CONTROL_BRAKE:
+        hot_brake(holder->hot, in->a != 0);
+        result = brake_state(holder->brake) < 0 ? brake_state(holder->brake) : 0;
+        break;
     case CONTROL_REGISTER:
         result = fd >= 0 ? hot_register(holder->hot, in->ino, dup(fd), (uint32_t)in->a, &fh) : -EBADF;
         break;

@@ -20,6 +20,7 @@ enum control_kind {
     CONTROL_INVAL_INODE = 5, /* ino, a = offset, b = length (signed; length 0: to the end; offset < 0: attributes) */
     CONTROL_INVAL_ENTRY = 6, /* ino = parent, the name follows */
     CONTROL_UNMOUNT = 7,     /* a = 1: lazily */
+    CONTROL_BRAKE = 8,       /* a = 1: on, 0: off. An error when files cannot be marked */
     CONTROL_MOUNTED = 100,   /* events, tag 0: status; a = CONTROL_VERSION */
     CONTROL_ENDED = 101,     /* the kernel has ended the session */
 };

@@ -7,6 +7,7 @@
  *   interrupts          looks at the signals of threads whose wait was interrupted
  *   notifier            invalidations -> /dev/fuse. The only one that may wait inside the kernel, for a request that
  *                       somebody else has to answer; nobody waits for it.
+ *   brake               answers whether a program may write now, when it is asked
  *   control             the control link; and one thread for an unmount, which may wait, too
  */
 #ifndef TIERFS_HOLDER_H
@@ -46,6 +47,7 @@ struct holder {
     atomic_bool passthrough_agreed;
     struct inflight *inflight;
     struct packets *packets;
+    struct brake *brake;
     struct hot_table *hot;
     struct interrupts *interrupts;
     struct notifier *notifier;

@@ -19,6 +19,7 @@ struct entry {
     int backing_id; /* 0: none */
     uint32_t flags;
     bool revoking, in_used;
+    bool marked;  /* for the brake */
     bool written; /* was open for writing: a mapping may still change it unseen */
     enum mode mode;
     uint32_t open_here, open_in_python, writers; /* writers: of both */
@@ -33,6 +34,8 @@ struct entry {
 struct hot_table {
     pthread_mutex_t lock;
     int kernel_fd;
+    struct brake *brake;
+    bool braking;
     bool passthrough_on;
     int passthrough_state;
     uint64_t last_number;

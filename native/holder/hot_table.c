@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "brake.h"
+
 static uint64_t wall_clock_ns(void)
 {
     struct timespec now;
@@ -16,11 +18,12 @@ static uint64_t wall_clock_ns(void)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
-struct hot_table *hot_new(int kernel_fd)
+struct hot_table *hot_new(int kernel_fd, struct brake *brake)
 {
     struct hot_table *table = calloc(1, sizeof *table);
     if (table != NULL) {
         table->kernel_fd = kernel_fd;
+        table->brake = brake;
         pthread_mutex_init(&table->lock, NULL);
     }
     return table;
@@ -148,6 +151,7 @@ int hot_register(struct hot_table *table, uint64_t ino, int fd, uint32_t flags, 
         table->counts.registered++;
         if (table->passthrough_state == 0)
             (void)backed(table, entry); /* whether it works should be known before it is needed */
+        brake_try(table->brake, own);
     }
     pthread_mutex_unlock(&table->lock);
     if (result != 0)
@@ -218,6 +222,30 @@ static void set_passthrough(struct entry *entry, struct fuse_open_out *out)
     out->backing_id = entry->backing_id;
 }
 
+static void mark(struct hot_table *table, struct entry *entry, bool on)
+{
+    if (on && !entry->marked)
+        brake_mark(table->brake, entry->fd, !table->braking);
+    else if (!on && entry->marked)
+        brake_unmark(table->brake, entry->fd);
+    entry->marked = on;
+}
+
+void hot_brake(struct hot_table *table, bool on)
+{
+    pthread_mutex_lock(&table->lock);
+    table->braking = on;
+    if (on)
+        brake_switch(table->brake, true);
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct entry *entry = table->buckets[i]; entry != NULL; entry = entry->next)
+            if (entry->marked)
+                brake_ignore(table->brake, entry->fd, !on);
+    if (!on)
+        brake_switch(table->brake, false);
+    pthread_mutex_unlock(&table->lock);
+}
+
 bool hot_open(struct hot_table *table, uint64_t ino, uint32_t open_flags, struct fuse_open_out *out)
 {
     if ((open_flags & O_ACCMODE) != O_RDONLY || (open_flags & O_TRUNC))
@@ -259,7 +287,9 @@ int hot_opened(struct hot_table *table, uint64_t ino, uint32_t open_flags, struc
         entry->mode = pass ? PASSTHROUGH : CACHED;
         if (pass) {
             set_passthrough(entry, out);
-            if (!writes)
+            if (writes)
+                mark(table, entry, true);
+            else
                 out->open_flags |= FOPEN_NOFLUSH;
         } else {
             out->open_flags &= ~FOPEN_PASSTHROUGH; /* libfuse 3.14 leaves backing_id 0 */
@@ -290,6 +320,8 @@ void hot_release(struct hot_table *table, uint64_t ino, uint64_t fh, uint32_t op
             table->counts.open_in_python--;
             if ((open_flags & O_ACCMODE) != O_RDONLY && entry->writers > 0)
                 entry->writers--;
+            if (entry->writers == 0)
+                mark(table, entry, false);
         }
         if (entry->fd >= 0)
             note_use(table, entry, 0, 0);

@@ -28,9 +28,10 @@ enum revoke_flags {
     REVOKE_NO_WRITERS = 2 /* only when no writer and no writable mapping of the backing file is left */
 };
 
+struct brake;
 struct hot_table;
 
-struct hot_table *hot_new(int kernel_fd);
+struct hot_table *hot_new(int kernel_fd, struct brake *brake);
 
 void hot_set_passthrough(struct hot_table *table, bool on);
 /* 1: backing files are accepted, 0: not tried, -errno: why not. */
@@ -72,6 +73,9 @@ void hot_access_told(struct hot_table *table, uint64_t ino);
 void hot_changed(struct hot_table *table, uint64_t ino);
 bool hot_attributes(struct hot_table *table, uint64_t ino, struct fuse_attr_out *out);
 bool hot_lacks_capabilities(struct hot_table *table, uint64_t ino);
+
+/* While on, whoever writes by passthrough waits; see brake.h. */
+void hot_brake(struct hot_table *table, bool on);
 
 struct hot_use {
     uint64_t ino, opens, bytes, last_use_ns; /* bytes: of reads answered here; passthrough is out of sight */

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "brake.h"
 #include "control.h"
 #include "holder.h"
 #include "interrupts.h"
@@ -114,6 +115,14 @@ static void prepare_process(const struct arguments *arguments)
     }
 }
 
+/* Who made the control link. */
+static pid_t peer_pid(int socket_fd)
+{
+    struct ucred peer = {0};
+    socklen_t size_bytes = sizeof peer;
+    return getsockopt(socket_fd, SOL_SOCKET, SO_PEERCRED, &peer, &size_bytes) == 0 ? peer.pid : 0;
+}
+
 static bool build(struct holder *holder, const struct arguments *arguments)
 {
     holder->mountpoint = arguments->mountpoint;
@@ -125,7 +134,8 @@ static bool build(struct holder *holder, const struct arguments *arguments)
                                           .passthrough = arguments->passthrough};
     holder->inflight = inflight_new();
     holder->packets = packets_new(arguments->packets_fd);
-    holder->hot = hot_new(holder->kernel_fd);
+    holder->brake = brake_new(peer_pid(arguments->control_fd));
+    holder->hot = holder->brake != NULL ? hot_new(holder->kernel_fd, holder->brake) : NULL;
     holder->interrupts = interrupts_new();
     holder->notifier = notify_new();
     return holder->inflight && holder->packets && holder->hot && holder->interrupts && holder->notifier;
@@ -134,7 +144,7 @@ static bool build(struct holder *holder, const struct arguments *arguments)
 static bool run(struct holder *holder)
 {
     pthread_t readers[KERNEL_READERS], python;
-    if (!packets_start(holder->packets) || !interrupts_start(holder) || !notify_start(holder) ||
+    if (!packets_start(holder->packets) || !brake_start(holder->brake) || !interrupts_start(holder) || !notify_start(holder) ||
         !control_start(holder) || pthread_create(&python, NULL, relay_python_thread, holder) != 0)
         return false;
     for (int i = 0; i < KERNEL_READERS; i++)

@@ -423,6 +423,7 @@ void relay_python_gone(struct holder *holder)
     if (atomic_exchange(&holder->python_gone, true))
         return;
     packets_shut(holder->packets);
+    hot_brake(holder->hot, false); /* nobody is left to take it off */
     while (inflight_take_any(holder->inflight, &request))
         if (!request.internal && !request.abandoned)
             relay_refuse(holder, request.unique, -ENOTCONN);

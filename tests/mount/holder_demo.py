@@ -5,7 +5,7 @@
 DIRECTORY's files, flat, through pyfuse3. `hot`: a file is registered when it is first opened, also for writing.
 `direct`: pyfuse3 mounts itself, without a holder. Names that begin with `wait-open` or `wait-read` answer that
 operation never; `late-open` after the command `late`. Commands come as lines on stdin, each answered by one JSON line:
-ready, held, late, status, drain, revoke NAME WAIT_S NO_WRITERS, forgets, opens, invalidate NAME, unmount.
+ready, held, late, status, drain, revoke NAME WAIT_S NO_WRITERS, forgets, opens, invalidate NAME, brake 0|1, unmount.
 """
 
 import errno
@@ -208,6 +208,9 @@ class Demo(pyfuse3.Operations):
                 for _ in range(int(count)):
                     holder.entry_changed(1, os.fsencode(name))
                 return holder.dropped
+            case ["brake", on]:
+                await holder.brake(on=on == "1")
+                return "braking" if on == "1" else "free"
             case ["unmount"]:
                 await holder.unmount()
                 return "unmounted"

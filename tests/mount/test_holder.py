@@ -1,6 +1,5 @@
 """A small file system behind the native holder, mounted: what programs see, and what they must never wait for."""
 
-import json
 import mmap
 import os
 import signal
@@ -13,118 +12,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from attrs import frozen
 
-REPOSITORY = Path(__file__).parents[2]
-IMPATIENT_S = 20
+from tests.support.holder_mounts import IMPATIENT_S, Demo, mounted, program_in_call, timed_end, until
+
 IS_ROOT = os.geteuid() == 0
 
 
-@frozen
-class Demo:
-    """A mounted demo, its directory, and the pipe for commands."""
-
-    process: subprocess.Popen[str]
-    mount: Path
-    data: Path
-
-    def ask(self, *words: object) -> object:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(" ".join(map(str, words)) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def status(self) -> dict[str, int]:
-        answer = self.ask("status")
-        assert isinstance(answer, dict)
-        return answer
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        pytest.skip("this machine has no /dev/fuse that this user may open")
-    output = tmp_path_factory.mktemp("holder") / "tierfs-holder"
-    subprocess.run([REPOSITORY / "native/holder/build.sh", output], check=True, timeout=240)
-    return output
-
-
-@contextmanager
-def mounted(directory: Path, program: Path, *words: str) -> Iterator[Demo]:
-    mount, data = directory / "mount", directory / "data"
-    mount.mkdir()
-    data.mkdir()
-    arguments = [sys.executable, "-m", "tests.mount.holder_demo", str(mount), str(data), str(program), *words]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(arguments, cwd=REPOSITORY, stdin=pipe, stdout=pipe, text=True)
-    try:
-        demo = Demo(process, mount, data)
-        assert demo.ask("ready") == process.pid
-        os.statvfs(mount)  # INIT waits no more
-        yield demo
-    finally:
-        subprocess.run(["umount", "-l", str(mount)], check=False, capture_output=True, timeout=IMPATIENT_S)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            assert stream is not None
-            with suppress(BrokenPipeError):
-                stream.close()
-
-
-@pytest.fixture
-def plain(tmp_path: Path, program: Path) -> Iterator[Demo]:
-    """No file is registered: all goes to Python."""
-    with mounted(tmp_path, program) as demo:
-        yield demo
-
-
-@pytest.fixture
-def hot(tmp_path: Path, program: Path) -> Iterator[Demo]:
-    with mounted(tmp_path, program, "hot") as demo:
-        yield demo
-
-
-@pytest.fixture
-def passing(hot: Demo) -> Demo:
-    """The same, skipped where files are read by the holder instead."""
-    (hot.mount / "probe").write_bytes(b"x")
-    if hot.status()["passthrough_state"] != 1:
-        pytest.skip("passthrough needs root, its kernel and a file system of this directory that is not stacked")
-    return hot
-
-
-@contextmanager
-def program_in_call(demo: Demo, code: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python program whose request waits for the demo when the block begins."""
-    command = [sys.executable, "-c", f"import os, signal, sys\n{code}", str(path)]
-    before = demo.ask("held")
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + IMPATIENT_S
-        while demo.ask("held") == before:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        yield process
-    finally:
-        process.kill()
-        process.wait(IMPATIENT_S)
-
-
-def timed_end(process: subprocess.Popen[bytes], number: int) -> float:
-    started = time.monotonic()
-    process.send_signal(number)
-    process.wait(IMPATIENT_S)
-    return time.monotonic() - started
-
-
 @pytest.mark.parametrize("words", [("hot",), (), ("hot", "plain")], ids=["passthrough", "python", "read-by-holder"])
-def test_bytes_are_right_in_every_mode(tmp_path: Path, program: Path, words: tuple[str, ...]) -> None:
-    with mounted(tmp_path, program, *words) as demo:
+def test_bytes_are_right_in_every_mode(tmp_path: Path, holder_program: Path, words: tuple[str, ...]) -> None:
+    with mounted(tmp_path, holder_program, *words) as demo:
         body = os.urandom(3_000_000)
         file = demo.mount / "file"
         file.write_bytes(body)
@@ -354,6 +250,7 @@ def test_a_stat_of_a_written_file_sees_what_was_written_by_passthrough(passing: 
             file.write(b"more")
             assert path.stat().st_size == size * 4 + 1
             assert path.stat().st_mtime_ns == (passing.data / "file").stat().st_mtime_ns
+    until(lambda: passing.status()["open_in_python"] == 0)  # the last release has arrived
     path.stat()
     before = passing.status()
     for _ in range(20):

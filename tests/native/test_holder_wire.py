@@ -250,6 +250,28 @@ def test_attributes_are_answered_here_until_something_changes_them(run: Run, tmp
     run(scenario)
 
 
+def test_the_brake_says_whether_it_can_work(run: Run, tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.init()
+        if os.geteuid() != 0:
+            with pytest.raises(PermissionError):
+                await rig.holder.brake(on=True)
+            return
+        await rig.holder.brake(on=True)  # not tried yet
+        assert (await rig.holder.status())["brake_state"] == 0
+        (tmp_path / "hot").write_bytes(b"hot")
+        with (tmp_path / "hot").open("rb") as file:
+            await rig.holder.register(42, file.fileno())
+        state = (await rig.holder.status())["brake_state"]
+        assert state in (1, -errno.EINVAL, -errno.EOPNOTSUPP)
+        if state < 0:
+            with pytest.raises(OSError, match="holder"):
+                await rig.holder.brake(on=True)
+        rig.end_python()  # with the brake on
+
+    run(scenario)
+
+
 def test_forgets_arrive_in_batches_and_in_full(run: Run) -> None:
     async def scenario(rig: Rig) -> None:
         await rig.init()

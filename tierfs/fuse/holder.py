@@ -54,6 +54,7 @@ class _Kind(IntEnum):
     INVAL_INODE = 5
     INVAL_ENTRY = 6
     UNMOUNT = 7
+    BRAKE = 8
     MOUNTED = 100
     ENDED = 101
 
@@ -198,6 +199,16 @@ class Holder:
     async def invalidate_entry(self, parent: int, name: bytes) -> None:
         """As `entry_changed`, and waits for the kernel. Never from a task that has a request to answer."""
         await self._call(_Kind.INVAL_ENTRY, parent, payload=name)
+
+    async def brake(self, *, on: bool) -> None:
+        """While on, programs that write by passthrough wait: the daemon cannot see them, and there is no room.
+
+        Readers of a file that were opened beside a writer wait too, mappings do not, nor does this process; whoever
+        waits can be killed, except for truncate, fsync and second writers behind a first one. It goes off when the
+        daemon or the holder ends. OSError: it does not work here; PermissionError without the privilege, EINVAL before
+        Linux 6.14, EOPNOTSUPP on such a file system; `status()["brake_state"]` has the same (0: no file tried yet).
+        """
+        await self._call(_Kind.BRAKE, 0, int(on))
 
     async def unmount(self, *, lazily: bool = False) -> None:
         """Requests must still be answered meanwhile. OSError(EBUSY): in use."""

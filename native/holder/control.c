@@ -15,6 +15,7 @@
 #include "holder.h"
 #include "mount.h"
 #include "notify.h"
+#include "relay.h"
 
 enum { REVOKES_WAITING_MAX = 1024, LOOK_MS = 10, DRAIN_USES = 1024, DESCRIPTORS_MAX = 4 };
 
@@ -36,13 +37,15 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void send_answer(struct holder *holder, const struct control_answer *answer, const void *payload,
-                        size_t payload_bytes, int flags)
+static int send_answer(struct holder *holder, const struct control_answer *answer, const void *payload,
+                       size_t payload_bytes, int flags)
 {
     struct iovec parts[2] = {{(void *)answer, sizeof *answer}, {(void *)payload, payload_bytes}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = payload_bytes > 0 ? 2 : 1};
-    while (sendmsg(holder->control_fd, &message, MSG_NOSIGNAL | flags) < 0 && errno == EINTR)
-        ;
+    while (sendmsg(holder->control_fd, &message, MSG_NOSIGNAL | flags) < 0)
+        if (errno != EINTR)
+            return errno == EPIPE || errno == ECONNRESET ? -ENOTCONN : -ENOMEM;
+    return 0;
 }
 
 void control_answer(struct holder *holder, uint32_t tag, int status, uint64_t a, uint64_t b, const void *payload,
@@ -56,6 +59,13 @@ void control_event(struct holder *holder, enum control_kind kind, int status, ui
 {
     struct control_answer answer = {.kind = kind, .status = status, .a = a};
     send_answer(holder, &answer, NULL, 0, MSG_DONTWAIT);
+}
+
+int control_forward(struct holder *holder, uint32_t opcode, uint64_t unique, uint64_t ino, const void *argument,
+                    size_t argument_bytes)
+{
+    struct control_answer event = {.kind = CONTROL_REQUEST, .status = (int32_t)opcode, .a = unique, .b = ino};
+    return send_answer(holder, &event, argument, argument_bytes, MSG_DONTWAIT);
 }
 
 static void answer_status(struct holder *holder, uint32_t tag)
@@ -165,6 +175,9 @@ static void carry_out(struct control_link *link, const struct control_request *i
         return;
     case CONTROL_UNMOUNT:
         unmount(holder, in->tag, in->a != 0);
+        return;
+    case CONTROL_REPLY:
+        relay_called(holder, in->ino, in->a, in->b);
         return;
     case CONTROL_BRAKE:
         hot_brake(holder->hot, in->a != 0);

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CONTROL_VERSION = 1, CONTROL_PACKET_MAX_BYTES = 65536 };
+enum { CONTROL_VERSION = 2, CONTROL_PACKET_MAX_BYTES = 65536 };
 
 enum control_kind {
     CONTROL_STATUS = 1,   /* answer: JSON */
@@ -21,8 +21,10 @@ enum control_kind {
     CONTROL_INVAL_ENTRY = 6, /* ino = parent, the name follows */
     CONTROL_UNMOUNT = 7,     /* a = 1: lazily */
     CONTROL_BRAKE = 8,       /* a = 1: on, 0: off. An error when files cannot be marked */
+    CONTROL_REPLY = 9,       /* to CONTROL_REQUEST: ino = its id, a = errno or 0, b = the value. Gets no answer */
     CONTROL_MOUNTED = 100,   /* events, tag 0: status; a = CONTROL_VERSION */
     CONTROL_ENDED = 101,     /* the kernel has ended the session */
+    CONTROL_REQUEST = 102,   /* status = opcode, a = its id, b = inode; its FUSE argument follows */
 };
 
 struct control_request {
@@ -42,6 +44,9 @@ struct holder;
 void control_answer(struct holder *holder, uint32_t tag, int status, uint64_t a, uint64_t b, const void *payload,
                     size_t payload_bytes);
 void control_event(struct holder *holder, enum control_kind kind, int status, uint64_t a);
+/* A request of the kernel for Python. 0, or -ENOMEM: the link is full, -ENOTCONN */
+int control_forward(struct holder *holder, uint32_t opcode, uint64_t unique, uint64_t ino, const void *argument,
+                    size_t argument_bytes);
 bool control_start(struct holder *holder);
 
 #endif

@@ -15,13 +15,14 @@ static_assert(sizeof(struct fuse_open_out) == 16, "fuse_open_out");
 static_assert(sizeof(struct fuse_release_in) == 24, "fuse_release_in");
 static_assert(sizeof(struct fuse_read_in) == 40, "fuse_read_in");
 static_assert(sizeof(struct fuse_lseek_in) == 24, "fuse_lseek_in");
+static_assert(sizeof(struct fuse_fallocate_in) == 32, "fuse_fallocate_in");
+static_assert(sizeof(struct fuse_copy_file_range_in) == 56, "fuse_copy_file_range_in");
 static_assert(sizeof(struct fuse_backing_map) == 16, "fuse_backing_map");
 
 enum {
     INIT_IN_OLD_BYTES = 16,
     INIT_OUT_MIN_BYTES = 24, /* up to max_write: replies of protocol 7.5 to 7.22 */
     OUR_MINOR = 45,
-    ERRNO_END = 512, /* the kernel refuses what is not in (-512, 0] */
 };
 
 const struct fuse_in_header *wire_request(const void *packet, size_t size_bytes)
@@ -178,6 +179,33 @@ void wire_each_lookup(uint32_t opcode, const void *packet, size_t size_bytes, vo
     default:
         break;
     }
+}
+
+size_t wire_call_bytes(uint32_t opcode)
+{
+    switch (opcode) {
+    case FUSE_FALLOCATE:
+        return sizeof(struct fuse_fallocate_in);
+    case FUSE_LSEEK:
+        return sizeof(struct fuse_lseek_in);
+    case FUSE_COPY_FILE_RANGE:
+    case FUSE_COPY_FILE_RANGE_64:
+        return sizeof(struct fuse_copy_file_range_in);
+    default:
+        return 0;
+    }
+}
+
+size_t wire_call_answer(uint32_t opcode, uint64_t value, void *payload)
+{
+    const struct fuse_write_out written = {.size = (uint32_t)value};
+    if (opcode == FUSE_FALLOCATE)
+        return 0;
+    if (opcode == FUSE_COPY_FILE_RANGE)
+        memcpy(payload, &written, sizeof written);
+    else
+        memcpy(payload, &value, sizeof value);
+    return sizeof value;
 }
 
 struct fuse_open_out *wire_open_out(uint32_t opcode, void *packet, size_t size_bytes)

@@ -51,9 +51,12 @@ enum {
     FUSE_LSEEK = 46,
     FUSE_COPY_FILE_RANGE = 47,
     FUSE_TMPFILE = 51,
+    FUSE_COPY_FILE_RANGE_64 = 53,
 };
 
 enum { FUSE_NOTIFY_INVAL_INODE = 2, FUSE_NOTIFY_INVAL_ENTRY = 3, FUSE_NOTIFY_RESEND = 7 };
+
+enum { ERRNO_END = 512 }; /* the kernel refuses errors that are not in (-512, 0] */
 
 /* INIT flags; those above bit 31 travel in flags2 */
 #define FUSE_ASYNC_READ UINT64_C(1)
@@ -179,6 +182,19 @@ struct fuse_lseek_in {
     uint32_t whence, padding;
 };
 
+struct fuse_fallocate_in {
+    uint64_t fh, offset, length;
+    uint32_t mode, padding;
+};
+
+struct fuse_copy_file_range_in { /* the header has the inode that is read */
+    uint64_t fh_in, off_in, nodeid_out, fh_out, off_out, len, flags;
+};
+
+struct fuse_write_out { /* also of COPY_FILE_RANGE; that of COPY_FILE_RANGE_64 is as that of LSEEK */
+    uint32_t size, padding;
+};
+
 struct fuse_lseek_out {
     uint64_t offset;
 };
@@ -258,6 +274,12 @@ size_t wire_patch_init_reply(void *packet, size_t size_bytes, const struct wire_
  */
 void wire_each_lookup(uint32_t opcode, const void *packet, size_t size_bytes, void (*forget)(void *, uint64_t),
                       void *context);
+
+/* The bytes of the argument if Python has to answer it over the control link, since pyfuse3 does not know it, else 0. */
+size_t wire_call_bytes(uint32_t opcode);
+
+/* The payload of a successful answer to such a request, in `payload` of 8 bytes; its size. */
+size_t wire_call_answer(uint32_t opcode, uint64_t value, void *payload);
 
 /* The place of the fuse_open_out in a successful reply to OPEN, OPENDIR or CREATE, else NULL. */
 struct fuse_open_out *wire_open_out(uint32_t opcode, void *packet, size_t size_bytes);

@@ -70,6 +70,9 @@ static bool may_return_eintr(uint32_t opcode)
     case FUSE_READDIR:
     case FUSE_READDIRPLUS:
     case FUSE_LSEEK:
+    case FUSE_FALLOCATE:
+    case FUSE_COPY_FILE_RANGE:
+    case FUSE_COPY_FILE_RANGE_64:
         return true;
     default:
         return false; /* it changes the name space: an error for what then happens would be a lie */

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "answers.h"
+#include "control.h"
 #include "interrupts.h"
 #include "mount.h"
 #include "notify.h"
@@ -25,7 +27,7 @@ int relay_write(struct holder *holder, struct iovec *parts, int count)
     }
 }
 
-static int reply(struct holder *holder, uint64_t unique, int error, void *payload, size_t payload_bytes)
+int relay_reply(struct holder *holder, uint64_t unique, int error, void *payload, size_t payload_bytes)
 {
     struct fuse_out_header header = {
         .len = (uint32_t)(sizeof header + payload_bytes), .error = error, .unique = unique};
@@ -35,109 +37,7 @@ static int reply(struct holder *holder, uint64_t unique, int error, void *payloa
 
 void relay_refuse(struct holder *holder, uint64_t unique, int error)
 {
-    (void)reply(holder, unique, error, NULL, 0); /* it fails when nobody waits any more, which is as good */
-}
-
-/* ---- requests that the holder answers itself: true when it did ---- */
-
-static bool answer_open(struct holder *holder, const struct fuse_in_header *header)
-{
-    const struct fuse_open_in *in = wire_argument(header, sizeof *in);
-    struct fuse_open_out out;
-    if (in == NULL || !hot_open(holder->hot, header->nodeid, in->flags, &out))
-        return false;
-    if (reply(holder, header->unique, 0, &out, sizeof out) != 0)
-        hot_release(holder->hot, header->nodeid, out.fh, in->flags);
-    return true;
-}
-
-static bool answer_release(struct holder *holder, const struct fuse_in_header *header)
-{
-    const struct fuse_release_in *in = wire_argument(header, sizeof *in);
-    if (in == NULL)
-        return false;
-    hot_release(holder->hot, header->nodeid, in->fh, in->flags);
-    if (!(in->fh & HOLDER_FH))
-        return false;
-    relay_refuse(holder, header->unique, 0);
-    return true;
-}
-
-static bool answer_read(struct holder *holder, const struct fuse_in_header *header, char *payload)
-{
-    const struct fuse_read_in *in = wire_argument(header, sizeof *in);
-    if (in == NULL || !(in->fh & HOLDER_FH))
-        return false;
-    long got = in->size > READ_MAX_BYTES ? -EINVAL
-                                         : hot_read(holder->hot, header->nodeid, payload, in->size, in->offset);
-    reply(holder, header->unique, got < 0 ? (int)got : 0, payload, got < 0 ? 0 : (size_t)got);
-    return true;
-}
-
-static bool answer_lseek(struct holder *holder, const struct fuse_in_header *header)
-{
-    const struct fuse_lseek_in *in = wire_argument(header, sizeof *in);
-    if (in == NULL || !(in->fh & HOLDER_FH))
-        return false;
-    long long at = hot_lseek(holder->hot, header->nodeid, in->offset, in->whence);
-    struct fuse_lseek_out out = {.offset = (uint64_t)at};
-    reply(holder, header->unique, at < 0 ? (int)at : 0, &out, at < 0 ? 0 : sizeof out);
-    return true;
-}
-
-static bool answer_flush(struct holder *holder, const struct fuse_in_header *header)
-{
-    const uint64_t *fh = wire_argument(header, sizeof *fh);
-    if (fh == NULL || !(*fh & HOLDER_FH))
-        return false;
-    relay_refuse(holder, header->unique, 0);
-    return true;
-}
-
-static bool answer_getattr(struct holder *holder, const struct fuse_in_header *header)
-{
-    struct fuse_attr_out out;
-    if (!hot_attributes(holder->hot, header->nodeid, &out))
-        return false;
-    reply(holder, header->unique, 0, &out, sizeof out);
-    return true;
-}
-
-static bool answer_getxattr(struct holder *holder, const struct fuse_in_header *header)
-{
-    static const char name[] = "security.capability";
-    const char *in = wire_argument(header, sizeof(struct fuse_getxattr_in) + sizeof name);
-    if (in == NULL || memcmp(in + sizeof(struct fuse_getxattr_in), name, sizeof name) != 0 ||
-        !hot_lacks_capabilities(holder->hot, header->nodeid))
-        return false;
-    relay_refuse(holder, header->unique, -ENODATA);
-    return true;
-}
-
-static bool answer_here(struct holder *holder, const struct fuse_in_header *header, char *payload)
-{
-    switch (header->opcode) {
-    case FUSE_OPEN:
-        return answer_open(holder, header);
-    case FUSE_RELEASE:
-        return answer_release(holder, header);
-    case FUSE_READ:
-        return answer_read(holder, header, payload);
-    case FUSE_LSEEK:
-        return answer_lseek(holder, header);
-    case FUSE_FLUSH:
-        return answer_flush(holder, header);
-    case FUSE_GETATTR:
-        return answer_getattr(holder, header);
-    case FUSE_GETXATTR:
-        return answer_getxattr(holder, header);
-    case FUSE_IOCTL:
-        /* pyfuse3 has none; Python's open() asks every file whether it is a terminal */
-        relay_refuse(holder, header->unique, -ENOTTY);
-        return true;
-    default:
-        return false;
-    }
+    (void)relay_reply(holder, unique, error, NULL, 0); /* it fails when nobody waits any more, which is as good */
 }
 
 /* ---- to Python ---- */
@@ -158,6 +58,7 @@ static void note_change(struct holder *holder, uint32_t opcode, uint64_t nodeid)
     case FUSE_SETXATTR:
     case FUSE_REMOVEXATTR:
     case FUSE_COPY_FILE_RANGE:
+    case FUSE_COPY_FILE_RANGE_64:
         hot_changed(holder->hot, nodeid);
         break;
     default:
@@ -182,26 +83,58 @@ static bool prepare(struct fuse_in_header *header)
         if ((in->valid & FATTR_FH) && (in->fh & HOLDER_FH))
             in->valid &= ~FATTR_FH;
     }
-    return true;
+    size_t call_bytes = wire_call_bytes(header->opcode);
+    return call_bytes == 0 || wire_argument(header, call_bytes) != NULL;
 }
 
-static void forward(struct holder *holder, struct fuse_in_header *header)
+/* To pyfuse3, or what pyfuse3 does not know to the driver beside it. */
+static int send_on(struct holder *holder, const struct fuse_in_header *header)
+{
+    size_t call_bytes = wire_call_bytes(header->opcode);
+    if (atomic_load(&holder->python_gone))
+        return -ENOTCONN;
+    if (call_bytes == 0)
+        return packets_send(holder->packets, header, header->len);
+    return control_forward(holder, header->opcode, header->unique, header->nodeid, header + 1, call_bytes);
+}
+
+static struct waiting waiting_for(struct holder *holder, const struct fuse_in_header *header)
 {
     struct waiting request = {
         .unique = header->unique, .nodeid = header->nodeid, .opcode = header->opcode, .pid = header->pid};
     const uint32_t *flags = wire_argument(header, sizeof *flags);
-    if (flags != NULL && (header->opcode == FUSE_OPEN || header->opcode == FUSE_CREATE))
-        request.open_flags = *flags; /* the first field of both */
-    if (flags != NULL && header->opcode == FUSE_SETATTR)
-        request.sets_atime = (*flags & (FATTR_ATIME | FATTR_ATIME_NOW)) != 0; /* of this one `valid` */
+    const struct fuse_copy_file_range_in *copy = (const void *)(header + 1);
+    switch (header->opcode) {
+    case FUSE_OPEN:
+    case FUSE_CREATE:
+        if (flags != NULL)
+            request.open_flags = *flags; /* the first field of both */
+        break;
+    case FUSE_SETATTR:
+        request.sets_atime = (*flags & (FATTR_ATIME | FATTR_ATIME_NOW)) != 0; /* the first field is `valid` */
+        break;
+    case FUSE_COPY_FILE_RANGE:
+    case FUSE_COPY_FILE_RANGE_64:
+        request.nodeid = copy->nodeid_out;
+        break;
+    case FUSE_GETATTR:
+        request.note = hot_note(holder->hot, header->nodeid);
+        break;
+    default:
+        break;
+    }
+    return request;
+}
+
+static void forward(struct holder *holder, struct fuse_in_header *header)
+{
     if (!prepare(header)) {
         atomic_fetch_add(&holder->counters.malformed, 1);
         relay_refuse(holder, header->unique, -EIO);
         return;
     }
-    if (header->opcode == FUSE_GETATTR)
-        request.note = hot_note(holder->hot, header->nodeid);
-    note_change(holder, header->opcode, header->nodeid);
+    struct waiting request = waiting_for(holder, header);
+    note_change(holder, header->opcode, request.nodeid);
 
     bool has_reply = wire_has_reply(header->opcode);
     if (has_reply && !inflight_add(holder->inflight, &request)) {
@@ -209,7 +142,7 @@ static void forward(struct holder *holder, struct fuse_in_header *header)
         return;
     }
     atomic_fetch_add(&holder->counters.forwarded, 1);
-    int result = atomic_load(&holder->python_gone) ? -ENOTCONN : packets_send(holder->packets, header, header->len);
+    int result = send_on(holder, header);
     /* whoever takes it answers it: also relay_python_gone() may have been here */
     if (result != 0 && has_reply && inflight_take(holder->inflight, request.unique, &request) && !request.abandoned)
         relay_refuse(holder, request.unique, result);
@@ -415,6 +348,28 @@ static void from_python(struct holder *holder, char *packet, size_t size_bytes)
     } else if (!request.internal) {
         deliver(holder, &request, packet, size_bytes);
     }
+}
+
+void relay_called(struct holder *holder, uint64_t unique, uint64_t error, uint64_t value)
+{
+    struct waiting request;
+    uint64_t payload;
+    /* the rest waits for packets, with handles and lookups to give back */
+    bool ours = inflight_look(holder->inflight, unique, &request) && wire_call_bytes(request.opcode) != 0 &&
+                inflight_take(holder->inflight, unique, &request);
+    if (!ours || error >= ERRNO_END) {
+        atomic_fetch_add(&holder->counters.malformed, 1);
+        if (ours && !request.abandoned)
+            relay_refuse(holder, unique, -EIO);
+        return;
+    }
+    note_change(holder, request.opcode, request.nodeid);
+    if (request.abandoned)
+        atomic_fetch_add(&holder->counters.swallowed, 1);
+    else if (error != 0)
+        relay_refuse(holder, unique, -(int)error);
+    else
+        relay_reply(holder, unique, 0, &payload, wire_call_answer(request.opcode, value, &payload));
 }
 
 void relay_python_gone(struct holder *holder)

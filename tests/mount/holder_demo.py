@@ -8,6 +8,7 @@ operation never; `late-open` after the command `late`. Commands come as lines on
 ready, held, late, status, drain, revoke NAME WAIT_S NO_WRITERS, forgets, opens, invalidate NAME, brake 0|1, unmount.
 """
 
+import ctypes
 import errno
 import json
 import os
@@ -22,6 +23,8 @@ import trio
 from tierfs.fuse.holder import Holder, HolderOptions, held
 
 LONG_S = 3600.0
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 class Demo(pyfuse3.Operations):
@@ -172,6 +175,19 @@ class Demo(pyfuse3.Operations):
         os.unlink(os.path.join(os.fsencode(self.directory), name))
         self.inos.pop(name, None)
 
+    async def fallocate(self, handle: int, offset: int, length: int, mode: int) -> None:
+        """`calls.Requests`."""
+        if LIBC.fallocate(handle, mode, offset, length) != 0:
+            raise OSError(ctypes.get_errno(), "fallocate")
+
+    async def seek(self, handle: int, offset: int, whence: int) -> int:
+        """`calls.Requests`."""
+        return os.lseek(handle, offset, whence)
+
+    async def copy_range(self, handle_in: int, offset_in: int, handle_out: int, offset_out: int, length: int) -> int:
+        """`calls.Requests`."""
+        return os.copy_file_range(handle_in, handle_out, length, offset_in, offset_out)
+
     async def command(self, words: list[str]) -> Any:
         """One line from the test."""
         holder = self.holder
@@ -260,7 +276,7 @@ async def main(mountpoint: str, directory: str, program: str, words: list[str]) 
         passthrough="plain" not in words,
         stop_timeout_s=5,
     )
-    async with held(Path(mountpoint), options, program=Path(program)) as holder:
+    async with held(Path(mountpoint), options, requests=demo, program=Path(program)) as holder:
         demo.holder = holder
         await _serve(demo, holder.session_path)
 

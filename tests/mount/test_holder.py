@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,6 +167,35 @@ def test_notifications_during_slow_requests_stop_nobody(plain: Demo) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert plain.status()["notify_failed"] == 0
+
+
+@pytest.mark.parametrize("words", [("hot",), ()], ids=["passthrough", "python"])
+def test_preallocation_holes_and_copies(tmp_path: Path, holder_program: Path, words: tuple[str, ...]) -> None:
+    """Whatever the file system of this directory can, the mount can."""
+    with mounted(tmp_path, holder_program, *words) as demo:
+        fd = os.open(demo.mount / "file", os.O_RDWR | os.O_CREAT)
+        os.posix_fallocate(fd, 0, 1 << 20)
+        assert os.fstat(fd).st_size == 1 << 20
+        os.pwrite(fd, b"x" * (1 << 20), 0)
+        subprocess.run(["fallocate", "-p", "-o", "65536", "-l", "131072", demo.mount / "file"], check=True)
+        subprocess.run(["fallocate", "-z", "-o", "1048570", "-l", "100", demo.mount / "file"], check=True)
+        expected = bytearray(b"x" * (1 << 20) + bytes(94))
+        expected[65536 : 65536 + 131072] = bytes(131072)
+        expected[1048570:] = bytes(100)
+        assert os.pread(fd, 1 << 21, 0) == expected == (demo.data / "file").read_bytes()
+        assert os.lseek(fd, 0, os.SEEK_HOLE) == 65536
+        assert os.lseek(fd, 65536, os.SEEK_DATA) == 65536 + 131072
+        with pytest.raises(OSError, match="No such device or address"):
+            os.lseek(fd, 1 << 30, os.SEEK_DATA)
+        copy = os.open(demo.mount / "copy", os.O_RDWR | os.O_CREAT)
+        assert os.copy_file_range(fd, copy, 100_000, 1000, 0) > 0
+        shutil.copyfile(demo.mount / "file", demo.mount / "copy")
+        assert (demo.data / "copy").read_bytes() == expected
+        read_only = os.open(demo.mount / "file", os.O_RDONLY)  # a handle of the holder
+        copied = os.copy_file_range(read_only, copy, 100_000, 0, 500)
+        assert os.pread(copy, copied, 500) == expected[:copied]
+        for opened in (fd, copy, read_only):
+            os.close(opened)
 
 
 def busy(demo: Demo, number: int) -> int:

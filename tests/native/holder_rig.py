@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 LOOKUP, FORGET, GETATTR, SETATTR, UNLINK, OPEN, READ, STATFS, RELEASE = 1, 2, 3, 4, 10, 14, 15, 17, 18
 FSYNC, GETXATTR, FLUSH, INIT, OPENDIR, RELEASEDIR, CREATE, INTERRUPT, BATCH_FORGET = 20, 22, 25, 26, 27, 29, 35, 36, 42
-READDIRPLUS, MKDIR = 44, 9
+READDIRPLUS, MKDIR, FALLOCATE, LSEEK, COPY_FILE_RANGE, COPY_FILE_RANGE_64 = 44, 9, 43, 46, 47, 53
 
 PASSTHROUGH, KILLPRIV_V2, INIT_EXT, SPLICE, ASYNC_DIO = 1 << 37, 1 << 28, 1 << 30, 7 << 7, 1 << 15
 
@@ -55,6 +55,39 @@ class Reply:
     payload: bytes
 
 
+class CallsDouble:
+    """Notes what it is asked, waits while `gate` is not set, and answers with `value` or raises `error`."""
+
+    def __init__(self) -> None:
+        self.gate = trio.Event()
+        self.value = 0
+        self.error: Exception | None = None
+        self._note, self._noted = trio.open_memory_channel[tuple[int, ...]](100)
+
+    async def asked(self) -> tuple[int, ...]:
+        """The arguments of the next request."""
+        return await self._noted.receive()
+
+    async def _answer(self, *arguments: int) -> int:
+        self._note.send_nowait(arguments)
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+    async def fallocate(self, handle: int, offset: int, length: int, mode: int) -> None:
+        """`calls.Requests`."""
+        await self._answer(handle, offset, length, mode)
+
+    async def seek(self, handle: int, offset: int, whence: int) -> int:
+        """`calls.Requests`."""
+        return await self._answer(handle, offset, whence)
+
+    async def copy_range(self, handle_in: int, offset_in: int, handle_out: int, offset_out: int, length: int) -> int:
+        """`calls.Requests`."""
+        return await self._answer(handle_in, offset_in, handle_out, offset_out, length)
+
+
 @attrs.define(eq=False)
 class Rig:
     """Sends as the kernel or as pyfuse3, and receives as either. Lengths may be made wrong."""
@@ -62,6 +95,7 @@ class Rig:
     holder: Holder
     kernel: trio.socket.SocketType
     python: trio.socket.SocketType
+    calls: CallsDouble
     unique: int = 0
 
     async def ask(self, opcode: int, nodeid: int = 1, argument: bytes = b"", *, pid: int = 0) -> int:
@@ -114,9 +148,12 @@ async def rig(program: Path) -> AsyncIterator[Rig]:
     """A holder between both, gone when the block ends."""
     kernel, holders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with holders, trio.fail_after(120):
-        async with held(Path("/nonexistent"), HolderOptions(), program=program, kernel_fd=holders.fileno()) as holder:
+        calls = CallsDouble()
+        async with held(
+            Path("/nonexistent"), HolderOptions(), requests=calls, program=program, kernel_fd=holders.fileno()
+        ) as holder:
             holders.close()
             python = trio.socket.fromfd(holder.session_fd, socket.AF_UNIX, socket.SOCK_SEQPACKET)
             os.close(holder.session_fd)
             with trio.socket.from_stdlib_socket(kernel) as kernel_end, python:
-                yield Rig(holder, kernel_end, python)
+                yield Rig(holder, kernel_end, python, calls)

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from tests.native import holder_rig as wire
 from tests.native.holder_rig import Rig, rig
+from tierfs.errors import FsError
 
 Run = Callable[[Callable[[Rig], Awaitable[None]]], None]
 
@@ -246,6 +248,66 @@ def test_attributes_are_answered_here_until_something_changes_them(run: Run, tmp
         rig.holder.inode_changed(42, content=True)
         assert (await rig.reply()).error == 2  # FUSE_NOTIFY_INVAL_INODE
         await stat(4, by_python=True)
+
+    run(scenario)
+
+
+def test_what_pyfuse3_does_not_know_is_answered_beside_it(run: Run) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.init()
+        rig.calls.gate.set()
+        copy = struct.pack("=QQQQQQQ", 7, 10, 6, 8, 20, 30, 0)
+        for opcode, argument, asked, value, payload in (
+            (wire.FALLOCATE, struct.pack("=QQQII", 7, 10, 20, 3, 0), (7, 10, 20, 3), 99, b""),
+            (
+                wire.LSEEK,
+                struct.pack("=QQII", 7, 10, os.SEEK_DATA, 0),
+                (7, 10, os.SEEK_DATA),
+                4096,
+                struct.pack("=Q", 4096),
+            ),
+            (wire.COPY_FILE_RANGE, copy, (7, 10, 8, 20, 30), 30, struct.pack("=II", 30, 0)),
+            (wire.COPY_FILE_RANGE_64, copy, (7, 10, 8, 20, 30), 1 << 40, struct.pack("=Q", 1 << 40)),
+        ):
+            rig.calls.value, rig.calls.error = value, None
+            unique = await rig.ask(opcode, 5, argument)
+            assert await rig.reply() == wire.Reply(unique, 0, payload)
+            assert await rig.calls.asked() == asked
+            for error, code in (
+                (FsError(errno.ENXIO), errno.ENXIO),
+                (OSError(errno.ENOSPC, "full"), errno.ENOSPC),
+                (ValueError("a bug"), errno.EIO),
+                (FsError(4000), errno.EIO),
+            ):
+                rig.calls.error = error
+                unique = await rig.ask(opcode, 5, argument)
+                assert await rig.reply() == wire.Reply(unique, -code, b"")
+                assert await rig.calls.asked() == asked
+            unique = await rig.ask(opcode, 5, argument[:-1])
+            assert await rig.reply() == wire.Reply(unique, -errno.EIO, b"")
+        unique = await rig.ask(wire.COPY_FILE_RANGE, 5, struct.pack("=Q", wire.HOLDER_FH | 1) + copy[8:])
+        assert await rig.reply() == wire.Reply(unique, -errno.EXDEV, b"")
+        assert (await rig.holder.status())["waiting"] == 0
+
+    run(scenario)
+
+
+def test_an_interrupt_ends_what_is_answered_beside_pyfuse3(run: Run) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.init()
+        gone = await trio.run_process(["sh", "-c", "echo $$"], capture_stdout=True)
+        unique = await rig.ask(wire.FALLOCATE, 5, struct.pack("=QQQII", 7, 0, 20, 0, 0), pid=int(gone.stdout))
+        assert await rig.calls.asked() == (7, 0, 20, 0)
+        await rig.ask(wire.INTERRUPT, argument=struct.pack("=Q", unique))
+        assert await rig.reply() == wire.Reply(unique, -errno.EINTR, b"")
+        rig.calls.gate.set()
+        await wait_all_tasks_blocked()
+        assert (await rig.holder.status())["swallowed"] == 1
+        rig.calls.gate = trio.Event()
+        waiting = await rig.ask(wire.LSEEK, 5, struct.pack("=QQII", 7, 10, os.SEEK_DATA, 0))
+        assert await rig.calls.asked() == (7, 10, os.SEEK_DATA)
+        rig.end_python()
+        assert await rig.reply() == wire.Reply(waiting, -errno.ENOTCONN, b"")
 
     run(scenario)
 

@@ -29,11 +29,12 @@ import trio
 from attrs import frozen
 
 import tierfs
+from tierfs.fuse.calls import Requests, answer
 
 log = logging.getLogger(__name__)
 
 # the twins of native/holder/control.h and hot_table.h
-_VERSION: Final = 1
+_VERSION: Final = 2
 _REQUEST: Final = struct.Struct("=IIQQQ")  # kind, tag, ino, a, b
 _ANSWER: Final = struct.Struct("=IIiIQQ")  # kind, tag, status, padding, a, b
 _USE: Final = struct.Struct("=QQQQ")  # ino, opens, bytes, last_use_ns
@@ -55,8 +56,10 @@ class _Kind(IntEnum):
     INVAL_ENTRY = 6
     UNMOUNT = 7
     BRAKE = 8
+    REPLY = 9
     MOUNTED = 100
     ENDED = 101
+    REQUEST = 102
 
 
 class _Hot(IntFlag):
@@ -124,6 +127,7 @@ class Holder:
     """Notifications that were not sent: the kernel believes the old state until its timeout."""
     _control: trio.socket.SocketType = attrs.field(kw_only=True)
     _direct: socket.socket = attrs.field(kw_only=True)
+    _requests: Requests | None = attrs.field(default=None, kw_only=True)
     _refused: Counter[int] = attrs.field(factory=Counter, init=False)  # by errno; each is logged once
     _backlog: deque[bytes] = attrs.field(factory=deque, init=False)
     _wakeup: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -284,11 +288,21 @@ class Holder:
                 self._backlog.popleft()
             self._wakeup = trio.Event()
 
-    async def _run(self) -> None:
+    async def _reply(self, packet: bytes) -> None:
+        """Answers one request that pyfuse3 does not know."""
+        _, _, opcode, _, unique, _ = _ANSWER.unpack_from(packet)
+        code, value = await answer(self._requests, opcode, packet[_ANSWER.size :])
+        with suppress(OSError):  # the end of the link is the kernel's answer, too
+            await self._control.send(_REQUEST.pack(_Kind.REPLY, 0, unique, code, value))
+
+    async def _run(self, nursery: trio.Nursery) -> None:
         """Until the holder closes the link."""
         try:
             while packet := await self._control.recv(_PACKET_MAX_BYTES):
-                self._take(packet)
+                if _ANSWER.unpack_from(packet)[0] == _Kind.REQUEST:
+                    nursery.start_soon(self._reply, packet)
+                else:
+                    self._take(packet)
         except OSError as error:
             log.debug("the link to the holder broke: %s", error)
         self.ended.set()
@@ -353,13 +367,18 @@ class _Started:
 
 @asynccontextmanager
 async def held(
-    mountpoint: Path, options: HolderOptions, *, program: Path | None = None, kernel_fd: int | None = None
+    mountpoint: Path,
+    options: HolderOptions,
+    *,
+    requests: Requests | None = None,
+    program: Path | None = None,
+    kernel_fd: int | None = None,
 ) -> AsyncIterator[Holder]:
     """A holder with its mount inside the block; give `session_path` to pyfuse3 and serve.
 
     End the session with `unmount` while pyfuse3 still serves, then close pyfuse3. Leaving the block closes the links,
     and the holder unmounts lazily whatever is still mounted. OSError: it cannot be started or cannot mount.
-    `kernel_fd` is for tests that play the kernel.
+    `requests` answers what pyfuse3 does not know. `kernel_fd` is for tests that play the kernel.
     """
     chosen = program or executable()
     if chosen is None:
@@ -373,9 +392,11 @@ async def held(
     control = trio.socket.from_stdlib_socket(started.control)
     try:
         await started.mounted(control, options.start_timeout_s)
-        holder = Holder(session_fd, started.process.pid, trio.Event(), control=control, direct=started.control)
+        holder = Holder(
+            session_fd, started.process.pid, trio.Event(), control=control, direct=started.control, requests=requests
+        )
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(holder._run)
+            nursery.start_soon(holder._run, nursery)
             nursery.start_soon(holder._flush)
             try:
                 yield holder

@@ -9,8 +9,13 @@ settles after a few rounds; one that does not stays pending and is tried again l
 
 Small files (up to one part) are read whole into memory, checked, and sent in one PUT. Larger ones go up in
 parts: local ranges are read and sent, clean ranges of the base object and spilled ranges are copied by the
-server. Memory: bodies of 64 MiB, small ones and parts of all uploads together, whatever the concurrency; a
-larger body goes alone.
+server. The checksum that such an object carries is made in a look at all bytes before the upload begins, since
+metadata cannot be added at its end. Two kinds have none: those with parts that the server copies, since nobody
+here sees these bytes, and files that did not rest between the look and the upload and were collected instead:
+what is sent then is not what the look saw.
+
+Memory: bodies of 64 MiB, small ones and parts of all uploads together, whatever the concurrency; a larger body
+goes alone.
 """
 
 import bisect
@@ -154,6 +159,24 @@ class Uploader:
         """Waits until a body of this size may be in memory; it may until the block is left."""
         return self._memory.entered(Ticket(0, size_bytes, is_urgent=True))
 
+    async def checksum(self, snapshot: Snapshot, stretches: list[Stretch], *, collect: bool) -> str:
+        """The checksum of a large file that is about to be sent; "" when parts will be copied by the server.
+
+        StoreError, FsError; for a file that changed meanwhile NotYetError, with `collect` "".
+        """
+        pieces = cut_pieces(stretches, snapshot.size_bytes, self._store.part_size_bytes)
+        if any(piece.source for piece in pieces):
+            return ""
+        crcs: dict[int, int] = {}
+        for number, piece in enumerate(pieces, start=1):
+            async with self.room(piece.stop - piece.start):
+                crcs[number] = native.crc64nvme(await _read_exactly(snapshot, piece.start, piece.stop))
+        if snapshot.unchanged():
+            return _whole_checksum(pieces, crcs)
+        if collect:
+            return ""
+        raise NotYetError(CHANGED_TEXT)
+
     async def upload(
         self,
         key: str,
@@ -164,18 +187,24 @@ class Uploader:
         *,
         collect: bool,
         storage_class: str,
+        content: str = "",
     ) -> tuple[Written, str]:
         """Sends a large file; returns what was written and its checksum ("" when parts were copied).
 
-        Nothing becomes visible unless all of it is one state of the file. StoreError, NotYetError;
-        after either, and after a cancellation, the parts are dropped.
+        `content`: what `checksum` said and `meta` says. Nothing becomes visible unless all of it is one state of
+        the file, with this checksum. StoreError, NotYetError; after either, and after a cancellation, the parts are
+        dropped.
         """
         pieces = cut_pieces(stretches, snapshot.size_bytes, self._store.part_size_bytes)
         upload = await self._store.begin_upload(key, meta, storage_class=storage_class)
         is_complete = False
         try:
             crcs = await self._send(upload, snapshot, pieces)
-            await self._settle(upload, snapshot, pieces, crcs, collect=collect)
+            if not content:
+                await self._settle(upload, snapshot, pieces, crcs, collect=collect)
+            # else the first look was one read of all ranges, and this the other
+            elif _whole_checksum(pieces, crcs) != content or not (collect or snapshot.unchanged()):
+                raise NotYetError(CHANGED_TEXT)
             written = await upload.complete(condition)
             is_complete = True
         finally:

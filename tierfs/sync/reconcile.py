@@ -308,21 +308,32 @@ class Reconciler:
         return self._sent(attempt, written, len(data), content)
 
     async def _send_large(self, attempt: Attempt, snapshot: Snapshot, is_aged: bool) -> Sent:
-        meta = await self._meta(attempt, attempt.plan.key, "")
         stretches = [
             Stretch(start, stop, where.key, where.object_start, where.etag) for start, stop, where in snapshot.ranges()
         ]
-        content = ""
+        content = await self._uploader.checksum(snapshot, stretches, collect=is_aged)
+        try:
+            return await self._send_parts(attempt, snapshot, stretches, content, is_aged)
+        except NotYetError:
+            if not (is_aged and content):
+                raise
+        return await self._send_parts(attempt, snapshot, stretches, "", is_aged)
+
+    async def _send_parts(
+        self, attempt: Attempt, snapshot: Snapshot, stretches: list[Stretch], content: str, is_aged: bool
+    ) -> Sent:
+        meta = await self._meta(attempt, attempt.plan.key, content)
 
         async def upload() -> Written:
             nonlocal content
             written, content = await self._uploader.upload(
                 attempt.plan.key, meta, attempt.condition, snapshot, stretches,
-                collect=is_aged, storage_class=_kept_class(attempt.inode),
+                collect=is_aged, storage_class=_kept_class(attempt.inode), content=content,
             )  # fmt: skip
             return written
 
-        written = await self._decided(attempt, None, upload)
+        ours = Version("", snapshot.size_bytes, content) if content else None
+        written = await self._decided(attempt, ours, upload)
         return self._sent(attempt, written, snapshot.size_bytes, content)
 
     async def _send_copy(self, attempt: Attempt) -> Sent:

@@ -99,6 +99,7 @@ def test_a_large_file_goes_up_in_parts_with_its_checksum(tmp_path: Path) -> None
         base = rig.inode(ino).base
         assert base is not None
         assert base.content == checksum_text(native.crc64nvme(body))
+        assert rig.user_meta("big")["tierfs-content"] == base.content
         assert dialects.read(await rig.store.head("big")).perms == 0o644
         assert not rig.store._uploads
 
@@ -120,6 +121,7 @@ def test_a_change_in_a_cold_file_sends_only_that(tmp_path: Path) -> None:
         assert rig.store.requests["copy_part"] >= 3
         assert rig.store.requests["put_part"] <= 2
         assert rig.user_meta("big")["team"] == "blue"
+        assert "tierfs-content" not in rig.user_meta("big"), "parts that the server copied were not seen here"
         assert not rig.inode(ino).is_dirty
 
     run_rig(tmp_path, main)
@@ -209,16 +211,17 @@ def test_buffers_are_bounded_over_all_uploads(tmp_path: Path) -> None:
 
 
 class _Restless:
-    """A snapshot of a file that changes at given reads, and never looks unchanged."""
+    """A snapshot of a file that changes at given reads, and never looks unchanged unless told so."""
 
-    def __init__(self, states: list[bytes]) -> None:
+    def __init__(self, states: list[bytes], *, looks_unchanged: bool = False) -> None:
         self._states = states
+        self._looks_unchanged = looks_unchanged
         self.reads = 0
         self.size_bytes = len(states[0])
         self.write_seq = 1
 
     def unchanged(self) -> bool:
-        return False
+        return self._looks_unchanged
 
     async def read(self, start: int, stop: int) -> bytes:
         state = self._states[min(self.reads, len(self._states) - 1)]
@@ -256,5 +259,39 @@ def test_only_parts_that_changed_are_sent_again_until_two_rounds_agree() -> None
         assert store.requests["put_part"] == 4
         assert content == checksum_text(native.crc64nvme(new))
         assert written.etag
+
+    trio.run(main)
+
+
+def test_parts_that_are_not_what_the_first_look_saw_are_dropped() -> None:
+    size = 2 * PART_MIN_BYTES
+    old, new = bytes(size), b"x" * size
+    stretches = [Stretch(0, size)]
+
+    async def main() -> None:
+        store = MemoryStore(part_size_bytes=PART_MIN_BYTES)
+        uploader = Uploader(store, buffers=1)
+        snapshot = cast(Snapshot, _Restless([old] * 3 + [new], looks_unchanged=True))
+        content = await uploader.checksum(snapshot, stretches, collect=False)
+        assert content == checksum_text(native.crc64nvme(old))
+        with pytest.raises(NotYetError, match="changed"):
+            await uploader.upload(
+                "k", ObjectMeta(), IfAbsent(), snapshot, stretches, collect=False, storage_class="", content=content
+            )
+        assert not store.objects
+        assert not store._uploads
+
+    trio.run(main)
+
+
+def test_a_restless_large_file_has_no_checksum_before_it_is_sent() -> None:
+    stretches = [Stretch(0, PART_MIN_BYTES)]
+
+    async def main() -> None:
+        uploader = Uploader(MemoryStore(part_size_bytes=PART_MIN_BYTES), buffers=1)
+        snapshot = cast(Snapshot, _Restless([bytes(PART_MIN_BYTES)]))
+        assert await uploader.checksum(snapshot, stretches, collect=True) == ""
+        with pytest.raises(NotYetError, match="changed"):
+            await uploader.checksum(snapshot, stretches, collect=False)
 
     trio.run(main)

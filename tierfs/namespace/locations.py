@@ -132,8 +132,12 @@ class Locations:
         )
 
     def settle(self, txn: Txn, inode: Inode, key: str) -> None:
-        """Records that the inode's base object is at `key` from now on."""
-        if self.derived_key(txn, inode) == key:
+        """Records that the inode's base object is at `key` from now on.
+
+        Under an override it is written down also where it follows from that: a write that was under way when the
+        directory was renamed may end after the old prefix was listed, and the override with it.
+        """
+        if self.derived_key(txn, inode) == key == self.desired_key(txn, inode):
             rows.clear_location(txn, inode.ino)
         else:
             rows.set_location(txn, inode.ino, key)

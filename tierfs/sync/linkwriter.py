@@ -12,7 +12,7 @@ from tierfs.objectstore.base import Condition, ObjectInfo, ObjectMeta, ObjectSto
 from tierfs.sync import attributes
 from tierfs.sync.claims import Claims
 from tierfs.sync.disputes import Disputes
-from tierfs.sync.outcomes import BlockedError, LookAgainError, NotYetError
+from tierfs.sync.outcomes import BlockedError, LookAgainError
 from tierfs.sync.paths import Place
 from tierfs.sync.plan import condition
 from tierfs.sync.records import Records
@@ -41,7 +41,7 @@ class LinkWriter:
     async def write(self, ino: int) -> None:
         """Returns when every further name has an object like the first one's.
 
-        BlockedError, NotYetError, LookAgainError, StoreError: some have; all are written again the next time.
+        BlockedError, LookAgainError, StoreError: some have; all are written again the next time.
         """
         kept: ObjectMeta | None = None
         for number, link in enumerate(links.all(self._index, ino)):
@@ -59,7 +59,7 @@ class LinkWriter:
         if self._locations.actual_prefix(self._index, link.parent) != self._locations.desired_prefix(
             self._index, link.parent
         ):
-            raise NotYetError("the directory of a hard link is being moved")
+            raise BlockedError("the directory of a hard link is being moved")
         key = self._locations.link_key(self._index, link.parent, link.name)
         tombstone = intents.tombstone(self._index, key)
         if tombstone is not None and not tombstone.etag:

@@ -153,7 +153,8 @@ class Records:
     def link_written(self, ino: int, parent: int, name: bytes, key: str, base: Base) -> None:
         """The object of a further link is in the bucket.
 
-        The link may have become the first one meanwhile; when it is gone, it leaves a tombstone.
+        The link may have become the first one meanwhile; when it is gone, it leaves a tombstone. So it does when its
+        directory was renamed, since nothing would say where it is; it is written anew at its new key.
         """
         self._activity.note(key)
         with self._index.transaction() as txn:
@@ -171,8 +172,19 @@ class Records:
                 promoted = evolve(inode, base=base)
                 inodes.put(txn, promoted)
                 self._locations.settle(txn, promoted, key)
+            elif inode is not None and not self._is_link_at(txn, parent, name, key):
+                now_ns = self._clock.now_ns()
+                bury(txn, key, base.etag, now_ns)
+                links.put(txn, ino, parent, name, None)
+                intents.mark_dirty(txn, inode, InodeFlag.META_DIRTY, now_ns=now_ns, quiet_s=0)
             else:
                 links.put(txn, ino, parent, name, base)
+
+    def _is_link_at(self, txn: Txn, parent: int, name: bytes, key: str) -> bool:
+        """Whether `key` is where the object of a link is looked for, and will be when no directory is on its way."""
+        locations = self._locations
+        is_moving = locations.actual_prefix(txn, parent) != locations.desired_prefix(txn, parent)
+        return not is_moving and locations.link_key(txn, parent, name) == key
 
     def adopt(self, ino: int, base: Base, *, clean: InodeFlag = InodeFlag.NONE) -> None:
         """The object at the inode's key is what we know under another version: takes that over."""

@@ -90,7 +90,7 @@ class TreeMover:
 
         `followers` collects files that have to be looked at when the override has ended.
         """
-        token, total = "", 0
+        token, total, doubtful = "", 0, 0
         outstanding: list[int] = []
         while True:
             mark = self._activity.begin()
@@ -101,6 +101,8 @@ class TreeMover:
                 infos = [info for info in page.objects if not self._activity.touched_since(mark, info.key)]
             finally:
                 self._activity.end(mark)
+            # what was written or deleted since (a directory also: anything below it) is for the next pass to see
+            doubtful += len(page.objects) - len(infos)
             found = [ino for info in infos if (ino := self._admit(intent, prefix, info, followers)) is not None]
             total += len(found)
             outstanding += found
@@ -112,7 +114,7 @@ class TreeMover:
         if outstanding:
             path = display_path(self._index, intent.ino)
             raise UnfinishedError(f"{len(outstanding)} objects of {path} are still under {prefix!r}")
-        return total == 0
+        return total == doubtful == 0
 
     async def _wait(self, outstanding: list[int], prefix: str, *, at_most: int) -> list[int]:
         """Returns what is left to be moved when that is little enough, or when all the rest fails.

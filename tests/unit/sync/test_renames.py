@@ -1,9 +1,11 @@
 """A renamed directory's objects follow it: all of them, also those never seen, whatever happens meanwhile."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 
 from tests.support.memstore import MemoryStore
 from tests.support.sync_rig import Rig, run_rig
@@ -11,6 +13,7 @@ from tierfs.errors import StoreErrorKind
 from tierfs.index import locations
 from tierfs.index.schema import Table
 from tierfs.namespace.changes import RenameMode
+from tierfs.objectstore.base import ListPage, Written
 
 
 def _is_settled(rig: Rig) -> bool:
@@ -277,3 +280,117 @@ def test_an_object_put_under_the_old_prefix_meanwhile(tmp_path: Path, remote_cha
         assert _is_settled(rig)
 
     run_rig(tmp_path, main)
+
+
+class _LateLists(MemoryStore):
+    """Flat listings of one prefix show the bucket as it was when they were asked for, and arrive when they may."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+        self.asked = trio.Event()
+        self.go_on = trio.Event()
+
+    async def list(self, prefix: str, **named: Any) -> ListPage:
+        page = await super().list(prefix, **named)
+        if prefix == self._prefix and not named["delimited"]:
+            self.asked.set()
+            await self.go_on.wait()
+        return page
+
+
+def test_a_delete_below_a_directory_that_is_being_listed_leaves_no_marker_behind(tmp_path: Path) -> None:
+    store = _LateLists("a/")
+
+    async def main(rig: Rig) -> None:
+        rig.mkdir("a")
+        rig.mkdir("a/sub")
+        rig.mkdir("a/sub/deep")
+        await rig.write("a/sub/deep/x", b"x")
+        await rig.sync()
+        rig.rename("a", "b")
+        rig.exporter.hurry()
+        await store.asked.wait()
+        rig.unlink("b/sub/deep/x")
+        rig.exporter.hurry()
+        await rig.idle()
+        assert "a/sub/deep/x" not in store.objects, "deleted while the listing is on its way"
+        store.go_on.set()
+        await rig.sync()
+        assert rig.keys == ["b/", "b/sub/", "b/sub/deep/"]
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main, store=store)
+
+
+def test_a_file_that_arrives_under_the_old_prefix_after_the_listing_moves_too(tmp_path: Path) -> None:
+    store = _LateLists("a/")
+
+    async def main(rig: Rig) -> None:
+        rig.mkdir("a")
+        await rig.sync()
+        store.hold("put")
+        await rig.write("a/f", b"x")
+        rig.exporter.hurry()
+        await rig.idle()
+        rig.rename("a", "b")
+        rig.exporter.hurry()
+        await store.asked.wait()
+        store.hold("copy")
+        store.release("put")
+        await rig.idle()
+        store.go_on.set()
+        await rig.idle()
+        store.release("copy")
+        await rig.sync()
+        assert rig.keys == ["b/", "b/f"]
+        assert await rig.list("b") == ["f"]
+        assert await rig.read("b/f") == b"x"
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main, store=store)
+
+
+class _LateLink(_LateLists):
+    """Also the copy to one key takes its time. No listing shows markers, as if the directory had none."""
+
+    def __init__(self, prefix: str, key: str) -> None:
+        super().__init__(prefix)
+        self._key = key
+        self.is_copying = trio.Event()
+        self.copy_on = trio.Event()
+
+    async def list(self, prefix: str, **named: Any) -> ListPage:
+        page = await super().list(prefix, **named)
+        return evolve(page, objects=[info for info in page.objects if not info.key.endswith("/")])
+
+    async def copy(self, source_key: str, key: str, **named: Any) -> Written:
+        if key == self._key:
+            self.is_copying.set()
+            await self.copy_on.wait()
+        return await super().copy(source_key, key, **named)
+
+
+def test_a_link_that_arrives_under_the_old_prefix_after_the_listing_is_written_anew(tmp_path: Path) -> None:
+    store = _LateLink("a/", "a/two")
+
+    async def main(rig: Rig) -> None:
+        rig.mkdir("a")
+        await rig.write("one", b"x")
+        await rig.sync()
+        rig.link("one", "a/two")
+        rig.exporter.hurry()
+        await store.is_copying.wait()
+        rig.rename("a", "b")
+        rig.exporter.hurry()
+        await store.asked.wait()
+        store.copy_on.set()
+        await rig.idle()
+        store.go_on.set()
+        await rig.sync()
+        assert rig.keys == ["b/", "b/two", "one"]
+        assert await rig.list("b") == ["two"]
+        assert await rig.read("b/two") == b"x"
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main, store=store)

@@ -23,7 +23,7 @@ from tierfs.index import conflicts, locations
 from tierfs.index.schema import Table
 from tierfs.model import Inode, InodeFlag
 from tierfs.namespace.changes import AttrChange, RenameMode
-from tierfs.objectstore.base import Condition, ObjectMeta, Written
+from tierfs.objectstore.base import Condition, ListPage, ObjectMeta, Written
 
 NAMES = ("a", "b", "c", "d")
 OPERATIONS_IN_A_LIFE = 25
@@ -44,6 +44,13 @@ class _Unruly(MemoryStore):
             await trio.sleep(self._random.random() * 2)
             if self._random.random() < 0.05:
                 raise StoreError(StoreErrorKind.THROTTLED, "slow down", key=key)
+
+    async def list(self, prefix: str, **kwargs: Any) -> ListPage:
+        """The picture is old when it arrives."""
+        page = await super().list(prefix, **kwargs)
+        if not self.is_calm:
+            await trio.sleep(self._random.random() * 2)
+        return page
 
     def _maybe_lose(self, key: str) -> None:
         if not self.is_calm and self._random.random() < 0.1:

@@ -393,7 +393,8 @@ class FileSystem:
         await self._authority.acquire(ino, Right.WRITE if write else Right.CACHE)
         if write and strips_privileges:
             self._strip_privileges(ino)
-        handle = await self._files.open(ino, write=write or truncate, truncate=truncate)
+        in_place = not flags & (os.O_TRUNC | os.O_APPEND)
+        handle = await self._files.open(ino, write=write or truncate, truncate=truncate, in_place=in_place)
         self._handles[handle] = _OpenFile(ino, keeps_atime=bool(flags & os.O_NOATIME) or self._read_only)
         return handle
 

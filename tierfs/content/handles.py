@@ -14,6 +14,7 @@ from attrs import define, evolve
 from tierfs.clock import Clock
 from tierfs.content import recovery
 from tierfs.content import snapshot as snapshots
+from tierfs.content.brake import Brake
 from tierfs.content.fetch import Fetcher
 from tierfs.content.ledger import Ledger
 from tierfs.content.live import LiveFile
@@ -82,12 +83,14 @@ class Files:
         self._handles: dict[int, _Handle] = {}
         self._next_handle = 1
         self.lending = self._ledger.lending
+        self._brake = Brake(self._ledger)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The nursery of flights and spills, and the freeing of big removed files; until it is cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             try:
+                nursery.start_soon(self._brake.run)
                 task_status.started()
                 await self._hot.bury_forever()
             finally:
@@ -104,8 +107,10 @@ class Files:
 
     # ---- handles ----
 
-    async def open(self, ino: int, *, write: bool, truncate: bool) -> int:
+    async def open(self, ino: int, *, write: bool, truncate: bool, in_place: bool = False) -> int:
         """A handle. With `write` the index knows of the writer when this returns; `truncate` needs `write`.
+
+        `in_place`: the writer will neither truncate nor append, so he may write past us.
 
         May wait for the bucket (a small cold file, to be read), for the journal (a clean copy that was
         synced, to be written). FsError, StoreError; then nothing is open.
@@ -115,7 +120,8 @@ class Files:
             if write:
                 await self._writer.begin(live)
                 try:
-                    await self.lending.recall(ino)
+                    if live.writers == 1:  # else all go the way that the first one went
+                        await self._lend_or_recall(live, in_place=in_place)
                     if truncate:
                         await self._writer.set_size(live, 0)
                 except BaseException:
@@ -140,11 +146,22 @@ class Files:
             live.readers -= 1
             raise
 
-    async def _lend(self, live: LiveFile) -> None:
+    async def _lend_or_recall(self, live: LiveFile, *, in_place: bool) -> None:
+        """For the first writer."""
+        share_bytes = self._ledger.space.limit_bytes * self._ledger.settings.spill_share
+        if in_place and self.lending.takes_writers and 0 < live.size_bytes <= share_bytes:
+            await self._lend(live, writers=1)
+        else:
+            await self.lending.recall(live.ino)
+        if self.lending.has(live.ino):
+            self._brake.watch(live)
+
+    async def _lend(self, live: LiveFile, *, writers: int = 0) -> None:
         """If it can be lent. Its access time is then the backing file's, which the kernel moves."""
-        if self.lending.takes(live):
+        if self.lending.takes(live, writers=writers):
             inode = self._ledger.inode(live.ino)
             live.open_backing.set_times(atime_ns=inode.atime_ns, mtime_ns=inode.mtime_ns)
+            live.seen = (live.size_bytes, inode.mtime_ns)
             live.alterations += 1
             await self.lending.lend(live)
 

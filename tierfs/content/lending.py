@@ -3,8 +3,10 @@
 A file is lent when it is opened and every byte of it is here. From then on, until it is recalled:
 
 - opens for reading may happen unseen, so the file counts as open, and is not evicted;
-- a writer that joins readers that have it by the kernel writes past us, too. Its end is not its `release`: a
-  shared mapping goes on storing. Only when the file system grants a read lease on the backing file, nobody is left.
+- a writer may write past us: one that changes a file in place, where the borrower can brake him, and any that joins
+  readers that have it by the kernel. His end is not his `release`: a shared mapping goes on storing. Only when the
+  file system grants a read lease on the backing file, nobody is left. Who makes a file, truncates it or appends to it
+  comes through us: a file that outgrows its share of the tier can then spill.
 
 A mapping for reading outlives the loan. While there may be one, blocks are not given back one by one, which would
 show zeros: the backing file is dropped whole, and lives on for those that have it mapped.
@@ -32,6 +34,15 @@ class Borrower(Protocol):
 
     async def recall(self, ino: int) -> bool:
         """Ends it; False when the kernel has the file open, and then nothing is changed."""
+        ...
+
+    @property
+    def has_brake(self) -> bool:
+        """Can it hold up those who write past us?"""
+        ...
+
+    async def brake(self, *, on: bool) -> None:
+        """Holds them up, or lets them go on."""
         ...
 
     def abandon(self, ino: int) -> None:
@@ -66,12 +77,17 @@ class Lending:
             self._perhaps_mapped.discard(ino)
         return ino in self._lent or ino in self._perhaps_mapped
 
-    def takes(self, live: LiveFile) -> bool:
-        """Can this file, which is being opened, be lent, and is it not yet?"""
+    @property
+    def takes_writers(self) -> bool:
+        """May writers write past us because they can be braked?"""
+        return self.borrower is not None and self.borrower.has_brake
+
+    def takes(self, live: LiveFile, *, writers: int = 0) -> bool:
+        """Can this file, which is being opened, be lent, and is it not yet? `writers`: those who agree."""
         if self.borrower is None or self._limit_files == 0 or live.ino in self._lent:
             return False
         # while somebody writes through us, the kernel has it in its cached mode, and readers with him
-        return live.is_whole and live.record is not None and not live.is_dead and not live.writers
+        return live.is_whole and live.record is not None and not live.is_dead and live.writers == writers
 
     async def lend(self, live: LiveFile) -> None:
         """Lends a file that `takes` has agreed to. Ask before the open is answered."""
@@ -120,6 +136,14 @@ class Lending:
     def dropped(self, ino: int) -> None:
         """The backing file is removed; the next one is another file."""
         self._perhaps_mapped.discard(ino)
+
+    async def brake(self, *, on: bool) -> None:
+        """Holds up those who write past us, or lets them go on."""
+        if self.borrower is not None:
+            try:
+                await self.borrower.brake(on=on)
+            except OSError as error:
+                self._note_failure(error)
 
     async def wait(self, limit_s: float) -> None:
         """Until the connection ends, at most so long."""

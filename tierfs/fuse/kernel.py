@@ -47,6 +47,7 @@ class Kernel:
         self._direct = KernelNotify()
         self._abandoned: deque[int] = deque()
         self._has_abandoned = trio.Event()
+        self._has_brake = False
         self.mode = "none"
         self.mode_reason = "not mounted yet"
 
@@ -88,6 +89,15 @@ class Kernel:
                 raise
             return False
         return True
+
+    @property
+    def has_brake(self) -> bool:
+        """See Borrower."""
+        return self._has_brake
+
+    async def brake(self, *, on: bool) -> None:
+        """See Borrower."""
+        await self._of().brake(on=on)
 
     def abandon(self, ino: int) -> None:
         """See Borrower."""
@@ -179,7 +189,11 @@ class Kernel:
         elif not status["passthrough_agreed"]:
             self.mode_reason = "this kernel has no passthrough (Linux 6.9 has)"
         elif state == 1:
-            self.mode, self.mode_reason = "passthrough", "hot files are read and written by the kernel alone"
+            self._has_brake = status["brake_state"] == 1
+            self.mode, self.mode_reason = "passthrough", "hot files are read and changed in place by the kernel alone"
+            if not self._has_brake:
+                why = os.strerror(-status["brake_state"])
+                self.mode_reason = f"hot files are read by the kernel alone; writers cannot be braked ({why})"
         else:
             self.mode_reason = _REASONS.get(-state, f"the kernel refuses backing files: {os.strerror(-state)}")
 

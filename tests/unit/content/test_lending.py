@@ -25,6 +25,8 @@ class Kernel:
         self.opened: dict[int, list[int]] = {}
         self.abandoned: list[int] = []
         self.refusal = 0
+        self.has_brake = False
+        self.braked: list[bool] = []
 
     async def lend(self, ino: int, fd: int) -> None:
         await trio.lowlevel.checkpoint()
@@ -38,6 +40,10 @@ class Kernel:
             return False
         os.close(self.fds.pop(ino))
         return True
+
+    async def brake(self, *, on: bool) -> None:
+        self.braked.append(on)
+        await trio.lowlevel.checkpoint()
 
     def abandon(self, ino: int) -> None:
         self.abandoned.append(ino)
@@ -242,3 +248,74 @@ def test_the_access_time_is_the_backing_files(tmp_path: Path) -> None:
         assert world.files.live(world.inode(ino)) == world.inode(ino)
 
     run(tmp_path, main)
+
+
+def test_a_writer_in_place_writes_past_us_where_he_can_be_braked(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        kernel.has_brake = True
+        ino = await hot_file(world)
+        fh = await world.files.open(ino, write=True, truncate=False, in_place=True)
+        assert world.files.is_written_past_us(ino)
+        writer = kernel.open(ino, os.O_RDWR)
+        os.pwrite(writer, b"past", 0)
+        kernel.close(ino, writer)
+        await world.files.release(fh)
+        await trio.sleep(1)
+        assert world.is_dirty(ino)
+        assert not world.files.is_writing(ino)
+        appender = await world.files.open(ino, write=True, truncate=False)
+        assert not kernel.fds, "he may write without end"
+        await world.files.release(appender)
+        assert await world.read(ino) == b"past" + DATA[4:]
+
+    run(tmp_path, main)
+
+
+def test_a_file_beyond_its_share_of_the_tier_is_written_through_us(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        kernel.has_brake = True
+        ino = await hot_file(world)
+        fh = await world.files.open(ino, write=True, truncate=False, in_place=True)
+        assert not kernel.fds
+        await world.files.release(fh)
+
+    run(tmp_path, main, limit_bytes=3 * len(DATA))
+
+
+def test_writers_past_us_are_braked_until_there_is_room(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        kernel.has_brake = True
+        ino = await hot_file(world)
+        pinned = await world.write_new(noise(200 * KIB))  # dirty: it cannot be evicted
+        fh = await world.files.open(ino, write=True, truncate=False, in_place=True)
+        writer = kernel.open(ino, os.O_RDWR)
+        os.pwrite(writer, noise(100 * KIB), 0)
+        await trio.sleep(2)
+        assert kernel.braked == [True]
+        world.files.forget(pinned)
+        await trio.sleep(2)
+        assert kernel.braked == [True, False]
+        kernel.close(ino, writer)
+        await world.files.release(fh)
+
+    run(tmp_path, main, limit_bytes=256 * KIB)
+
+
+def test_the_brake_does_not_hold_for_ever(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        kernel.has_brake = True
+        ino = await hot_file(world)
+        fh = await world.files.open(ino, write=True, truncate=False, in_place=True)
+        writer = kernel.open(ino, os.O_RDWR)
+        os.pwrite(writer, noise(300 * KIB), 0)
+        await trio.sleep(60)
+        assert kernel.braked == [True, False]
+        assert "go on although" in caplog.text
+        kernel.close(ino, writer)
+        await world.files.release(fh)
+
+    run(tmp_path, main, limit_bytes=256 * KIB)

@@ -149,6 +149,7 @@ class Reconciler:
         if inode is None or inode.parent == 0:
             return
         if info is None or attributes.op_id_of(info) != intent.op_id:
+            self._op_ids[intent.op_id] = None  # a busy server may still carry it out
             self._records.forget_attempt(ino)
             return
         _log.info("the write of %r had arrived although its answer was lost (op %s)", intent.key, intent.op_id)

@@ -577,6 +577,48 @@ def test_a_write_that_arrived_before_a_crash_is_recognised_after_it(tmp_path: Pa
     run_rig(tmp_path, second, store=run_rig(tmp_path, first))
 
 
+@pytest.mark.parametrize("had_base", [False, True])
+def test_a_write_that_arrives_after_a_crash_and_a_look_for_it_is_recognised(tmp_path: Path, had_base: bool) -> None:
+    """A server that is busy carries out what a daemon sent before it died, while the next one is at work already."""
+    sent: list[tuple[tuple[object, ...], dict[str, object]]] = []
+
+    async def first(rig: Rig) -> None:
+        if had_base:
+            await rig.write("f", b"old")
+            await rig.sync()
+        await rig.write("f", b"bytes")
+        real = rig.store.put
+
+        async def hang(*args: object, **kwargs: object) -> object:
+            sent.append((args, kwargs))
+            await trio.sleep_forever()
+
+        rig.store.put = hang  # type: ignore[method-assign,assignment]
+        rig.exporter.hurry()
+        await rig.idle()
+        rig.store.put = real  # type: ignore[method-assign]
+
+    async def second(rig: Rig) -> None:
+        await rig.write("f", b"newer bytes")
+        real = rig.store.put
+
+        async def after_the_late_one(*args: object, **kwargs: object) -> object:
+            rig.store.put = real  # type: ignore[method-assign]
+            for late in sent:
+                await real(*late[0], **late[1])  # type: ignore[arg-type]
+            return await real(*args, **kwargs)  # type: ignore[arg-type]
+
+        rig.store.put = after_the_late_one  # type: ignore[method-assign,assignment]
+        await rig.sync()
+        assert rig.names() == ["f"]
+        assert rig.store.content("f") == b"newer bytes"
+        assert not rig.pending()
+
+    store = run_rig(tmp_path, first)
+    assert [args[0] for args, _ in sent] == ["f"]
+    run_rig(tmp_path, second, store=store)
+
+
 @pytest.mark.parametrize("arrived", [False, True])
 @pytest.mark.parametrize("had_base", [False, True])
 def test_a_crash_after_an_unlink_during_an_upload(tmp_path: Path, had_base: bool, arrived: bool) -> None:

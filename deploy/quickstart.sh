@@ -90,7 +90,7 @@ tar -C "$job" -czf "$job/project.tar.gz" project
 
 say "waiting until all of it is in the bucket"
 "$tierctl" wait --synced "$job"
-"$tierctl" status
+"$tierctl" status "$job"
 if [ "${source#file://}" != "$source" ]; then
   bucket=${source#file://}
   say "the same files, as plain objects in $bucket:"

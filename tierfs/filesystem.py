@@ -408,6 +408,20 @@ class FileSystem:
         """Writes all of `data`; waits while the hot tier is full. ENOSPC, EFBIG."""
         return await self._files.write(handle, offset, data)
 
+    async def fallocate(self, handle: int, offset: int, length: int, mode: int) -> None:
+        """fallocate(2); see `Files.fallocate`. ENOSPC, EFBIG, EOPNOTSUPP."""
+        await self._files.fallocate(handle, offset, length, mode)
+
+    async def seek(self, handle: int, offset: int, whence: int) -> int:
+        """lseek(2) with SEEK_DATA or SEEK_HOLE: what is absent is data. ENXIO."""
+        return await self._files.seek(handle, offset, whence)
+
+    async def copy_range(self, handle_in: int, offset_in: int, handle_out: int, offset_out: int, length: int) -> int:
+        """copy_file_range(2): as many bytes as were copied, which may be fewer than asked. As `read` and `write`."""
+        copied = await self._files.copy_range(handle_in, offset_in, handle_out, offset_out, length)
+        self._note_access(self._handles[handle_in])
+        return copied
+
     async def flush(self, handle: int) -> None:
         """close(2) of one descriptor."""
         await self._files.flush(handle)

@@ -255,3 +255,21 @@ def test_a_directory_that_was_never_listed_is_not_taken_for_empty(tmp_path: Path
         assert refused.value.errno == errno.ENOTEMPTY
 
     run(tmp_path, test)
+
+
+def test_ranges_of_open_files(tmp_path: Path) -> None:
+    async def test(mounted: Mounted) -> None:
+        fs = mounted.fs
+        source, target = await mounted.create("source", bytes(8192) + b"end"), await mounted.create("target")
+        reader, writer = await fs.open(source, os.O_RDONLY), await fs.open(target, os.O_RDWR)
+        assert await fs.copy_range(reader, 8190, writer, 1, 100) == 5
+        await fs.fallocate(writer, 0, 10, 0)
+        assert await fs.seek(writer, 0, os.SEEK_HOLE) == (await fs.getattr(target)).size_bytes == 10
+        with pytest.raises(FsError) as caught:
+            await fs.fallocate(reader, 0, 10, 0)
+        assert caught.value.errno == errno.EBADF
+        await fs.release(reader)
+        await fs.release(writer)
+        assert await mounted.read(target) == b"\0\0\0end\0\0\0\0"
+
+    run(tmp_path, test)

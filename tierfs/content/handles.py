@@ -25,7 +25,7 @@ from tierfs.content.settings import ContentSettings
 from tierfs.content.snapshot import Piece, Snapshot, Where, WhereKind
 from tierfs.content.spill import Spiller
 from tierfs.content.writer import Writer
-from tierfs.errors import FsError
+from tierfs.errors import FsError, TierfsError
 from tierfs.hottier.extents import ExtentSet
 from tierfs.hottier.files import HotFiles
 from tierfs.hottier.space import Space
@@ -38,6 +38,17 @@ from tierfs.units import NS_PER_S
 __all__ = ["ContentSettings", "Files", "Piece", "Recovery", "Snapshot", "Where", "WhereKind"]
 
 _BLOCK_BYTES: Final = 512
+_COPY_PIECE_BYTES: Final = 1 << 20
+_COPY_MAX_BYTES: Final = 16 << 20  # a program that was killed leaves no more than this to be copied after its end
+# linux/falloc.h
+FALLOC_FL_KEEP_SIZE: Final = 1
+FALLOC_FL_PUNCH_HOLE: Final = 2
+FALLOC_FL_ZERO_RANGE: Final = 16
+_ZEROING: Final = (
+    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_ZERO_RANGE,
+    FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+)
 # the kernel closes its backing file a moment after the RELEASE
 _LAST_STORE_PAUSE_S: Final = 0.001
 _LAST_STORE_PAUSE_MAX_S: Final = 2.0
@@ -196,6 +207,48 @@ class Files:
         if not handle.is_writer:
             raise FsError(errno.EBADF, "not open for writing")
         return await self._writer.write(handle.live, offset, data)
+
+    async def fallocate(self, fh: int, offset: int, length: int, mode: int) -> None:
+        """fallocate(2): room and size (mode 0), a hole, or zeros; never fetches. ENOSPC, EFBIG, EBADF, EINVAL.
+
+        EOPNOTSUPP for the other modes, also for room beyond the end: bytes may leave the tier, and room with them.
+        """
+        handle = self._of(fh)
+        if not handle.is_writer:
+            raise FsError(errno.EBADF, "not open for writing")
+        if offset < 0 or length <= 0:
+            raise FsError(errno.EINVAL)
+        live, stop = handle.live, offset + length
+        if mode == 0:
+            await self._writer.allocate(live, offset, stop)
+        elif mode in _ZEROING:
+            if (
+                mode == FALLOC_FL_ZERO_RANGE
+                and stop > self._ledger.current(live, self._ledger.inode(live.ino)).size_bytes
+            ):
+                await self._writer.set_size(live, stop)
+            await self._writer.zero(live, offset, stop)
+        else:
+            raise FsError(errno.EOPNOTSUPP)
+
+    async def seek(self, fh: int, offset: int, whence: int) -> int:
+        """SEEK_DATA and SEEK_HOLE. ENXIO, EINVAL. No checkpoint."""
+        return self._reader.seek(self._of(fh).live, offset, whence)
+
+    async def copy_range(self, fh_in: int, offset_in: int, fh_out: int, offset_out: int, length: int) -> int:
+        """As many bytes as could be copied, at least one or an error of `read` or `write`; 0 at the end of the file."""
+        done, length = 0, min(length, _COPY_MAX_BYTES)
+        while done < length:
+            try:
+                data = await self.read(fh_in, offset_in + done, min(_COPY_PIECE_BYTES, length - done))
+                if not data:
+                    break
+                done += await self.write(fh_out, offset_out + done, data)
+            except TierfsError:
+                if not done:
+                    raise
+                break
+        return done
 
     async def flush(self, fh: int) -> None:
         """close(2) of one descriptor: size and times go to the index. No checkpoint."""

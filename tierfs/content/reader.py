@@ -1,6 +1,7 @@
 """Reads: from the backing file where the bytes are, through flights where they are not."""
 
 import errno
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -8,7 +9,7 @@ import trio
 
 from tierfs.content.fetch import Fetcher
 from tierfs.content.flights import Flight
-from tierfs.content.ledger import Ledger
+from tierfs.content.ledger import Ledger, is_clean
 from tierfs.content.live import LiveFile
 from tierfs.errors import FsError, StoreError, StoreErrorKind
 from tierfs.index import intents
@@ -151,6 +152,21 @@ class Reader:
                     http_status=error.http_status,
                 )
         return error
+
+    def seek(self, live: LiveFile, offset: int, whence: int) -> int:
+        """lseek(2) with SEEK_DATA or SEEK_HOLE: of the file, never of what is here. FsError(ENXIO), FsError(EINVAL).
+
+        Holes are shown where a file was written here; an object has none.
+        """
+        if whence not in (os.SEEK_DATA, os.SEEK_HOLE):
+            raise FsError(errno.EINVAL)
+        if live.writers:
+            self._ledger.refresh(live)
+        if not 0 <= offset < live.size_bytes:
+            raise FsError(errno.ENXIO)
+        if live.is_whole and (live.writers or not is_clean(self._ledger.inode(live.ino))):
+            return live.open_backing.seek(offset, whence)
+        return offset if whence == os.SEEK_DATA else live.size_bytes
 
     async def fetch_small(self, live: LiveFile) -> None:
         """At an open for reading: all of a small cold file in one request. Its failure is the open's."""

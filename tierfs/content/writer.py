@@ -177,6 +177,60 @@ class Writer:
         for number in range(offset // part, (offset + size - 1) // part + 1):
             live.part_writes[number] = (now_s, live.content_version)
 
+    # ---- zeros and room ----
+
+    async def zero(self, live: LiveFile, start: int, stop: int) -> None:
+        """[start, stop) of the file reads as zeros, its blocks are given back, and nothing is fetched for it."""
+        async with live.mutate:
+            self._check_alive(live)
+            if live.writers:
+                self._ledger.refresh(live)
+            stop = min(stop, live.size_bytes)
+            if start >= stop:
+                return
+            self._prepare(live, start, stop - start)
+            await live.open_backing.zero(start, stop)
+            record = live.record
+            is_synced = record is not None and record.synced and not live.is_whole
+            if is_synced:
+                await live.open_backing.sync()
+            self._check_alive(live)
+            self._written(live, start, stop - start, is_synced=is_synced)
+
+    async def allocate(self, live: LiveFile, start: int, stop: int) -> None:
+        """The file is at least `stop` long, and what of [start, stop) is here keeps its room until it is evicted.
+
+        FsError: EFBIG, ENOSPC (see hottier.space), ESTALE.
+        """
+        if stop > _SIZE_MAX_BYTES:
+            raise FsError(errno.EFBIG)
+        is_sparse = live.open_backing.stat().allocated_bytes < live.size_bytes
+        need_bytes = stop - start if is_sparse else max(0, stop - max(start, live.size_bytes))
+        async with self._ledger.space.reserved(need_bytes), live.mutate:
+            self._check_alive(live)
+            if live.writers:
+                self._ledger.refresh(live)
+            old_size = live.size_bytes
+            here = live.present.within(start, old_size) if live.present is not None else [(start, old_size)]
+            try:
+                for piece in [*here, (max(start, old_size), stop)]:
+                    if piece[0] < min(piece[1], stop):
+                        await live.open_backing.allocate(piece[0], min(piece[1], stop))
+            except FsError:
+                live.open_backing.truncate(live.size_bytes)  # gives back what is beyond the end
+                self._ledger.recharge(live)
+                raise
+            self._check_alive(live)
+            if stop > live.size_bytes:
+                self._resize(live, stop)
+            self._ledger.recharge(live)
+            self._on_growth(live)
+
+    @staticmethod
+    def _check_alive(live: LiveFile) -> None:
+        if live.is_dead:
+            raise FsError(errno.ESTALE)
+
     # ---- truncate ----
 
     async def set_size(self, live: LiveFile, size: int) -> None:

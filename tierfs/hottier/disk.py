@@ -206,11 +206,23 @@ class Disk:
 
         EOPNOTSUPP on a file system without holes (checked once, by HotFiles.prepare).
         """
-        mode = _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE
+        self._fallocate(fd, _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE, start, stop)
+
+    @_raises_fs_error
+    def allocate(self, fd: int, start: int, stop: int) -> None:
+        """Takes the blocks of [start, stop) that are not there yet, also beyond the end; bytes and size stay."""
+        self._fallocate(fd, _FALLOC_FL_KEEP_SIZE, start, stop)
+
+    def _fallocate(self, fd: int, mode: int, start: int, stop: int) -> None:
         while self._libc.fallocate(fd, mode, start, stop - start) != 0:
             code = ctypes.get_errno()
             if code != errno.EINTR:
                 raise OSError(code, os.strerror(code))
+
+    @_raises_fs_error
+    def seek(self, fd: int, offset: int, whence: int) -> int:
+        """lseek(2) with SEEK_DATA or SEEK_HOLE. ENXIO where nothing follows."""
+        return os.lseek(fd, offset, whence)
 
     @_raises_fs_error
     def sync(self, fd: int, *, data_only: bool) -> None:

@@ -88,6 +88,20 @@ class BackingFile:
         self._want_writable()
         self._disk.punch(self.fd, start, stop)
 
+    async def zero(self, start: int, stop: int) -> None:
+        """As `punch`, of any length, in a worker thread."""
+        self._want_writable()
+        await self._owner.in_thread(self._disk.punch, self.fd, start, stop)
+
+    async def allocate(self, start: int, stop: int) -> None:
+        """Takes the blocks of [start, stop), also beyond the end, in a worker thread; bytes and size stay."""
+        self._want_writable()
+        await self._owner.in_thread(self._disk.allocate, self.fd, start, stop)
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Where data or a hole begins, from `offset` on. FsError(ENXIO)."""
+        return self._disk.seek(self.fd, offset, whence)
+
     def has_other_writers(self) -> bool:
         """Has anybody but us the file open for writing, or mapped writable? Not while a write of ours is under way."""
         if self._is_writable:

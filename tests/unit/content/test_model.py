@@ -1,10 +1,12 @@
 """Random operations on one file against a bytearray: whatever happens to the tier, the bytes are right.
 
-Each seed is one history of writes, truncations, reads, evictions, exports, spills, flights that are slow, and
+Each seed is one history of writes, truncations, holes, reads, evictions, exports, spills, flights that are slow, and
 SIGKILLs; a failure names the seed.
 """
 
+import os
 import random
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +16,16 @@ from trio.testing import MockClock
 
 from tests.support.memstore import MemoryStore
 from tests.support.tier import BLOCK, KIB, PART, SETTINGS, World, noise
-from tierfs.errors import StoreError, StoreErrorKind
+from tierfs.content.handles import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+from tierfs.errors import FsError, StoreError, StoreErrorKind
 from tierfs.index import residency
 
 SIZE_MAX = 8 * PART
 STEPS = 60
+VERBS = (
+    *("write", "write", "write", "read", "read", "truncate", "zero", "allocate", "seek"),
+    *("drop", "drop", "export", "export", "open", "close", "fault", "wait"),
+)
 
 
 class History:
@@ -34,9 +41,7 @@ class History:
         self.is_exporting = False
 
     async def step(self) -> None:
-        name = self.chance.choice(
-            ["write", "write", "write", "read", "read", "truncate", "drop", "export", "open", "close", "fault", "wait"]
-        )
+        name = self.chance.choice(VERBS)
         self.trace.append(name)
         await getattr(self, f"do_{name}")()
 
@@ -81,6 +86,27 @@ class History:
         size = self.chance.choice([0, self.chance.randrange(0, SIZE_MAX), len(self.model), len(self.model) // 2])
         await self.world.files.set_size(self.ino, size)
         self.model = self.model[:size] + bytes(max(0, size - len(self.model)))
+
+    async def do_zero(self) -> None:
+        start, size = self._range()
+        await self.world.files.fallocate(await self._handle(), start, size, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
+        stop = min(start + size, len(self.model))
+        self.model[start:stop] = bytes(stop - start)
+
+    async def do_allocate(self) -> None:
+        start, size = self._range()
+        size = min(size, SIZE_MAX - start)
+        if size > 0:
+            await self.world.files.fallocate(await self._handle(), start, size, 0)
+            self.model.extend(bytes(max(0, start + size - len(self.model))))
+
+    async def do_seek(self) -> None:
+        fh, (start, _) = await self._handle(), self._range()
+        with suppress(FsError):  # the end
+            data = await self.world.files.seek(fh, start, os.SEEK_DATA)
+            assert not any(self.model[start:data]), self.trace
+            hole = await self.world.files.seek(fh, start, os.SEEK_HOLE)
+            assert start <= hole <= len(self.model), self.trace
 
     async def do_drop(self) -> None:
         start, size = self._range()

@@ -364,7 +364,8 @@ async def _serve(
         nursery.start_soon(parts.importer.run)
         nursery.start_soon(parts.exporter.run)
         await nursery.start(functools.partial(server.serve, socket_path, service, limits=limits))
-        async with parts.kernel.mounted(Operations(parts.fs, timeouts, parts.kernel), facts.mountpoint, options):
+        operations = Operations(parts.fs, timeouts, parts.kernel)
+        async with parts.kernel.mounted(operations, parts.fs, facts.mountpoint, options):
             if parts.kernel.takes_files:
                 parts.files.lending.borrower = parts.kernel
             nursery.start_soon(_obey_signals, facts.mountpoint, stop)

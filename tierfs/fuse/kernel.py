@@ -19,6 +19,7 @@ from typing import Final
 import pyfuse3
 import trio
 
+from tierfs.fuse.calls import Requests
 from tierfs.fuse.holder import Holder, HolderOptions, Use, held
 from tierfs.fuse.operations import Operations
 from tierfs.fuse.session import KernelNotify, MountOptions, serve
@@ -116,23 +117,32 @@ class Kernel:
     # ---- the mount ----
 
     @asynccontextmanager
-    async def mounted(self, operations: Operations, mountpoint: Path, options: MountOptions) -> AsyncIterator[None]:
-        """The mount exists inside the block; leaving it unmounts. Raises OSError or RuntimeError when it cannot."""
+    async def mounted(
+        self, operations: Operations, requests: Requests, mountpoint: Path, options: MountOptions
+    ) -> AsyncIterator[None]:
+        """The mount exists inside the block; leaving it unmounts. Raises OSError or RuntimeError when it cannot.
+
+        `requests` answers what pyfuse3 does not know, where there is a holder to carry it.
+        """
         async with AsyncExitStack() as stack:
-            await self._enter(stack, operations, mountpoint, options)
+            await self._enter(stack, operations, requests, mountpoint, options)
             try:
                 yield
             finally:
                 self._direct.stop()
 
     async def _enter(
-        self, stack: AsyncExitStack, operations: Operations, mountpoint: Path, options: MountOptions
+        self,
+        stack: AsyncExitStack,
+        operations: Operations,
+        requests: Requests,
+        mountpoint: Path,
+        options: MountOptions,
     ) -> None:
         if self._wanted != "pyfuse3":
             try:
-                self._holder = await stack.enter_async_context(
-                    held(mountpoint, _holder_options(options, passthrough=self._wanted != "holder"))
-                )
+                wanted = _holder_options(options, passthrough=self._wanted != "holder")
+                self._holder = await stack.enter_async_context(held(mountpoint, wanted, requests=requests))
             except OSError as error:
                 if self._wanted != "auto":
                     raise

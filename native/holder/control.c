@@ -161,6 +161,7 @@ static void carry_out(struct control_link *link, const struct control_request *i
                       size_t payload_bytes, int fd)
 {
     struct holder *holder = link->holder;
+    struct fuse_attr attr;
     uint64_t fh = 0;
     int result = -ENOSYS;
     switch (in->kind) {
@@ -185,6 +186,10 @@ static void carry_out(struct control_link *link, const struct control_request *i
         break;
     case CONTROL_REGISTER:
         result = fd >= 0 ? hot_register(holder->hot, in->ino, dup(fd), (uint32_t)in->a, &fh) : -EBADF;
+        if (result == 0 && payload_bytes == sizeof attr) {
+            memcpy(&attr, payload, sizeof attr);
+            hot_learn(holder->hot, in->ino, hot_note(holder->hot, in->ino), &attr, in->b);
+        }
         break;
     case CONTROL_INVAL_INODE:
         result = notify_queue_inode(holder->notifier, in->tag, in->ino, (int64_t)in->a, (int64_t)in->b);

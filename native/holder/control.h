@@ -14,7 +14,9 @@ enum { CONTROL_VERSION = 2, CONTROL_PACKET_MAX_BYTES = 65536 };
 
 enum control_kind {
     CONTROL_STATUS = 1,   /* answer: JSON */
-    CONTROL_REGISTER = 2, /* ino, a = hot_flags, one descriptor. Answer: a = the handle that OPEN gives */
+    /* ino, a = hot_flags, b = how long its struct fuse_attr, if one follows, is valid, in ns; one descriptor. Answer:
+     * a = the handle that OPEN gives */
+    CONTROL_REGISTER = 2,
     CONTROL_REVOKE = 3,   /* ino, a = revoke_flags, b = milliseconds to wait */
     CONTROL_DRAIN = 4,    /* answer: a = 1 if there is more, struct hot_use[] */
     CONTROL_INVAL_INODE = 5, /* ino, a = offset, b = length (signed; length 0: to the end; offset < 0: attributes) */

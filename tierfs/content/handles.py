@@ -174,7 +174,7 @@ class Files:
             live.open_backing.set_times(atime_ns=inode.atime_ns, mtime_ns=inode.mtime_ns)
             live.seen = (live.size_bytes, inode.mtime_ns)
             live.alterations += 1
-            await self.lending.lend(live)
+            await self.lending.lend(live, inode)
 
     def created(self, ino: int) -> int:
         """A handle for writing of a file that was just created: FULL and empty. No checkpoint."""

@@ -21,6 +21,7 @@ from typing import Final, Protocol
 import trio
 
 from tierfs.content.live import LiveFile
+from tierfs.model import Inode
 
 _log: Final = logging.getLogger(__name__)
 
@@ -28,8 +29,8 @@ _log: Final = logging.getLogger(__name__)
 class Borrower(Protocol):
     """The kernel connection that takes files over. Its errors are OSErrors."""
 
-    async def lend(self, ino: int, fd: int) -> None:
-        """From now on opens of `ino` are served from the file of `fd`, which may be closed afterwards."""
+    async def lend(self, inode: Inode, fd: int) -> None:
+        """From now on opens of the inode are served from the file of `fd`, which may be closed afterwards."""
         ...
 
     async def recall(self, ino: int) -> bool:
@@ -89,12 +90,12 @@ class Lending:
         # while somebody writes through us, the kernel has it in its cached mode, and readers with him
         return live.is_whole and live.record is not None and not live.is_dead and live.writers == writers
 
-    async def lend(self, live: LiveFile) -> None:
+    async def lend(self, live: LiveFile, inode: Inode) -> None:
         """Lends a file that `takes` has agreed to. Ask before the open is answered."""
         assert self.borrower is not None
         self._lent[live.ino] = True
         try:
-            await self.borrower.lend(live.ino, live.open_backing.fd)
+            await self.borrower.lend(inode, live.open_backing.fd)
         except OSError as error:
             self._lent.pop(live.ino, False)
             self._note_failure(error)

@@ -25,11 +25,13 @@ from typing import Any, Final, Self
 
 import attrs
 import outcome
+import pyfuse3
 import trio
 from attrs import frozen
 
 import tierfs
 from tierfs.fuse.calls import Requests, answer
+from tierfs.units import NS_PER_S
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ _VERSION: Final = 2
 _REQUEST: Final = struct.Struct("=IIQQQ")  # kind, tag, ino, a, b
 _ANSWER: Final = struct.Struct("=IIiIQQ")  # kind, tag, status, padding, a, b
 _USE: Final = struct.Struct("=QQQQ")  # ino, opens, bytes, last_use_ns
+_ATTRIBUTES: Final = struct.Struct("=6Q10I")
 _PACKET_MAX_BYTES: Final = 65_536
 _SOCKET_BUFFER_BYTES: Final = 4 << 20
 _NOTIFICATIONS_MAX: Final = 65_536
@@ -45,6 +48,18 @@ _UINT64: Final = (1 << 64) - 1
 
 HOLDER_HANDLES: Final = 1 << 63
 """File handles from here on belong to opens that the holder answered; see `Holder.inode_of`."""
+
+
+def packed_attributes(entry: pyfuse3.EntryAttributes) -> bytes:
+    """As struct fuse_attr of the kernel's uapi/linux/fuse.h."""
+    (atime, atime_ns), (mtime, mtime_ns), (ctime, ctime_ns) = (
+        divmod(time_ns, NS_PER_S) for time_ns in (entry.st_atime_ns, entry.st_mtime_ns, entry.st_ctime_ns)
+    )
+    return _ATTRIBUTES.pack(
+        *(entry.st_ino, entry.st_size, entry.st_blocks, atime & _UINT64, mtime & _UINT64, ctime & _UINT64),
+        *(atime_ns, mtime_ns, ctime_ns),
+        *(entry.st_mode, entry.st_nlink, entry.st_uid, entry.st_gid, entry.st_rdev, entry.st_blksize, 0),
+    )
 
 
 class _Kind(IntEnum):
@@ -146,15 +161,26 @@ class Holder:
         fields: dict[str, Any] = json.loads((await self._call(_Kind.STATUS)).payload)
         return fields
 
-    async def register(self, ino: int, fd: int, *, writable: bool = False, no_capabilities: bool = False) -> int:
+    async def register(
+        self,
+        ino: int,
+        fd: int,
+        *,
+        writable: bool = False,
+        no_capabilities: bool = False,
+        attributes: bytes = b"",
+        valid_s: float = 0,
+    ) -> int:
         """From now on an OPEN of `ino` for reading is answered from the backing file, by passthrough where it can be.
 
         `fd` may be closed after the call. The next OPEN or CREATE that the daemon answers, for writing only if
         `writable`, becomes passthrough too, if the inode is not open otherwise: register before answering it.
+        `attributes` (see `packed_attributes`) are its answers to stat for `valid_s`, until a request changes them.
         Returns the handle of opens by the holder. FileExistsError: it is registered already.
         """
         flags = (_Hot.WRITABLE if writable else 0) | (_Hot.NO_CAPABILITIES if no_capabilities else 0)
-        fh = (await self._call(_Kind.REGISTER, ino, int(flags), fds=(fd,))).a
+        valid_ns = int(valid_s * NS_PER_S)
+        fh = (await self._call(_Kind.REGISTER, ino, int(flags), valid_ns, attributes, fds=(fd,))).a
         self._handles[fh] = ino
         self._fh_of[ino] = fh
         return fh

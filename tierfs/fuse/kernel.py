@@ -20,9 +20,10 @@ import pyfuse3
 import trio
 
 from tierfs.fuse.calls import Requests
-from tierfs.fuse.holder import Holder, HolderOptions, Use, held
+from tierfs.fuse.holder import Holder, HolderOptions, Use, held, packed_attributes
 from tierfs.fuse.operations import Operations
 from tierfs.fuse.session import KernelNotify, MountOptions, serve
+from tierfs.model import Inode
 
 _PROBE_INO: Final = 1 << 62  # no inode has this number: index.env allocates from the node's prefix upwards
 _AGREED_WITHIN_S: Final = 10.0
@@ -48,6 +49,7 @@ class Kernel:
         self._direct = KernelNotify()
         self._abandoned: deque[int] = deque()
         self._has_abandoned = trio.Event()
+        self._operations: Operations | None = None
         self._has_brake = False
         self.mode = "none"
         self.mode_reason = "not mounted yet"
@@ -74,10 +76,14 @@ class Kernel:
         """Is there somebody who answers for hot files?"""
         return self._holder is not None
 
-    async def lend(self, ino: int, fd: int) -> None:
+    async def lend(self, inode: Inode, fd: int) -> None:
         """See Borrower."""
+        attributes, valid_s = b"", 0.0
+        if self._operations is not None:
+            entry = self._operations.attributes(inode)
+            attributes, valid_s = packed_attributes(entry), entry.attr_timeout
         with suppress(FileExistsError):
-            await self._of().register(ino, fd, writable=True)
+            await self._of().register(inode.ino, fd, writable=True, attributes=attributes, valid_s=valid_s)
 
     async def recall(self, ino: int) -> bool:
         """See Borrower."""
@@ -124,6 +130,7 @@ class Kernel:
 
         `requests` answers what pyfuse3 does not know, where there is a holder to carry it.
         """
+        self._operations = operations
         async with AsyncExitStack() as stack:
             await self._enter(stack, operations, requests, mountpoint, options)
             try:

@@ -83,7 +83,8 @@ class Operations(pyfuse3.Operations):
         self._changing = evolve(timeouts, attr_s=0)
         self._holder = holder
 
-    def _attributes(self, inode: Inode) -> EntryAttributes:
+    def attributes(self, inode: Inode) -> EntryAttributes:
+        """As the kernel is told."""
         timeouts = self._changing if self._fs.is_written_past_us(inode.ino) else self._timeouts
         return convert.entry(inode, self._fs.blocks(inode), timeouts)
 
@@ -93,7 +94,7 @@ class Operations(pyfuse3.Operations):
 
     def _entry(self, inode: Inode) -> EntryAttributes:
         """Attributes in a reply that makes the kernel know the inode."""
-        attributes = self._attributes(inode)
+        attributes = self.attributes(inode)
         self._fs.remember(inode.ino)
         return attributes
 
@@ -112,7 +113,7 @@ class Operations(pyfuse3.Operations):
 
     @_answer
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
-        return self._attributes(await self._fs.getattr(inode))
+        return self.attributes(await self._fs.getattr(inode))
 
     @_answer
     async def setattr(
@@ -125,7 +126,7 @@ class Operations(pyfuse3.Operations):
     ) -> EntryAttributes:
         change, size_bytes = convert.attr_change(attr, fields)
         strips = self._holder.takes_files and (ctx.uid != 0 if size_bytes is not None else convert.is_chown(change))
-        return self._attributes(await self._fs.setattr(inode, change, size_bytes, strips_privileges=strips))
+        return self.attributes(await self._fs.setattr(inode, change, size_bytes, strips_privileges=strips))
 
     @_answer
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
@@ -220,7 +221,7 @@ class Operations(pyfuse3.Operations):
     @_answer
     async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         for item in self._fs.readdir(fh, start_id):
-            if not pyfuse3.readdir_reply(token, item.name, self._attributes(item.inode), item.cookie):
+            if not pyfuse3.readdir_reply(token, item.name, self.attributes(item.inode), item.cookie):
                 return
             if item.name not in (b".", b".."):
                 self._fs.remember(item.inode.ino)

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.support.tier import BLOCK, KIB, SETTINGS, World, noise, run
 from tierfs.index import intents
-from tierfs.model import Residency
+from tierfs.model import Inode, Residency
 
 DATA = noise(10 * KIB)
 
@@ -28,11 +28,11 @@ class Kernel:
         self.has_brake = False
         self.braked: list[bool] = []
 
-    async def lend(self, ino: int, fd: int) -> None:
+    async def lend(self, inode: Inode, fd: int) -> None:
         await trio.lowlevel.checkpoint()
         if self.refusal:
             raise OSError(self.refusal, os.strerror(self.refusal))
-        self.fds[ino] = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+        self.fds[inode.ino] = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
 
     async def recall(self, ino: int) -> bool:
         await trio.lowlevel.checkpoint()

@@ -27,6 +27,7 @@ STAR_IMPORTS = {"tests/conformance/test_memstore.py": "runs the tests of the one
 TESTED_ELSEWHERE = {
     "tierfs/config/describe.py": "tests/unit/test_config.py",
     "tierfs/config/loading.py": "tests/unit/test_config.py",
+    "tierfs/content/brake.py": "tests/unit/content/test_lending.py",
     "tierfs/content/fetch.py": "tests/unit/content/test_reader.py",
     "tierfs/content/ledger.py": "tests/unit/content/test_writer.py",
     "tierfs/content/live.py": "tests/unit/content/test_writer.py",

@@ -101,6 +101,27 @@ def test_markers_keep_their_metadata_on_a_server_that_forgets_it(weed: WeedServe
     run(on_weed, test)
 
 
+def test_a_flat_listing_goes_on_below_a_marker_that_ends_a_page(on_weed: RetryingStore) -> None:
+    async def test(store: RetryingStore) -> None:
+        await probe(store, "1-1-1")
+        keys = ["d/", "d/e/", "d/e/f", "d/e/g"]
+        for number, key in enumerate(keys):
+            await store.put(key, b"", ObjectMeta(user={"tierfs-op": str(number)}), IfAbsent())
+        for limit in range(1, 6):
+            listed: list[str] = []
+            token = ""
+            while True:
+                page = await store.list("d/", delimited=False, token=token, limit=limit)
+                assert len(page.objects) <= limit
+                listed += [info.key for info in page.objects]
+                token = page.token
+                if not token:
+                    break
+            assert listed == keys
+
+    run(on_weed, test)
+
+
 @pytest.mark.parametrize("key", ODD_KEYS)
 def test_all_clients_mean_the_same_key(weed: WeedServer, on_weed: RetryingStore, key: str) -> None:
     async def test(store: RetryingStore) -> None:

@@ -368,7 +368,7 @@ async def _serve(
         async with parts.kernel.mounted(operations, parts.fs, facts.mountpoint, options):
             if parts.kernel.takes_files:
                 parts.files.lending.borrower = parts.kernel
-            nursery.start_soon(_obey_signals, facts.mountpoint, stop)
+            nursery.start_soon(_obey_signals, parts.kernel, facts.mountpoint, stop)
             nursery.start_soon(parts.kernel.run, lambda use: parts.fs.used(use.ino, use.last_use_ns))
 
             def announce() -> None:
@@ -403,7 +403,7 @@ async def _drain(settings: Settings, parts: _Parts, stop: _Stop) -> None:
         log.warning("%d changes (%d bytes) are left for the next mount of this cache", left.count, left.bytes)
 
 
-async def _obey_signals(mountpoint: Path, stop: _Stop) -> None:
+async def _obey_signals(kernel: Kernel, mountpoint: Path, stop: _Stop) -> None:
     """SIGTERM and SIGINT unmount cleanly; the second one stops the uploading that follows."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
@@ -416,4 +416,4 @@ async def _obey_signals(mountpoint: Path, stop: _Stop) -> None:
             stop.signalled = True
             # lazily: programs that are still inside keep their open files until the session ends below
             await _detach(mountpoint, lazy=True)
-            session.stop()
+            kernel.stop()

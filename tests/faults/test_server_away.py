@@ -2,6 +2,8 @@
 
 import errno
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -16,6 +18,7 @@ from tests.support.tap import Tap
 Errors = Callable[[Mount, str], list[str]]
 # a loaded machine, one answer that does not come, and the pauses between the attempts
 SLACK_S = 8.0
+END_WITHIN_S = 20.0
 
 
 def assert_works_on(mount: Mount) -> None:
@@ -162,3 +165,30 @@ def test_unmount_without_draining_does_not_wait_for_the_server(rig: Rig) -> None
         mount.mount()
         mount.wait_synced()
         assert_all_arrived(rig)
+
+
+@pytest.mark.parametrize("connection", ["auto", "pyfuse3"])
+def test_a_reader_that_waits_for_the_server_does_not_hold_up_the_end(rig: Rig, connection: str) -> None:
+    put_three(rig)
+    with rig.mounted(store={"retry_budget_s": 300}, mount={"connection": connection}) as mount:
+        warm_up(mount)
+        rig.double.stop()
+        (mount.path / "new").write_bytes(b"not in the bucket yet")
+        before = sum(mount.status()["requests"].values())
+        reader = subprocess.Popen(["cat", mount.path / "cold"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            assert programs.wait_until(lambda: sum(mount.status()["requests"].values()) > before, 30)
+            os.kill(mount.pid, signal.SIGTERM)
+            assert programs.wait_until(lambda: reader.poll() is not None, END_WITHIN_S), (
+                "the reader is told that it is over"
+            )
+            os.kill(mount.pid, signal.SIGTERM)  # do not wait for the upload
+            assert programs.wait_until(lambda: not mount.daemons(), END_WITHIN_S)
+        finally:
+            reader.kill()
+            reader.wait(10)
+        assert reader.returncode != 0
+        rig.double.start()
+        mount.mount()
+        mount.wait_synced()
+        assert rig.body("new") == b"not in the bucket yet"

@@ -22,13 +22,14 @@ import trio
 from tierfs.fuse.calls import Requests
 from tierfs.fuse.holder import Holder, HolderOptions, Use, held, packed_attributes
 from tierfs.fuse.operations import Operations
-from tierfs.fuse.session import KernelNotify, MountOptions, serve
+from tierfs.fuse.session import KernelNotify, MountOptions, serve, terminate
 from tierfs.model import Inode
 
 _PROBE_INO: Final = 1 << 62  # no inode has this number: index.env allocates from the node's prefix upwards
 _AGREED_WITHIN_S: Final = 10.0
 _AGREED_POLL_S: Final = 0.01
 _DRAIN_INTERVAL_S: Final = 1.0
+_ANSWERS_WITHIN_S: Final = 3.0  # after the end: answers that only wait for the store are given up
 _ABANDON_WAIT_S: Final = 5.0  # a RELEASE may come a moment after the FORGET
 _REASONS: Final = {
     errno.EPERM: "the kernel's passthrough needs CAP_SYS_ADMIN",
@@ -51,6 +52,7 @@ class Kernel:
         self._has_abandoned = trio.Event()
         self._operations: Operations | None = None
         self._has_brake = False
+        self._answering = trio.CancelScope()
         self.mode = "none"
         self.mode_reason = "not mounted yet"
 
@@ -172,17 +174,32 @@ class Kernel:
         stack.callback(pyfuse3.close, unmount=unmounts)
 
     async def serve(self, max_tasks: int, ready: Callable[[], None], probe_directory: Path) -> None:
-        """Answers requests until the file system is unmounted; calls `ready` when the mode is known."""
+        """Answers requests until the file system is unmounted or `stop` is called.
+
+        Calls `ready` when the mode is known.
+        """
         async with trio.open_nursery() as nursery:
 
             async def answer() -> None:
-                await serve(max_tasks)
+                with self._answering:
+                    await serve(max_tasks)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(answer)
             if self._holder is not None:
+                nursery.start_soon(self._end_with, self._holder)
                 await self._learn_mode(self._holder, probe_directory)
             ready()
+
+    def stop(self) -> None:
+        """Ends `serve`: nothing more is taken on, and what is being answered has a few seconds left."""
+        terminate()
+        self._answering.deadline = trio.current_time() + _ANSWERS_WITHIN_S
+
+    async def _end_with(self, holder: Holder) -> None:
+        """Nobody is there any more who could be answered."""
+        await holder.ended.wait()
+        self._answering.deadline = trio.current_time() + _ANSWERS_WITHIN_S
 
     async def _learn_mode(self, holder: Holder, probe_directory: Path) -> None:
         """What kernel and holder agreed on at INIT, and whether a backing file is really taken."""

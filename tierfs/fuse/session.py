@@ -82,7 +82,10 @@ class KernelNotify:
 
 
 async def serve(max_tasks: int) -> None:
-    """Answers requests until the file system is unmounted or `stop` is called."""
+    """Answers requests until the file system is unmounted or `terminate` is called.
+
+    Waits for what is being answered then. A cancelled handler does not answer: the session has to be closed.
+    """
     try:
         await pyfuse3.main(min_tasks=1, max_tasks=max_tasks)
     except* OSError as group:
@@ -90,7 +93,7 @@ async def serve(max_tasks: int) -> None:
         log.debug("the FUSE session ended: %s", group.exceptions[0])
 
 
-def stop() -> None:
+def terminate() -> None:
     """Ends `serve`. Safe from any task of the daemon's trio loop."""
     if pyfuse3.trio_token is not None:
         pyfuse3.terminate()

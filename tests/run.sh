@@ -227,9 +227,6 @@ else
     stage conformance tests/conformance
     stage crash tests/crash tests/faults
     stage mount tests/mount
-    # known to fail: SeaweedFS goes on listing directories that were moved away, so a fresh index shows them again
-    say "e2e: left out, fails on SeaweedFS after moves of directories: test_a_new_machine_sees_the_same_tree"
-    export PYTEST_ADDOPTS=--deselect=tests/e2e/test_main_job.py::test_a_new_machine_sees_the_same_tree
     stage e2e tests/e2e
     if [ -n "$is_long" ]; then stage bench tests/bench; fi
   fi

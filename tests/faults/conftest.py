@@ -57,8 +57,11 @@ class Rig:
 
     def object_keys(self) -> list[str]:
         """All keys of users in the bucket."""
-        found = self.client.list_objects_v2(Bucket=self.bucket).get("Contents", [])
-        return [entry["Key"] for entry in found if not entry["Key"].startswith(".tierfs/")]
+        return [key for key in self.all_keys() if not key.startswith(".tierfs/")]
+
+    def all_keys(self) -> list[str]:
+        """With tierfs's own."""
+        return [entry["Key"] for entry in self.client.list_objects_v2(Bucket=self.bucket).get("Contents", [])]
 
     def body(self, key: str) -> bytes:
         """What another S3 client reads."""

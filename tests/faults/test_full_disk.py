@@ -189,3 +189,14 @@ def test_four_writers_beyond_the_tier(rig: Rig) -> None:
         assert {name: blake2b(rig.body(name)).hexdigest() for name in written} == written
         assert {name: checksum(mount.path / name) for name in written} == written
         assert sorted(rig.object_keys()) == sorted(written)
+
+
+@pytest.mark.parametrize("size_bytes", [MIB, 4 * MIB])
+def test_file_in_a_tier_smaller_than_a_part(rig: Rig, size_bytes: int) -> None:
+    with rig.mounted(hot_tier={**PATIENT, "size_bytes": size_bytes}) as mount:
+        written = write_blocks(mount.path / "huge", range(12))
+        assert checksum(mount.path / "huge") == written
+        mount.wait_synced()
+        assert blake2b(rig.body("huge")).hexdigest() == written
+        assert checksum(mount.path / "huge") == written
+        assert not [key for key in rig.all_keys() if key.startswith(".tierfs/spill/")]

@@ -23,7 +23,7 @@ from tierfs.content.reclaim import Evictor
 from tierfs.content.recovery import Recovery
 from tierfs.content.settings import ContentSettings
 from tierfs.content.snapshot import Piece, Snapshot, Where, WhereKind
-from tierfs.content.spill import Spiller
+from tierfs.content.spill import Spiller, spill_part_bytes
 from tierfs.content.writer import Writer
 from tierfs.errors import FsError, TierfsError
 from tierfs.hottier.extents import ExtentSet
@@ -87,8 +87,9 @@ class Files:
         self._hurry_export = hurry_export or wake_export
         self._fetcher = Fetcher(self._ledger, store, locate, self._running)
         self._reader = Reader(self._ledger, self._fetcher, store, on_stale)
-        self._spiller = Spiller(self._ledger, store, self._running)
-        self._writer = Writer(self._ledger, part_size_bytes=store.part_size_bytes, on_growth=self._spiller.grown)
+        part_bytes = spill_part_bytes(store.part_size_bytes, space.limit_bytes)
+        self._spiller = Spiller(self._ledger, store, self._running, part_bytes=part_bytes)
+        self._writer = Writer(self._ledger, part_bytes=part_bytes, on_growth=self._spiller.grown)
         self._evictor = Evictor(self._ledger, self._hurry)
         space.reclaimer = self._evictor
         self._handles: dict[int, _Handle] = {}

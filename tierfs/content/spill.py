@@ -1,6 +1,7 @@
 """Files that are larger than their share of the tier while they are written: stable parts go to the bucket early.
 
-A part (aligned, full, present) that was not written for a while is uploaded as an object of its own,
+A part (aligned, full, present; smaller than the store's in a tier that holds only a few of those) that was not
+written for a while is uploaded as an object of its own,
 `.tierfs/spill/<ino hex>-<start hex>-<op id>`, recorded, and its blocks are given back. Reads find it there;
 the export joins it by UploadPartCopy. A part that is written meanwhile is not given back, and its object is
 deleted again through an intent.
@@ -21,12 +22,21 @@ from tierfs.content.live import LiveFile
 from tierfs.errors import StoreError, StoreErrorKind, TierfsError
 from tierfs.model import HIDDEN_PREFIX, Spill
 from tierfs.objectstore.base import Always, ObjectMeta, ObjectStore
+from tierfs.units import KIB
 
 _log: Final = logging.getLogger(__name__)
 SPILL_PREFIX: Final = HIDDEN_PREFIX + "spill/"
 NEVER: Final = (0.0, 0)
 _RETRY_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 0.5
+_TIER_PARTS_MIN: Final = 4  # the latest is spared: with less, a writer could fill the tier and have nothing to give up
+_PART_MIN_BYTES: Final = 64 * KIB
+
+
+def spill_part_bytes(part_size_bytes: int, tier_bytes: int) -> int:
+    """The size of the parts in which files are spilled; whole blocks of the disk."""
+    fitting = tier_bytes // _TIER_PARTS_MIN // _PART_MIN_BYTES * _PART_MIN_BYTES
+    return min(part_size_bytes, max(_PART_MIN_BYTES, fitting))
 
 
 @frozen
@@ -64,9 +74,12 @@ def stable_parts(
 class Spiller:
     """Uploads stable parts of files that are being written."""
 
-    def __init__(self, ledger: Ledger, store: ObjectStore, nursery: Callable[[], trio.Nursery]) -> None:
+    def __init__(
+        self, ledger: Ledger, store: ObjectStore, nursery: Callable[[], trio.Nursery], *, part_bytes: int
+    ) -> None:
         self._ledger = ledger
         self._store = store
+        self._part_bytes = part_bytes
         self._nursery = nursery
         self._share_bytes = int(ledger.space.limit_bytes * ledger.settings.spill_share)
         self._bodies = trio.CapacityLimiter(ledger.settings.spill_parallel)
@@ -99,7 +112,7 @@ class Spiller:
         return stable_parts(
             live.local_ranges(),
             live.part_writes,
-            self._store.part_size_bytes,
+            self._part_bytes,
             written_before_s=now_s if is_pressed else now_s - self._ledger.settings.spill_quiet_s,
             spare_latest=True,
         )
@@ -142,7 +155,7 @@ class Spiller:
         async with live.mutate:
             if resizes == live.resizes and self._is_still(live, part):
                 self._ledger.remove_present(live, [(part.start, part.stop)], spill=spill)
-                live.part_writes.pop(part.start // self._store.part_size_bytes, None)
+                live.part_writes.pop(part.start // self._part_bytes, None)
             else:
                 self._delete_later(spill.key, spill.etag)
 
@@ -161,7 +174,7 @@ class Spiller:
         """Are the part's bytes what was uploaded, still here, and read by nobody at this moment?"""
         if live.is_dead or live.record is None or part.stop > live.size_bytes:
             return False
-        number = part.start // self._store.part_size_bytes
+        number = part.start // self._part_bytes
         if live.part_writes.get(number, NEVER) != part.written or not live.covers(part.start, part.stop):
             return False
         return live.unguarded([(part.start, part.stop)]) == [(part.start, part.stop)]

@@ -31,11 +31,15 @@ _BIG_WRITE_PIECE_BYTES: Final = 8 << 20
 
 
 class Writer:
-    """Changes of live files. `on_growth` is told when a file with a writer holds more than it did."""
+    """Changes of live files.
 
-    def __init__(self, ledger: Ledger, *, part_size_bytes: int, on_growth: Callable[[LiveFile], None]) -> None:
+    `part_bytes`: the parts whose last writes are noted, as the Spiller has them. `on_growth` is told when a file with
+    a writer holds more than it did.
+    """
+
+    def __init__(self, ledger: Ledger, *, part_bytes: int, on_growth: Callable[[LiveFile], None]) -> None:
         self._ledger = ledger
-        self._part_size_bytes = part_size_bytes
+        self._part_bytes = part_bytes
         self._on_growth = on_growth
 
     # ---- writers come and go ----
@@ -173,7 +177,7 @@ class Writer:
 
     def _note_parts(self, live: LiveFile, offset: int, size: int) -> None:
         now_s = trio.current_time()
-        part = self._part_size_bytes
+        part = self._part_bytes
         for number in range(offset // part, (offset + size - 1) // part + 1):
             live.part_writes[number] = (now_s, live.content_version)
 
@@ -277,7 +281,7 @@ class Writer:
         if size <= old_size:
             backing.truncate(size)
         # a part that was cut is another part
-        first_cut = size // self._part_size_bytes
+        first_cut = size // self._part_bytes
         live.part_writes = {number: last for number, last in live.part_writes.items() if number < first_cut}
         live.present, live.spills = present, spills
         live.size_bytes, live.has_news = size, False

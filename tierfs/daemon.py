@@ -43,9 +43,9 @@ from tierfs.namespace.authority import SoleNode
 from tierfs.namespace.changes import TreeSettings
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.tree import Tree
-from tierfs.objectstore.base import ObjectStore
 from tierfs.objectstore.opening import open_store
 from tierfs.objectstore.probe import probe
+from tierfs.objectstore.retrying import RetryingStore
 from tierfs.objectstore.settings import RetrySettings, S3Settings
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
@@ -71,7 +71,7 @@ class _Parts:
     """One mount, built."""
 
     index: Index
-    store: ObjectStore
+    store: RetryingStore
     hot: HotFiles
     space: Space
     locations: Locations
@@ -267,7 +267,7 @@ def _content_settings(settings: Settings) -> ContentSettings:
     )
 
 
-def _build(settings: Settings, index: Index, store: ObjectStore, source: str, cache: Path, clock: Clock) -> _Parts:
+def _build(settings: Settings, index: Index, store: RetryingStore, source: str, cache: Path, clock: Clock) -> _Parts:
     """Every part of the mount over an open index and store; the hot tier is recovered."""
     hot = HotFiles(Disk(), cache / "hot")
     hot.prepare()

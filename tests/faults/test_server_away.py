@@ -89,8 +89,10 @@ def test_cold_read_waits_for_the_retry_budget_and_fails_with_one_line(rig: Rig, 
         assert caught.value.errno == errno.EIO
         assert RETRY_BUDGET_S / 3 < waited_s < RETRY_BUDGET_S + SLACK_S
         assert len(errors_of(mount, "cold")) == 1, mount.log()
+        assert mount.status()["degraded"]["reason"], "nothing is exported: the read alone has seen it"
         rig.double.start()
         assert (mount.path / "cold").read_bytes() == b"cold bytes"
+        assert mount.status()["degraded"] is None
 
 
 def test_cold_read_outlasts_a_short_absence(rig: Rig, errors_of: Errors) -> None:

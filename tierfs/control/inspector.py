@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+import trio
 from attrs import frozen
 
 from tierfs import __version__, native
@@ -22,7 +23,7 @@ from tierfs.index import conflicts, dirents, inodes, intents, residency
 from tierfs.index.env import Index, IndexState
 from tierfs.model import ROOT_INO, Inode, Residency
 from tierfs.namespace.locations import Locations
-from tierfs.objectstore.base import ObjectStore
+from tierfs.objectstore.retrying import RetryingStore
 from tierfs.sync.exporter import Exporter
 from tierfs.telemetry import Counters, rss_anon_bytes
 from tierfs.units import NS_PER_S
@@ -90,7 +91,7 @@ class Inspector:
         files: Files,
         space: Space,
         exporter: Exporter,
-        store: ObjectStore,
+        store: RetryingStore,
         clock: Clock,
         counters: Counters,
         connection: Connection,
@@ -142,10 +143,13 @@ class Inspector:
     def _degraded(self, now_ns: int) -> Mapping[str, object] | None:
         if self._index.state is not IndexState.HEALTHY:
             return {"since_s": 0, "reason": f"the index is {self._index.state.value}: {self._index.reason}"}
-        if self._exporter.degraded is None:
+        if self._exporter.degraded is not None:
+            since_ns, reason = self._exporter.degraded
+            return {"since_s": (now_ns - since_ns) / NS_PER_S, "reason": reason}
+        outage = self._store.outage
+        if outage is None:
             return None
-        since_ns, reason = self._exporter.degraded
-        return {"since_s": (now_ns - since_ns) / NS_PER_S, "reason": reason}
+        return {"since_s": trio.current_time() - outage.since_s, "reason": outage.reason}
 
     def info(self, path: bytes) -> Json:
         """See `service.Daemon.info`."""

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import trio
-from attrs import evolve
+from attrs import evolve, frozen
 
 from tierfs.errors import StoreError, StoreErrorKind
 from tierfs.objectstore.base import (
@@ -47,8 +47,18 @@ _CONFLICT_409: Final = 409
 
 # the server did not act: any call may be repeated
 _REFUSED: Final = frozenset({Kind.THROTTLED, Kind.UNAVAILABLE, Kind.CORRUPT})
+# no call succeeds, whatever it asks for
+_AWAY: Final = frozenset({Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.BAD_CREDENTIALS, Kind.NO_SUCH_BUCKET})
 # the write may have happened
 _UNCLEAR: Final = frozenset({Kind.UNCLEAR, Kind.TIMEOUT})
+
+
+@frozen
+class Outage:
+    """The store does not answer, or answers nobody: since when (trio's clock), and with which error."""
+
+    since_s: float
+    reason: str
 
 
 class TokenBucket:
@@ -125,6 +135,7 @@ class RetryingStore:
         self._settings = settings
         self._uniform = uniform
         self._bucket = TokenBucket(settings)
+        self.outage: Outage | None = None  # from the first attempt that failed so to the next answer
 
     def __repr__(self) -> str:
         return f"RetryingStore({self.inner!r})"
@@ -143,6 +154,13 @@ class RetryingStore:
 
     # how calls are repeated
 
+    def _answered(self, error: StoreError | None) -> None:
+        """One attempt has ended."""
+        if error is None or not (error.retryable or error.kind in _AWAY):
+            self.outage = None
+        elif error.kind in _AWAY and self.outage is None:
+            self.outage = Outage(trio.current_time(), str(error))
+
     def _attempts(self, budget_s: float | None = None) -> _Attempts:
         settings = self._settings if budget_s is None else _with_budget(self._settings, budget_s)
         return _Attempts(settings, self._bucket, self._uniform)
@@ -155,10 +173,12 @@ class RetryingStore:
             try:
                 result = await send()
             except StoreError as error:
+                self._answered(error)
                 if not error.retryable:
                     raise
                 await attempts.pause(error)
             else:
+                self._answered(None)
                 attempts.succeeded()
                 return result
 
@@ -181,7 +201,9 @@ class RetryingStore:
                 result = await send()
             except StoreError as failure:
                 error = failure
+                self._answered(error)
             else:
+                self._answered(None)
                 attempts.succeeded()
                 return result
             if error.kind is Kind.PRECONDITION_FAILED or error.kind in unclear:

@@ -403,3 +403,36 @@ def test_a_caller_in_a_pause_can_be_cancelled() -> None:
         assert len(inner.calls) == 2
 
     assert run(test) == pytest.approx(1.5)
+
+
+def test_an_outage_lasts_from_the_first_failure_to_the_next_answer() -> None:
+    async def test(store: RetryingStore, inner: Unreliable) -> None:
+        assert store.outage is None
+        inner.plan("get_whole", *[Fail(Kind.UNAVAILABLE)] * 100)
+        with pytest.raises(StoreError):
+            await store.get_whole("k", if_match="", limit_bytes=1)
+        outage = store.outage
+        assert outage is not None
+        assert "planned" in outage.reason
+        inner.plan("list", Fail(Kind.THROTTLED), Fail(Kind.TIMEOUT))
+        with trio.move_on_after(0.5):
+            await store.list("", delimited=True)
+        assert store.outage == outage
+        inner.plan("get_whole")
+        with pytest.raises(StoreError):
+            await store.get_whole("k", if_match="", limit_bytes=1)
+        assert store.outage is None, "no such key is an answer"
+
+    run(test)
+
+
+def test_a_write_that_nobody_answers_is_an_outage_too() -> None:
+    async def test(store: RetryingStore, inner: Unreliable) -> None:
+        inner.plan("put", Fail(Kind.BAD_CREDENTIALS))
+        with pytest.raises(StoreError):
+            await store.put("k", b"x", op("1"), IfAbsent())
+        assert store.outage is not None
+        await store.put("k", b"x", op("2"), IfAbsent())
+        assert store.outage is None
+
+    run(test)

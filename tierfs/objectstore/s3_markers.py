@@ -14,6 +14,10 @@ its user metadata is dropped, a copy of it is NoSuchKey, and a HEAD finds direct
 The marker exists when a LIST shows it. It is written after its metadata and deleted before them, so
 what a crash leaves is metadata without a marker, which says nothing. Preconditions are checked before
 the write: two writers of one marker within that window both succeed, and the later metadata stay.
+
+SeaweedFS makes the directories above an object that it is given. When that happens beside the write of their
+marker, it may put its directory over the marker, which is none then (seen: 2 of 600). So a marker is looked for
+after it was written, and written again.
 """
 
 import hashlib
@@ -29,6 +33,7 @@ from tierfs.objectstore.s3_runner import Runner, head_or_none, require
 
 DIRECTORY_TYPE: Final = "application/x-directory"  # SeaweedFS lists no marker of type octet-stream
 MARKERS_PREFIX: Final = HIDDEN_PREFIX + "markers/"
+_WRITES_MAX: Final = 3
 
 
 def metadata_key(key: str) -> str:
@@ -47,15 +52,20 @@ class Markers:
 
     async def find(self, key: str) -> ObjectInfo | None:
         """The marker with its metadata, or None."""
+        found = await self._listed(key)
+        if found is None:
+            return None
+        metadata = await head_or_none(self._runner, self._runner.full(metadata_key(key)))
+        meta = metadata.meta if metadata is not None and metadata.meta is not None else ObjectMeta()
+        return evolve(found, meta=meta)
+
+    async def _listed(self, key: str) -> ObjectInfo | None:
+        """The marker without its metadata."""
         full = self._runner.full(key)
         page = await self._runner.read(
             lambda requests: requests.list_page(full, delimited=False, token="", start_after="", limit=1)
         )
-        if not page.objects or page.objects[0].key != key:
-            return None
-        metadata = await head_or_none(self._runner, self._runner.full(metadata_key(key)))
-        meta = metadata.meta if metadata is not None and metadata.meta is not None else ObjectMeta()
-        return evolve(page.objects[0], meta=meta)
+        return page.objects[0] if page.objects and page.objects[0].key == key else None
 
     async def head(self, key: str) -> ObjectInfo:
         found = await self.find(key)
@@ -76,8 +86,11 @@ class Markers:
         plain = PutExtras()
         await self._runner.write(lambda requests: requests.put(metadata_full, key.encode(), meta, Always(), plain))
         marker_meta = ObjectMeta(content_type=DIRECTORY_TYPE)
-        written = await self._runner.write(lambda requests: requests.put(full, b"", marker_meta, Always(), plain))
-        return evolve(written, last_modified_ns=0)
+        for _ in range(_WRITES_MAX):
+            written = await self._runner.write(lambda requests: requests.put(full, b"", marker_meta, Always(), plain))
+            if await self._listed(key) is not None:
+                return evolve(written, last_modified_ns=0)
+        raise StoreError(StoreErrorKind.UNCLEAR, "the server does not list the marker that it was given", key=key)
 
     async def copy(
         self, source_key: str, key: str, *, if_match: str, condition: Condition, meta: ObjectMeta | None

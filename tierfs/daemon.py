@@ -220,7 +220,10 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
         stack.callback(index.close)
         counters = Counters()
         store = open_store(
-            source, _store_settings(settings), on_call=lambda verb: counters.add(f"store_{verb}_requests")
+            source,
+            _store_settings(settings),
+            on_call=lambda verb: counters.add(f"store_{verb}_requests"),
+            on_received=lambda size_bytes: counters.add("store_received_bytes", size_bytes),
         )
         stack.push_async_callback(store.aclose)
         await store.check()

@@ -170,7 +170,7 @@ def measure_stream(directory: Path, size_bytes: int) -> tuple[list[Figure], dict
 def measure_walk(directory: Path, entries: int) -> Iterator[tuple[list[Figure], dict[str, float]]]:
     """Mounts the cache in `directory`, whose index has `entries` in listed directories, and walks it twice."""
     native_entries = min(entries, NATIVE_ENTRIES)
-    native = _native_tree(directory / "native-tree", native_entries)
+    native = native_tree(directory / "native-tree", native_entries)
     find_beside = native_entries / _find(native)
     walk_beside = native_entries / _python(_WALK, native, native_entries)
     shutil.rmtree(native)
@@ -197,7 +197,7 @@ def _find(root: Path) -> float:
     return time.perf_counter() - began
 
 
-def _native_tree(root: Path, entries: int) -> Path:
+def native_tree(root: Path, entries: int) -> Path:
     for start in range(0, entries, 1000):
         directory = root / f"d{start // 1000:06}"
         directory.mkdir(parents=True)

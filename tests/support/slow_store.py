@@ -32,10 +32,9 @@ RATE_BYTES_S: Final = 90e6
 # a step of 256 KiB takes 3 ms at 90 MB/s: long enough to be slept, short enough to be even
 _STEP_BYTES: Final = 256 << 10
 _PIPE_BYTES: Final = 1 << 20
-# what a busy machine made late may be caught up with, so that the rate is kept on average
-_CATCH_UP_S: Final = 0.05
+# what a busy machine made late is caught up with, so that the rate is kept on average; a longer pause is none of it
+_CATCH_UP_S: Final = 0.015
 _SPLICE_MOVE: Final = 1
-_SPLICE_MORE: Final = 4
 _F_SETPIPE_SZ: Final = 1031
 
 
@@ -112,17 +111,15 @@ class Pace:
         """After `size_bytes` passed: how long to wait before more may."""
         if not self._rate_bytes_s:
             return 0.0
-        self._free_s = max(self._free_s, now_s - _CATCH_UP_S) + size_bytes / self._rate_bytes_s
+        began_s = self._free_s if now_s - self._free_s <= _CATCH_UP_S else now_s
+        self._free_s = began_s + size_bytes / self._rate_bytes_s
         return max(0.0, self._free_s - now_s)
-
-    def rest(self, now_s: float) -> None:
-        """A new message begins: time that nothing was sent in is not caught up with."""
-        self._free_s = max(self._free_s, now_s)
 
 
 def _splice_all(source: int, target: int, size: int) -> None:
     while size:
-        size -= os.splice(source, target, size, flags=_SPLICE_MOVE | _SPLICE_MORE)
+        # without SPLICE_F_MORE: with it the end of a message waits 200 ms for what does not come
+        size -= os.splice(source, target, size, flags=_SPLICE_MOVE)
 
 
 def _pump(source: socket.socket, target: socket.socket, turns: Turns, pace: Pace, *, is_answer: bool) -> None:
@@ -135,7 +132,6 @@ def _pump(source: socket.socket, target: socket.socket, turns: Turns, pace: Pace
         while size := os.splice(source.fileno(), into, _STEP_BYTES, flags=_SPLICE_MOVE):
             if is_answer and (late_s := turns.answer_delay_s(time.monotonic())):
                 time.sleep(late_s)
-                pace.rest(time.monotonic())
             _splice_all(out, target.fileno(), size)
             now_s = time.monotonic()
             if not is_answer:

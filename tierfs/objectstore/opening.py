@@ -19,11 +19,18 @@ from tierfs.objectstore.settings import S3Settings
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
-def open_store(source_url: str, settings: S3Settings, *, on_call: Callable[[str], None] | None = None) -> RetryingStore:
+def open_store(
+    source_url: str,
+    settings: S3Settings,
+    *,
+    on_call: Callable[[str], None] | None = None,
+    on_received: Callable[[int], None] | None = None,
+) -> RetryingStore:
     """The store behind `s3://bucket/prefix` or `file:///directory`, with failures repeated.
 
     `settings` says how; its bucket and prefix come from the URL. The prefix is taken as it is
-    written, `%` and `?` included. `on_call` is told of each request. ConfigError for any other URL.
+    written, `%` and `?` included. `on_call` is told of each request, `on_received` of
+    the bytes that each get brought. ConfigError for any other URL.
     """
     scheme, separator, rest = source_url.partition("://")
     if separator and scheme == "s3":
@@ -34,12 +41,12 @@ def open_store(source_url: str, settings: S3Settings, *, on_call: Callable[[str]
         if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
             raise ConfigError(f"{source_url!r}: the prefix has an empty or dotted component")
         chosen = evolve(settings, bucket=bucket, prefix=prefix and prefix + "/")
-        return RetryingStore(S3Store(chosen), chosen.retry, on_call=on_call)
+        return RetryingStore(S3Store(chosen), chosen.retry, on_call=on_call, on_received=on_received)
     if separator and scheme == "file":
         parts = urlsplit(source_url)
         path = Path(unquote(parts.path))
         if parts.netloc not in ("", "localhost") or not path.is_absolute():
             raise ConfigError(f"{source_url!r}: write file:///absolute/directory")
         store = DirectoryStore(path, part_size_bytes=settings.part_size_bytes)
-        return RetryingStore(store, settings.retry, on_call=on_call)
+        return RetryingStore(store, settings.retry, on_call=on_call, on_received=on_received)
     raise ConfigError(f"{source_url!r} is no source: write s3://bucket/prefix or file:///absolute/directory")

@@ -128,10 +128,13 @@ class RetryingStore:
         *,
         uniform: Callable[[float, float], float] = random.uniform,
         on_call: Callable[[str], None] | None = None,
+        on_received: Callable[[int], None] | None = None,
     ) -> None:
-        """`on_call` is told the interface's method name of each attempt, to be counted."""
+        """To be counted: `on_call` is told the interface's method name of each attempt, `on_received` the bytes of
+        each body that a get brought."""
         self.inner = inner
         self._on_call = on_call or (lambda verb: None)
+        self._on_received = on_received or (lambda size_bytes: None)
         self._settings = settings
         self._uniform = uniform
         self._bucket = TokenBucket(settings)
@@ -268,12 +271,16 @@ class RetryingStore:
         return await self.repeat(functools.partial(self.inner.head, key))
 
     async def get(self, key: str, start: int, stop: int, *, if_match: str) -> Body:
-        return await self.repeat(functools.partial(self.inner.get, key, start, stop, if_match=if_match))
+        return self._received(await self.repeat(functools.partial(self.inner.get, key, start, stop, if_match=if_match)))
 
     async def get_whole(self, key: str, *, if_match: str, limit_bytes: int) -> Body:
-        return await self.repeat(
-            functools.partial(self.inner.get_whole, key, if_match=if_match, limit_bytes=limit_bytes)
+        return self._received(
+            await self.repeat(functools.partial(self.inner.get_whole, key, if_match=if_match, limit_bytes=limit_bytes))
         )
+
+    def _received(self, body: Body) -> Body:
+        self._on_received(len(body.data))
+        return body
 
     async def put(
         self, key: str, data: Buffer, meta: ObjectMeta, condition: Condition, *, storage_class: str = ""

@@ -91,6 +91,20 @@ def test_a_read_is_repeated_after_what_may_pass(kind: StoreErrorKind) -> None:
     assert run(test) == pytest.approx(1 + 2)
 
 
+def test_calls_and_the_bytes_that_they_bring_are_counted() -> None:
+    calls, received = [], []
+
+    async def main() -> None:
+        store = RetryingStore(MemoryStore(), SETTINGS, on_call=calls.append, on_received=received.append)
+        await store.put("k", b"body", op("1"), Always())
+        await store.get("k", 1, 4, if_match="")
+        await store.get_whole("k", if_match="", limit_bytes=10)
+
+    trio.run(main)
+    assert calls == ["put", "get", "get_whole"]
+    assert received == [3, 4]
+
+
 @pytest.mark.parametrize("kind", [kind for kind in Kind if not kind.value[-1]])
 def test_a_read_that_fails_for_good_is_not_repeated(kind: StoreErrorKind) -> None:
     async def test(store: RetryingStore, inner: Unreliable) -> None:

@@ -192,7 +192,8 @@ def absorb(txn: Txn, inode: Inode, info: ObjectInfo, details: Details) -> Inode:
     fresh = evolve(inode, base=base, flags=flags | InodeFlag.ATTRS_KNOWN)
     if InodeFlag.META_DIRTY in inode.flags and InodeFlag.ATTRS_KNOWN in inode.flags:
         return fresh
-    fmt = view.fmt or stat.S_IFMT(inode.mode)
+    # a directory stays one: the key of the root's object has no slash to say so
+    fmt = stat.S_IFDIR if inode.is_dir else view.fmt or stat.S_IFMT(inode.mode)
     if fmt == stat.S_IFLNK and not target:
         fmt = stat.S_IFREG  # no target, no symlink: shown as the bytes that it is
     mtime_ns = info.last_modified_ns if view.mtime_ns is None else view.mtime_ns

@@ -159,6 +159,15 @@ def test_the_roots_attributes_have_an_object_of_their_own(tmp_path: Path) -> Non
     run_rig(tmp_path, main)
 
 
+def test_a_new_mount_has_the_roots_attributes_and_still_a_directory(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.put_remote(".tierfs/root", b"", user={"file-permissions": "0040750", "file-owner": "7"})
+        inode = await rig.stat("")
+        assert (inode.mode, inode.uid) == (stat.S_IFDIR | 0o750, 7)
+
+    run_rig(tmp_path, main)
+
+
 # ---- deleting ----
 
 

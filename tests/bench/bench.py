@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import fields_dict, frozen
+from attrs import frozen
 
 from tests.bench import work
 from tests.bench.rows import MODES, NATIVE, ROWS, STORE
@@ -20,7 +20,6 @@ from tests.support import programs
 from tests.support.mounts import Mount, mounted
 from tests.support.slow_store import SlowStore
 from tests.support.weed import WeedServer
-from tierfs.config.sections import MountSettings
 from tierfs.units import GIB, MIB
 
 REPO: Final = Path(__file__).parents[2]
@@ -125,7 +124,7 @@ class Bench:
         env = {**self._server.environment, "TIERFS_RUN_DIR": str(self.directory / "run")}
         if endpoint_url:
             env["AWS_ENDPOINT_URL"] = endpoint_url
-        chosen = {**settings, "mount": {**settings.get("mount", {}), **connection_setting(mode)}}
+        chosen = {**settings, "mount": {**settings.get("mount", {}), "connection": mode}}
         with mounted(source, where, settings=chosen, env=env, life_limit_s=LIFE_LIMIT_S) as mount:
             status = mount.status()
             if status["mode"] == mode:
@@ -178,11 +177,6 @@ class Bench:
     def client(self) -> Any:
         """A plain boto3 client of the server."""
         return self._server.client()
-
-
-def connection_setting(mode: str) -> Mapping[str, Any]:
-    """What asks for the mode; nothing in a version that has one mode only."""
-    return {"connection": mode} if "connection" in fields_dict(MountSettings) else {}
 
 
 def drop_caches() -> None:

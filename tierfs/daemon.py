@@ -265,6 +265,7 @@ def _content_settings(settings: Settings) -> ContentSettings:
         small_file_bytes=chosen.small_file_bytes,
         block_bytes=chosen.block_bytes,
         max_window_bytes=chosen.readahead_max_bytes,
+        max_parts_in_flight=chosen.max_parts_in_flight,
         quiet_s=settings.export.quiet_s,
         spill_share=chosen.spill_share,
     )

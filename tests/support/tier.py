@@ -43,6 +43,7 @@ SETTINGS: Final = ContentSettings(
     small_file_bytes=16 * KIB,
     block_bytes=BLOCK,
     max_window_bytes=256 * KIB,
+    max_parts_in_flight=4,
     fetch_memory_bytes=512 * KIB,
     file_fetch_memory_bytes=384 * KIB,
     carry_bytes=256 * KIB,

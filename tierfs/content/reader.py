@@ -36,6 +36,7 @@ class Reader:
             block_bytes=settings.block_bytes,
             part_size_bytes=store.part_size_bytes,
             max_window_bytes=settings.max_window_bytes,
+            max_parts_in_flight=settings.max_parts_in_flight,
         )
         # past the tier what is ahead waits in memory
         self._readahead_past = ReadaheadSettings(

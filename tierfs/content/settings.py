@@ -14,6 +14,7 @@ class ContentSettings:
     # the unit of random reads
     block_bytes: int = 64 * KIB
     max_window_bytes: int = 32 * MIB
+    max_parts_in_flight: int = 16
     # bodies in memory, all files together; readahead may fill three quarters of it
     fetch_memory_bytes: int = 96 * MIB
     file_fetch_memory_bytes: int = 64 * MIB

@@ -1,10 +1,11 @@
 """How much to fetch around a read of a file that is not whole in the hot tier.
 
 Pure. A file has several streams (threads, or the kernel's parallel readahead); each remembers how many bytes
-were read in sequence. The window ahead of a stream is twice that run, so that at most two bytes are fetched
-in vain for each byte read; it shrinks by what the reader skips, and a read that continues no stream begins one
-without a window. Small random reads therefore fetch small aligned blocks, a long sequential read keeps many
-parts in flight.
+were read in sequence. The window ahead of a stream is twice that run, four times once the run is long, so that
+at most so many bytes are fetched in vain for each byte read; it shrinks by what the reader skips, and a read that
+continues no stream begins one without a window. Small random reads therefore fetch small aligned blocks, a long
+sequential read keeps many requests in flight: a store is fast only over many connections (S3 carries some
+90 MB/s on each), and a reader waits for the whole of a piece.
 
 `Streams` is small and immutable: the caller keeps it with the file and gives it back with the next read.
 """
@@ -17,7 +18,9 @@ from tierfs.units import KIB, MIB
 
 _STREAMS_MAX: Final = 8
 _RUN_SHARE: Final = 2  # window = this many times the run
-_PIECES_PER_WINDOW: Final = 4  # in flight at the same time, until a piece is as big as a part
+_LONG_RUN_BYTES: Final = MIB
+_LONG_RUN_SHARE: Final = 4
+_PIECES_PER_WINDOW: Final = 4  # in flight at the same time while the window grows; a full one has more
 
 
 @frozen
@@ -27,6 +30,7 @@ class ReadaheadSettings:
     block_bytes: int = 64 * KIB
     part_size_bytes: int = 8 * MIB
     max_window_bytes: int = 32 * MIB
+    max_parts_in_flight: int = 16  # a full window is fetched in so many pieces at the same time
     slack_bytes: int = MIB
 
 
@@ -59,15 +63,17 @@ def advise(streams: Streams, start: int, stop: int, size_bytes: int, settings: R
     demand = (start // block * block, min(size_bytes, _round_up(stop, block)))
     old = _find(streams, start, settings.slack_bytes)
     new = _advance(old, start, stop)
-    window = min(settings.max_window_bytes, new.run_bytes * _RUN_SHARE)
+    share = _RUN_SHARE if new.run_bytes < _LONG_RUN_BYTES else _LONG_RUN_SHARE
+    window = min(settings.max_window_bytes, new.run_bytes * share)
     ahead: tuple[tuple[int, int], ...] = ()
     is_sequential = start == 0 if old is None else new.position > old.position
-    # extended in steps of half a window: one decision for many small reads
-    if is_sequential and new.ahead - new.position < window // 2:
-        target = min(size_bytes, _round_up(new.position + window, block))
-        begin = max(new.ahead, demand[1])
-        ahead = _pieces(begin, target, _piece_bytes(window, settings), settings.part_size_bytes)
-        new = evolve(new, ahead=max(new.ahead, target))
+    end, piece = new.position + window, _piece_bytes(window, settings)
+    # extended by whole pieces as they are read: what is in flight hardly shrinks, and no request is a crumb
+    target = size_bytes if end >= size_bytes else end // piece * piece
+    begin = max(new.ahead, demand[1])
+    if is_sequential and target > begin:
+        ahead = _pieces(begin, target, piece, settings.part_size_bytes)
+        new = evolve(new, ahead=target)
     others = tuple(stream for stream in streams if stream is not old)
     return Advice((new, *others)[:_STREAMS_MAX], demand, ahead)
 
@@ -94,16 +100,21 @@ def _advance(old: Stream | None, start: int, stop: int) -> Stream:
 
 
 def _piece_bytes(window: int, settings: ReadaheadSettings) -> int:
-    piece = max(settings.block_bytes, window // _PIECES_PER_WINDOW // settings.block_bytes * settings.block_bytes)
-    return min(piece, settings.part_size_bytes)
+    """A power of two times the block, so that pieces of a growing window end where larger ones begin."""
+    limit = min(
+        window // _PIECES_PER_WINDOW,
+        settings.part_size_bytes,
+        settings.max_window_bytes // settings.max_parts_in_flight,
+    )
+    blocks = max(1, limit // settings.block_bytes)
+    return settings.block_bytes << (blocks.bit_length() - 1)
 
 
 def _pieces(start: int, stop: int, piece_bytes: int, part_size_bytes: int) -> tuple[tuple[int, int], ...]:
-    """[start, stop) in pieces that never cross a part boundary."""
+    """[start, stop) cut at multiples of the piece, and where a part ends."""
     pieces = []
     while start < stop:
-        part_end = (start // part_size_bytes + 1) * part_size_bytes
-        end = min(stop, part_end, start + piece_bytes)
+        end = min(stop, *((start // step + 1) * step for step in (piece_bytes, part_size_bytes)))
         pieces.append((start, end))
         start = end
     return tuple(pieces)

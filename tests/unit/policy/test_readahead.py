@@ -2,6 +2,7 @@
 
 import random
 
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,13 +27,24 @@ def ahead_bytes(advices: list[Advice]) -> int:
     return sum(stop - start for advice in advices for start, stop in advice.ahead)
 
 
-def test_a_sequential_read_grows_to_the_full_window_in_parts() -> None:
+def test_a_sequential_read_grows_to_the_full_window_in_many_pieces() -> None:
     advices = read_all(list(range(0, 64 * MIB, READ)), GIB)
     assert ahead_bytes(advices[:4]) <= 4 * MIB
-    position = 64 * MIB
-    assert advices[-1].streams[0].ahead - position > SETTINGS.max_window_bytes // 2
-    sizes = {stop - start for advice in advices for start, stop in advice.ahead}
-    assert max(sizes) == SETTINGS.part_size_bytes
+    piece = SETTINGS.max_window_bytes // SETTINGS.max_parts_in_flight
+    full = [advice for advice in advices if advice.streams[0].position >= 16 * MIB]
+    assert {stop - start for advice in full for start, stop in advice.ahead} == {piece}
+    for advice in full:  # what is ahead never shrinks by more than the piece that is being read
+        window = advice.streams[0].ahead - advice.streams[0].position
+        assert SETTINGS.max_window_bytes - piece < window <= SETTINGS.max_window_bytes
+
+
+def test_no_piece_is_larger_than_a_part() -> None:
+    settings = evolve(SETTINGS, max_window_bytes=GIB, part_size_bytes=5 * MIB)
+    streams: Streams = ()
+    for offset in range(0, 256 * MIB, READ):
+        advice = advise(streams, offset, offset + READ, GIB, settings)
+        streams = advice.streams
+        assert all(start // (5 * MIB) == (stop - 1) // (5 * MIB) for start, stop in advice.ahead)
 
 
 def test_what_is_ahead_is_asked_for_once_and_without_gaps() -> None:
@@ -41,10 +53,10 @@ def test_what_is_ahead_is_asked_for_once_and_without_gaps() -> None:
     assert all(ranges[i][1] == ranges[i + 1][0] for i in range(len(ranges) - 1))
 
 
-def test_never_more_than_twice_what_was_read_is_fetched_in_vain() -> None:
-    for reads in (1, 2, 3, 10, 50):
-        advices = read_all([i * READ for i in range(reads)], GIB)
-        assert ahead_bytes(advices) <= 3 * reads * READ + SETTINGS.block_bytes
+def test_never_more_than_a_small_multiple_of_what_was_read_is_fetched_in_vain() -> None:
+    for reads, multiple in ((1, 2), (2, 2), (3, 2), (7, 2), (8, 4), (10, 4), (50, 4)):
+        streams = read_all([i * READ for i in range(reads)], GIB)[-1].streams
+        assert streams[0].ahead - reads * READ <= multiple * reads * READ
 
 
 def test_random_reads_fetch_small_blocks_and_nothing_ahead() -> None:

@@ -3,9 +3,10 @@
     python -m tests.mount.holder_demo MOUNTPOINT DIRECTORY PROGRAM [read_kib] [hot] [direct]
 
 DIRECTORY's files, flat, through pyfuse3. `hot`: a file is registered when it is first opened, also for writing.
-`direct`: pyfuse3 mounts itself, without a holder. Names that begin with `wait-open` or `wait-read` answer that
-operation never; `late-open` after the command `late`. Commands come as lines on stdin, each answered by one JSON line:
-ready, held, late, status, drain, revoke NAME WAIT_S NO_WRITERS, forgets, opens, invalidate NAME, brake 0|1, unmount.
+`direct`: pyfuse3 mounts itself, without a holder. Names that begin with `wait-open`, `wait-read` or `wait-write`
+answer that operation never; `late-open` after the command `late`. Commands come as lines on stdin, each answered by
+one JSON line: ready, held, late, status, drain, revoke NAME WAIT_S NO_WRITERS, forgets, opens, invalidate
+NAME, brake 0|1, unmount.
 """
 
 import ctypes
@@ -158,6 +159,8 @@ class Demo(pyfuse3.Operations):
         return os.pread(fh, size, off)
 
     async def write(self, fh: int, off: int, buf: bytes) -> int:
+        if self.names[self.fds[fh]].startswith(b"wait-write"):
+            await self._hold(trio.Event())
         return os.pwrite(fh, buf, off)
 
     async def fsync(self, fh: int, datasync: bool) -> None:

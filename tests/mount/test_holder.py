@@ -65,8 +65,13 @@ def test_bytes_are_right_in_every_mode(tmp_path: Path, holder_program: Path, wor
             "wait-read-direct",
             "import mmap; os.readv(os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT), [mmap.mmap(-1, 4096)])",
         ),
+        ("wait-write", "os.write(os.open(sys.argv[1], os.O_WRONLY), bytes(100))"),
+        (
+            "wait-write-direct",
+            "import mmap; os.writev(os.open(sys.argv[1], os.O_WRONLY | os.O_DIRECT), [mmap.mmap(-1, 4096)])",
+        ),
     ],
-    ids=["open", "read", "direct-read"],
+    ids=["open", "read", "direct-read", "write", "direct-write"],
 )
 def test_a_program_that_waits_dies_at_once(plain: Demo, name: str, code: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):

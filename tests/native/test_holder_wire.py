@@ -455,6 +455,8 @@ def test_noise_from_either_side_and_on_the_link_does_no_harm(run: Run, seed: int
                 await rig.python.send(packet(wire.OUT_HEADER, 60_000))
                 if noise.random() < 0.1:
                     rig.garble(noise.randbytes(noise.randrange(1, 100)))
+                    small = (noise.randrange(10), 0, noise.randrange(40), noise.randrange(600), noise.randrange(40))
+                    rig.garble(struct.pack("=IIQQQ", *small) + noise.randbytes(noise.randrange(40)))
             assert (await rig.holder.status())["malformed"] > 0
             nursery.cancel_scope.cancel()
 

@@ -6,7 +6,7 @@ DIRECTORY's files, flat, through pyfuse3. `hot`: a file is registered when it is
 `direct`: pyfuse3 mounts itself, without a holder. Names that begin with `wait-open`, `wait-read` or `wait-write`
 answer that operation never; `late-open` after the command `late`. Commands come as lines on stdin, each answered by
 one JSON line: ready, held, late, status, drain, revoke NAME WAIT_S NO_WRITERS, forgets, opens, invalidate
-NAME, brake 0|1, unmount.
+NAME, peek NAME, brake 0|1, unmount.
 """
 
 import ctypes
@@ -227,6 +227,8 @@ class Demo(pyfuse3.Operations):
                 for _ in range(int(count)):
                     holder.entry_changed(1, os.fsencode(name))
                 return holder.dropped
+            case ["peek", name]:
+                return len((self.directory / name).read_bytes())
             case ["brake", on]:
                 await holder.brake(on=on == "1")
                 return "braking" if on == "1" else "free"

@@ -84,6 +84,14 @@ def test_who_does_not_write_is_not_stopped(braked: Demo) -> None:
         (braked.mount / "read").unlink()
 
 
+def test_the_daemon_reads_what_it_has_to_upload(braked: Demo) -> None:
+    with writer(braked.mount / "file"):
+        braked.ask("brake", 1)
+        until(lambda: braked.status()["braked"] == 1)
+        assert braked.ask("peek", "file") == (braked.data / "file").stat().st_size
+        assert braked.status()["braked"] == 1
+
+
 def test_a_mapping_and_a_reader_from_before_go_on(braked: Demo) -> None:
     path = braked.mount / "file"
     path.write_bytes(bytes(8192))

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "brake.h"
+#include "gate.h"
 #include "holder.h"
 #include "mount.h"
 #include "notify.h"
@@ -80,7 +81,8 @@ static void answer_status(struct holder *holder, uint32_t tag)
         ", \"interrupted\": %" PRIuFAST64 ", \"swallowed\": %" PRIuFAST64 ", \"malformed\": %" PRIuFAST64
         ", \"undelivered\": %" PRIuFAST64 ", \"notified\": %" PRIuFAST64 ", \"notify_failed\": %" PRIuFAST64
         ", \"notify_dropped\": %" PRIuFAST64 ", \"registered\": %" PRIu64 ", \"open_here\": %" PRIu64
-        ", \"open_in_python\": %" PRIu64 ", \"brake_state\": %d, \"braked\": %zu}",
+        ", \"open_in_python\": %" PRIu64 ", \"brake_state\": %d, \"braked\": %zu, "
+        "\"at_gates\": %zu}",
         (int)getpid(), atomic_load(&holder->kernel_minor),
         atomic_load(&holder->passthrough_agreed) ? "true" : "false",
         hot_passthrough_state(holder->hot), inflight_count(holder->inflight),
@@ -88,7 +90,8 @@ static void answer_status(struct holder *holder, uint32_t tag)
         atomic_load(&c->interrupted), atomic_load(&c->swallowed), atomic_load(&c->malformed),
         atomic_load(&c->undelivered), atomic_load(&c->notified), atomic_load(&c->notify_failed),
         atomic_load(&c->notify_dropped), counts.registered, counts.open_here, counts.open_in_python,
-        brake_state(holder->brake), brake_waiting(holder->brake));
+        brake_state(holder->brake), brake_waiting(holder->brake),
+        gate_waiting(holder->opens) + gate_waiting(holder->bytes));
     control_answer(holder, tag, 0, 0, 0, text, (size_t)size_bytes);
 }
 

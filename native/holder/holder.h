@@ -33,6 +33,7 @@ struct counters {
     atomic_uint_fast64_t notified, notify_failed, notify_dropped;
 };
 
+struct gate;
 struct interrupts;
 struct notifier;
 
@@ -47,6 +48,7 @@ struct holder {
     atomic_bool passthrough_agreed;
     struct inflight *inflight;
     struct packets *packets;
+    struct gate *opens, *bytes; /* for OPEN; for READ and WRITE */
     struct brake *brake;
     struct hot_table *hot;
     struct interrupts *interrupts;

@@ -19,6 +19,7 @@
 
 #include "brake.h"
 #include "control.h"
+#include "gate.h"
 #include "holder.h"
 #include "interrupts.h"
 #include "mount.h"
@@ -30,7 +31,7 @@ enum { KERNEL_READERS = 2, SOCKET_BUFFER_BYTES = 4 << 20 };
 struct arguments {
     int packets_fd, control_fd, kernel_fd;
     const char *mountpoint, *options;
-    unsigned readahead_kib, background_max, read_kib;
+    unsigned readahead_kib, background_max, read_kib, tasks_max;
     bool passthrough, fail_on_exit;
 };
 
@@ -68,6 +69,8 @@ static bool take_argument(struct arguments *arguments, const char *name, const c
         return number(value, READ_MAX_BYTES / 1024, &arguments->read_kib) && arguments->read_kib >= 4;
     else if (strcmp(name, "--background") == 0)
         return number(value, UINT16_MAX, &arguments->background_max);
+    else if (strcmp(name, "--tasks") == 0)
+        return number(value, INT32_MAX, &arguments->tasks_max);
     else if (!number(value, INT32_MAX, &parsed))
         return false;
     else if (strcmp(name, "--packets") == 0)
@@ -134,11 +137,15 @@ static bool build(struct holder *holder, const struct arguments *arguments)
                                           .passthrough = arguments->passthrough};
     holder->inflight = inflight_new();
     holder->packets = packets_new(arguments->packets_fd);
+    /* what neither has is left for names and attributes */
+    holder->opens = gate_new((arguments->tasks_max + 3) / 4);
+    holder->bytes = gate_new((arguments->tasks_max + 1) / 2);
     holder->brake = brake_new(peer_pid(arguments->control_fd));
     holder->hot = holder->brake != NULL ? hot_new(holder->kernel_fd, holder->brake) : NULL;
     holder->interrupts = interrupts_new();
     holder->notifier = notify_new();
-    return holder->inflight && holder->packets && holder->hot && holder->interrupts && holder->notifier;
+    return holder->inflight && holder->packets && holder->opens && holder->bytes && holder->hot &&
+           holder->interrupts && holder->notifier;
 }
 
 static bool run(struct holder *holder)

@@ -8,6 +8,7 @@
 
 #include "answers.h"
 #include "control.h"
+#include "gate.h"
 #include "interrupts.h"
 #include "mount.h"
 #include "notify.h"
@@ -87,15 +88,47 @@ static bool prepare(struct fuse_in_header *header)
     return call_bytes == 0 || wire_argument(header, call_bytes) != NULL;
 }
 
+/* Requests that may wait for the store: their gate, else NULL. */
+static struct gate *gate_of(struct holder *holder, uint32_t opcode)
+{
+    if (opcode == FUSE_OPEN)
+        return holder->opens;
+    return opcode == FUSE_READ || opcode == FUSE_WRITE ? holder->bytes : NULL;
+}
+
+/* One less is with Python: whoever waits at the gate takes the place, but for those that were interrupted there. */
+static void let_in_next(struct holder *holder, uint32_t opcode)
+{
+    struct gate *gate = gate_of(holder, opcode);
+    struct waiting request;
+    struct fuse_in_header *header;
+    bool is_in = false;
+    while (gate != NULL && !is_in && (header = gate_next(gate)) != NULL) {
+        int result = -EINTR;
+        if (inflight_look(holder->inflight, header->unique, &request) && !request.abandoned)
+            result = packets_send(holder->packets, header, header->len);
+        is_in = result == 0;
+        if (!is_in && inflight_take(holder->inflight, header->unique, &request) && !request.abandoned)
+            relay_refuse(holder, request.unique, result);
+        free(header);
+    }
+}
+
 /* To pyfuse3, or what pyfuse3 does not know to the driver beside it. */
 static int send_on(struct holder *holder, const struct fuse_in_header *header)
 {
     size_t call_bytes = wire_call_bytes(header->opcode);
     if (atomic_load(&holder->python_gone))
         return -ENOTCONN;
-    if (call_bytes == 0)
-        return packets_send(holder->packets, header, header->len);
-    return control_forward(holder, header->opcode, header->unique, header->nodeid, header + 1, call_bytes);
+    struct gate *gate = gate_of(holder, header->opcode);
+    if (gate != NULL && !gate_enter(gate, header, header->len))
+        return 0;
+    if (call_bytes != 0)
+        return control_forward(holder, header->opcode, header->unique, header->nodeid, header + 1, call_bytes);
+    int result = packets_send(holder->packets, header, header->len);
+    if (result != 0)
+        let_in_next(holder, header->opcode);
+    return result;
 }
 
 static struct waiting waiting_for(struct holder *holder, const struct fuse_in_header *header)
@@ -332,9 +365,11 @@ static void from_python(struct holder *holder, char *packet, size_t size_bytes)
         atomic_fetch_add(&holder->counters.malformed, 1);
         header = (void *)packet;
         /* whoever waits for it must not wait for ever */
-        if (size_bytes >= sizeof *header && inflight_take(holder->inflight, header->unique, &request) &&
-            !request.internal && !request.abandoned)
+        if (size_bytes < sizeof *header || !inflight_take(holder->inflight, header->unique, &request))
+            return;
+        if (!request.internal && !request.abandoned)
             relay_refuse(holder, request.unique, -EIO);
+        let_in_next(holder, request.opcode);
         return;
     }
     if (!inflight_take(holder->inflight, header->unique, &request)) {
@@ -348,6 +383,7 @@ static void from_python(struct holder *holder, char *packet, size_t size_bytes)
     } else if (!request.internal) {
         deliver(holder, &request, packet, size_bytes);
     }
+    let_in_next(holder, request.opcode);
 }
 
 void relay_called(struct holder *holder, uint64_t unique, uint64_t error, uint64_t value)

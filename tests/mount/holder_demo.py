@@ -24,6 +24,7 @@ import trio
 from tierfs.fuse.holder import Holder, HolderOptions, held
 
 LONG_S = 3600.0
+TASKS_MAX = 100
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
@@ -259,7 +260,7 @@ async def _serve(demo: Demo, mountpoint: str) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_commands, demo, nursery.cancel_scope)
             try:
-                await pyfuse3.main(max_tasks=2000)
+                await pyfuse3.main(max_tasks=TASKS_MAX)
             except* OSError:
                 pass  # the end of the session
             # the answer to the command that ended it
@@ -279,6 +280,7 @@ async def main(mountpoint: str, directory: str, program: str, words: list[str]) 
         mount_options=("default_permissions", "fsname=demo", "subtype=tierfs"),
         read_kib=next((int(word) for word in words if word.isdigit()), 64),
         passthrough="plain" not in words,
+        tasks_max=TASKS_MAX,
         stop_timeout_s=5,
     )
     async with held(Path(mountpoint), options, requests=demo, program=Path(program)) as holder:

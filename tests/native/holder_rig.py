@@ -17,7 +17,18 @@ from tierfs.fuse.holder import Holder, HolderOptions, held
 REPOSITORY = Path(__file__).parents[2]
 
 LOOKUP, FORGET, GETATTR, SETATTR, UNLINK, OPEN, READ, STATFS, RELEASE = 1, 2, 3, 4, 10, 14, 15, 17, 18
-FSYNC, GETXATTR, FLUSH, INIT, OPENDIR, RELEASEDIR, CREATE, INTERRUPT, BATCH_FORGET = 20, 22, 25, 26, 27, 29, 35, 36, 42
+FSYNC, SETXATTR, GETXATTR, FLUSH, INIT, OPENDIR, RELEASEDIR, CREATE, INTERRUPT, BATCH_FORGET = (
+    20,
+    21,
+    22,
+    25,
+    26,
+    27,
+    29,
+    35,
+    36,
+    42,
+)
 READDIRPLUS, MKDIR, FALLOCATE, LSEEK, COPY_FILE_RANGE, COPY_FILE_RANGE_64 = 44, 9, 43, 46, 47, 53
 
 PASSTHROUGH, KILLPRIV_V2, INIT_EXT, SPLICE, ASYNC_DIO = 1 << 37, 1 << 28, 1 << 30, 7 << 7, 1 << 15
@@ -28,6 +39,7 @@ INIT_OUT = struct.Struct("=IIIIHHIIHHIIH22x")
 ENTRY = struct.Struct("=QQQQII88x")
 ATTR_OUT = struct.Struct("=QIIQ32x48x")
 HOLDER_FH = 1 << 63
+TASKS_MAX = 40
 
 
 def build(output: Path, *flags: str) -> Path:
@@ -150,7 +162,11 @@ async def rig(program: Path) -> AsyncIterator[Rig]:
     with holders, trio.fail_after(120):
         calls = CallsDouble()
         async with held(
-            Path("/nonexistent"), HolderOptions(), requests=calls, program=program, kernel_fd=holders.fileno()
+            Path("/nonexistent"),
+            HolderOptions(tasks_max=TASKS_MAX),
+            requests=calls,
+            program=program,
+            kernel_fd=holders.fileno(),
         ) as holder:
             holders.close()
             python = trio.socket.fromfd(holder.session_fd, socket.AF_UNIX, socket.SOCK_SEQPACKET)

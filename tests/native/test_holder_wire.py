@@ -389,12 +389,44 @@ def test_a_slow_pyfuse3_does_not_keep_hot_files_waiting(run: Run, tmp_path: Path
         with (tmp_path / "hot").open("rb") as file:
             await rig.holder.register(42, file.fileno())
         payload = bytes(60_000)
-        waiting = [await rig.ask(16, 5, payload) for _ in range(1000)]  # far more than the socket takes
+        waiting = [await rig.ask(wire.SETXATTR, 5, payload) for _ in range(1000)]  # far more than the socket takes
         await rig.ask(wire.OPEN, 42, struct.pack("=II", os.O_RDONLY, 0))
         with trio.fail_after(10):
             assert (await rig.reply()).error == 0
         assert (await rig.holder.status())["queued_bytes"] > 0
         assert sorted([(await rig.asked()).unique for _ in waiting]) == waiting
+
+    run(scenario)
+
+
+def test_what_may_wait_for_the_store_leaves_places_to_the_rest(run: Run) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.init()
+        gone = await trio.run_process(["sh", "-c", "echo $$"], capture_stdout=True)
+        for opcode, argument, places in (
+            (wire.READ, bytes(40), wire.TASKS_MAX // 2),
+            (wire.OPEN, bytes(8), wire.TASKS_MAX // 4),
+        ):
+            waiting = [await rig.ask(opcode, 5, argument, pid=int(gone.stdout)) for _ in range(places + 10)]
+            inside = [(await rig.asked()).unique for _ in range(places)]
+            statfs = await rig.ask(wire.STATFS)
+            assert (await rig.asked()).unique == statfs
+            assert (await rig.holder.status())["at_gates"] == 10
+            kept = [unique for unique in waiting if unique not in inside]
+            await rig.ask(wire.INTERRUPT, argument=struct.pack("=Q", kept[0]))
+            assert await rig.reply() == wire.Reply(kept[0], -errno.EINTR, b"")
+            for done, following in zip(inside, kept[1:], strict=False):
+                await rig.answer(done, error=-errno.EIO)
+                assert (await rig.reply()).unique == done
+                assert (await rig.asked()).unique == following
+            for unique in [*inside[9:], *kept[1:], statfs]:
+                await rig.answer(unique, error=-errno.EIO)
+                assert (await rig.reply()).unique == unique
+            status = await rig.holder.status()
+            assert (status["waiting"], status["at_gates"]) == (0, 0)
+        waiting = [await rig.ask(wire.READ, 5, bytes(40)) for _ in range(wire.TASKS_MAX)]
+        rig.end_python()
+        assert sorted([(await rig.reply()).unique for _ in waiting]) == waiting
 
     run(scenario)
 

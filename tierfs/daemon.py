@@ -281,7 +281,11 @@ def _build(settings: Settings, index: Index, store: RetryingStore, source: str, 
         free_bytes=hot.free_bytes,
         full_wait_s=settings.hot_tier.full_wait_s,
     )
-    locations, kernel, activity = Locations(), Kernel(settings.mount.connection), Activity()
+    locations, kernel, activity = (
+        Locations(),
+        Kernel(settings.mount.connection, max_tasks=settings.mount.max_tasks),
+        Activity(),
+    )
     tree = Tree(
         index,
         locations,
@@ -384,7 +388,7 @@ async def _serve(
                 ready()
                 log.info("mounted %s at %s (%s)", facts.source, facts.mountpoint, parts.kernel.mode)
 
-            await parts.kernel.serve(settings.mount.max_tasks, announce, parts.hot.root)
+            await parts.kernel.serve(announce, parts.hot.root)
         parts.fs.disconnected()
         await _drain(settings, parts, stop)
         # a clean close says that what the index knows of the hot tier is true, also after power loss

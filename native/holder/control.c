@@ -91,7 +91,7 @@ static void answer_status(struct holder *holder, uint32_t tag)
         atomic_load(&c->undelivered), atomic_load(&c->notified), atomic_load(&c->notify_failed),
         atomic_load(&c->notify_dropped), counts.registered, counts.open_here, counts.open_in_python,
         brake_state(holder->brake), brake_waiting(holder->brake),
-        gate_waiting(holder->opens) + gate_waiting(holder->bytes));
+        gate_waiting(holder->opens) + gate_waiting(holder->reads) + gate_waiting(holder->writes));
     control_answer(holder, tag, 0, 0, 0, text, (size_t)size_bytes);
 }
 

@@ -48,7 +48,7 @@ struct holder {
     atomic_bool passthrough_agreed;
     struct inflight *inflight;
     struct packets *packets;
-    struct gate *opens, *bytes; /* for OPEN; for READ and WRITE */
+    struct gate *opens, *reads, *writes;
     struct brake *brake;
     struct hot_table *hot;
     struct interrupts *interrupts;

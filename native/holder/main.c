@@ -137,14 +137,15 @@ static bool build(struct holder *holder, const struct arguments *arguments)
                                           .passthrough = arguments->passthrough};
     holder->inflight = inflight_new();
     holder->packets = packets_new(arguments->packets_fd);
-    /* what neither has is left for names and attributes */
+    /* what none of them has is left for names and attributes */
     holder->opens = gate_new((arguments->tasks_max + 3) / 4);
-    holder->bytes = gate_new((arguments->tasks_max + 1) / 2);
+    holder->reads = gate_new((arguments->tasks_max + 1) / 2);
+    holder->writes = gate_new((arguments->tasks_max + 7) / 8);
     holder->brake = brake_new(peer_pid(arguments->control_fd));
     holder->hot = holder->brake != NULL ? hot_new(holder->kernel_fd, holder->brake) : NULL;
     holder->interrupts = interrupts_new();
     holder->notifier = notify_new();
-    return holder->inflight && holder->packets && holder->opens && holder->bytes && holder->hot &&
+    return holder->inflight && holder->packets && holder->opens && holder->reads && holder->writes && holder->hot &&
            holder->interrupts && holder->notifier;
 }
 

@@ -91,9 +91,16 @@ static bool prepare(struct fuse_in_header *header)
 /* Requests that may wait for the store: their gate, else NULL. */
 static struct gate *gate_of(struct holder *holder, uint32_t opcode)
 {
-    if (opcode == FUSE_OPEN)
+    switch (opcode) {
+    case FUSE_OPEN:
         return holder->opens;
-    return opcode == FUSE_READ || opcode == FUSE_WRITE ? holder->bytes : NULL;
+    case FUSE_READ:
+        return holder->reads;
+    case FUSE_WRITE: /* for room */
+        return holder->writes;
+    default:
+        return NULL;
+    }
 }
 
 /* One less is with Python: whoever waits at the gate takes the place, but for those that were interrupted there. */

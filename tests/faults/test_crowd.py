@@ -26,7 +26,7 @@ def test_statfs_and_hot_files_do_not_wait_behind_a_crowd(rig: Rig) -> None:
     rig.put("hot", b"hot bytes")
     with Tap(rig.double.endpoint_url) as tap:
         store = {"endpoint_url": tap.url, "read_timeout_s": 100, "retry_budget_s": 200}
-        with rig.mounted(store=store, mount={"max_tasks": 10_000}) as mount:
+        with rig.mounted(store=store) as mount:
             assert (mount.path / "hot").read_bytes() == b"hot bytes"
             assert (mount.path / "cold").stat().st_size == 8 * MIB
             tap.pause()

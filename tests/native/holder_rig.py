@@ -16,7 +16,7 @@ from tierfs.fuse.holder import Holder, HolderOptions, held
 
 REPOSITORY = Path(__file__).parents[2]
 
-LOOKUP, FORGET, GETATTR, SETATTR, UNLINK, OPEN, READ, STATFS, RELEASE = 1, 2, 3, 4, 10, 14, 15, 17, 18
+LOOKUP, FORGET, GETATTR, SETATTR, UNLINK, OPEN, READ, WRITE, STATFS, RELEASE = 1, 2, 3, 4, 10, 14, 15, 16, 17, 18
 FSYNC, SETXATTR, GETXATTR, FLUSH, INIT, OPENDIR, RELEASEDIR, CREATE, INTERRUPT, BATCH_FORGET = (
     20,
     21,
@@ -141,9 +141,9 @@ class Rig:
         """What the end of the daemon's process does: its driver has the same socket as pyfuse3."""
         self.python.shutdown(socket.SHUT_RDWR)
 
-    def garble(self, packet: bytes) -> None:
+    async def garble(self, packet: bytes) -> None:
         """Anything at all on the control link."""
-        self.holder._direct.send(packet)
+        await self.holder._control.send(packet)
 
     async def init(self, kernel_flags: int = PASSTHROUGH | KILLPRIV_V2 | INIT_EXT | SPLICE) -> tuple[bytes, bytes]:
         """The start of a session; the request at pyfuse3 and the reply at the kernel."""

@@ -98,7 +98,7 @@ class HolderOptions:
     read_kib: int = 64
     """What one READ may ask for. Above 64, answers become packets for which the kernel needs contiguous memory."""
     tasks_max: int = 0
-    """What pyfuse3.main takes as max_tasks: half of them may read or write, a quarter open. 0: no limit."""
+    """What pyfuse3.main takes as max_tasks: half of them may read, an eighth write, a quarter open. 0: no limit."""
     stay_without_daemon: bool = False
     """When the daemon dies, keep the mount and answer ENOTCONN to all but hot files; else unmount."""
     start_timeout_s: float = 30.0

@@ -43,9 +43,10 @@ _log: Final = logging.getLogger(__name__)
 class Kernel:
     """See the module. One for each mount, made before it is mounted."""
 
-    def __init__(self, wanted: str) -> None:
-        """`wanted`: "auto" or a mode; see mount.connection."""
+    def __init__(self, wanted: str, *, max_tasks: int) -> None:
+        """`wanted`: "auto" or a mode; see mount.connection and mount.max_tasks."""
         self._wanted = wanted
+        self._max_tasks = max_tasks
         self._holder: Holder | None = None
         self._direct = KernelNotify()
         self._abandoned: deque[int] = deque()
@@ -150,7 +151,7 @@ class Kernel:
     ) -> None:
         if self._wanted != "pyfuse3":
             try:
-                wanted = _holder_options(options, passthrough=self._wanted != "holder")
+                wanted = self._holder_options(options)
                 self._holder = await stack.enter_async_context(held(mountpoint, wanted, requests=requests))
             except OSError as error:
                 if self._wanted != "auto":
@@ -166,6 +167,11 @@ class Kernel:
         self.mode = "pyfuse3"
         self._direct.start()
 
+    def _holder_options(self, options: MountOptions) -> HolderOptions:
+        return HolderOptions(
+            tuple(sorted(options.for_libfuse())), passthrough=self._wanted != "holder", tasks_max=self._max_tasks
+        )
+
     @staticmethod
     def _open_session(
         stack: AsyncExitStack, operations: Operations, path: str, options: MountOptions, *, unmounts: bool
@@ -173,7 +179,7 @@ class Kernel:
         pyfuse3.init(operations, path, options.for_libfuse())
         stack.callback(pyfuse3.close, unmount=unmounts)
 
-    async def serve(self, max_tasks: int, ready: Callable[[], None], probe_directory: Path) -> None:
+    async def serve(self, ready: Callable[[], None], probe_directory: Path) -> None:
         """Answers requests until the file system is unmounted or `stop` is called.
 
         Calls `ready` when the mode is known.
@@ -182,7 +188,7 @@ class Kernel:
 
             async def answer() -> None:
                 with self._answering:
-                    await serve(max_tasks)
+                    await serve(self._max_tasks)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(answer)
@@ -252,7 +258,3 @@ class Kernel:
                 pass
             except OSError as error:
                 _log.debug("inode %#x stays with the holder although the kernel forgot it: %s", ino, error)
-
-
-def _holder_options(options: MountOptions, *, passthrough: bool) -> HolderOptions:
-    return HolderOptions(tuple(sorted(options.for_libfuse())), passthrough=passthrough)

@@ -5,7 +5,7 @@
 applies the operations of SEED one after the other below DIRECTORY and appends a byte to LOG after each one that
 returned, until one fails. The same seed gives the same operations, so a replay of as many as LOG has bytes, in a native
 directory, is what must be there afterwards. One operation more may or may not have happened. Each is one system call
-that changes something, so there is nothing in between.
+that changes something, so there is nothing in between, but for a write: SIGKILL ends write(2) at a page (see `pieces`).
 """
 
 import errno
@@ -16,10 +16,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-# at most one FUSE request, so that a kill cannot leave half of it
+# at most one FUSE request
 WRITE_LIMIT_BYTES = 60_000
+PAGE_BYTES = 4096
 
 
 @frozen
@@ -148,6 +149,23 @@ def _with_descriptor(path: Path, step: Step) -> None:
             assert written == len(step.data)
     finally:
         os.close(fd)
+
+
+def pieces(root: Path, step: Step) -> Iterator[Step]:
+    """A write or an append in steps between which a kill can end it; nothing for other operations."""
+    if step.verb not in ("write", "append"):
+        return
+    start = step.number if step.verb == "write" else (root / step.path).stat().st_size
+    at = 0
+    while at < len(step.data):
+        stop = min(len(step.data), at + PAGE_BYTES - (start + at) % PAGE_BYTES)
+        yield evolve(step, number=step.number + at, data=step.data[at:stop])
+        at = stop
+
+
+def nth(seed: int, number: int) -> Step:
+    """The step after `number` others."""
+    return next(itertools.islice(steps(seed), number, None))
 
 
 def replay(root: Path, seed: int, count: int) -> None:

@@ -248,7 +248,7 @@ def run_burst(mount: Mount, directory: Path, area: Path, seeds: range, *, until:
 
 
 def assert_acknowledged(area: Path, native: Path, counts: dict[int, int]) -> None:
-    """Every acknowledged operation is there; the one that was under way at the kill may be."""
+    """Every acknowledged operation is there; the one that was under way at the kill may be, or some pages of it."""
     for seed, count in counts.items():
         actual = describe(area / str(seed))
         found = []
@@ -259,7 +259,16 @@ def assert_acknowledged(area: Path, native: Path, counts: dict[int, int]) -> Non
             found.append(differences(expected, actual, ignore=frozenset({"mtime_ns"})))
             if not found[-1]:
                 break
-        assert not found[-1], f"seed {seed}, {count} operations acknowledged:\n" + "\n".join(min(found, key=len)[:30])
+        else:
+            half = native / f"{area.name}-{seed}-{count}"
+            for piece in burst.pieces(half, burst.nth(seed, count)):
+                burst.apply(half, piece)
+                found.append(differences(describe(half), actual, ignore=frozenset({"mtime_ns"})))
+                if not found[-1]:
+                    break
+        assert not min(found, key=len), f"seed {seed}, {count} operations acknowledged:\n" + "\n".join(
+            min(found, key=len)[:30]
+        )
 
 
 @pytest.mark.parametrize("number", range(2))

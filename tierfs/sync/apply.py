@@ -25,7 +25,7 @@ from tierfs.policy.merge import Decision, Local, Version, decide
 from tierfs.sync import attributes, hardlinks
 from tierfs.sync.activity import Activity
 from tierfs.sync.attributes import Defaults
-from tierfs.sync.paths import Place
+from tierfs.sync.paths import Place, find_owner
 from tierfs.sync.plan import BESIDE_SUFFIX
 
 _UNKNOWN_FMT = 0
@@ -108,14 +108,28 @@ class Applier:
         return Met.KNOWN
 
     def is_spoken_for(self, reader: Reader, key: str) -> bool:
-        """The object at `key` is not news: it is about to be deleted, or to be moved to where its inode is."""
+        """The object at `key` is not news.
+
+        It is about to be deleted, or to be moved to where its inode is; or it lies under the old prefix of a renamed
+        directory and is of what has its old name now.
+        """
         if not self.is_any_spoken_for(reader):
             return False
         if reader.count(Table.TOMBSTONES) and intents.tombstone(reader, key) is not None:
             return True
         if not (reader.count(Table.LOCATED) or reader.count(Table.OVERRIDES)):
             return False
-        return self._locations.occupant(reader, key) is not None
+        return self._locations.occupant(reader, key) is not None or self.is_at_home(reader, key)
+
+    def is_at_home(self, reader: Reader, key: str) -> bool:
+        """The inode whose path gives `key` put the object there, or is doing so: its base may not be known yet."""
+        owner = find_owner(reader, key)
+        if owner is None:
+            return False
+        if owner.base is not None and self._locations.actual_key(reader, owner) == key:
+            return True
+        intent = intents.of_inode(reader, owner.ino)
+        return intent is not None and intent.key == key
 
     def is_any_spoken_for(self, reader: Reader) -> bool:
         """Whether `is_spoken_for` can be true of any key: some delete or move is still to be done."""

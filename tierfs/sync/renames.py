@@ -156,8 +156,7 @@ class TreeMover:
         key = info.key
         if intents.tombstone(self._index, key) is not None or self._is_of_another(intent.ino, prefix, key):
             return None
-        owner = find_owner(self._index, key)
-        if owner is not None and self._is_at(owner, key):
+        if self._applier.is_at_home(self._index, key):
             return None  # of a directory that has the old name now
         located = rows.located_at(self._index, key)
         if located is not None and located != intent.ino:

@@ -394,3 +394,37 @@ def test_a_link_that_arrives_under_the_old_prefix_after_the_listing_is_written_a
         assert _is_settled(rig)
 
     run_rig(tmp_path, main, store=store)
+
+
+def test_a_renamed_directory_does_not_show_what_has_its_old_name_now(tmp_path: Path) -> None:
+    store = _StuckCopies(0)
+
+    async def main(rig: Rig) -> None:
+        rig.put_remote("a/f", b"old")
+        await rig.list()
+        await rig.list("a")
+        rig.rename("a", "b")
+        rig.exporter.hurry()
+        await store.is_stuck.wait()
+        rig.mkdir("a")
+        rig.mkdir("a/sub")
+        await rig.write("a/new", b"new")
+        await rig.write("a/sub/deep", b"deep")
+        with trio.move_on_after(1):
+            await rig.sync()
+        assert {"a/new", "a/sub/deep"} <= set(rig.keys)
+        assert await rig.list("b") == ["f"]
+        store.hold("put")
+        await rig.write("a/late", b"late")
+        rig.exporter.hurry()
+        await rig.idle()
+        rig.put_remote("a/late", b"late", user=dict(rig.user_meta("a/new")))  # it has arrived, its answer has not
+        assert await rig.list("b") == ["f"]
+        store.release("put")
+        store.go_on.set()
+        await rig.sync()
+        assert await rig.list("b") == ["f"]
+        assert {"late", "new", "sub"} <= set(await rig.list("a"))
+        assert {"a/late", "a/new", "a/sub/deep", "b/f"} <= set(rig.keys)
+
+    run_rig(tmp_path, main, store=store)

@@ -154,14 +154,17 @@ class TreeMover:
     def _admit(self, intent: Intent, prefix: str, info: ObjectInfo, followers: set[int]) -> int | None:
         """The inode that has to be moved away from this key, with an intent from now on; None: leave it."""
         key = info.key
-        if intents.tombstone(self._index, key) is not None or self._is_of_another(intent.ino, prefix, key):
+        if intents.tombstone(self._index, key) is not None:
             return None
         if self._applier.is_at_home(self._index, key):
             return None  # of a directory that has the old name now
-        located = rows.located_at(self._index, key)
-        if located is not None and located != intent.ino:
-            self._disputes.mark(located)
-            return located
+        # before prefixes are compared: directories that had this path one after the other may all be on their way
+        occupant = self._locations.occupant(self._index, key)
+        if occupant is not None and occupant != intent.ino:
+            self._disputes.mark(occupant)
+            return occupant
+        if self._is_of_another(intent.ino, prefix, key):
+            return None
         inode = self._inode_at(intent, info, key[len(prefix) :], followers)
         if inode is None or not self._is_at(inode, key):
             return None

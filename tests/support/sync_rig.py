@@ -18,6 +18,7 @@ from pathlib import Path
 import trio
 import trio.testing
 from attrs import define
+from trio._core import _run as scheduler
 
 from tests.support.clocks import TrioWallClock, jump_when_idle, wait_until_idle
 from tests.support.memstore import MemoryStore
@@ -256,8 +257,13 @@ def run_rig(
     import_: ImportSettings | None = None,
     reads_ahead: bool = True,
 ) -> MemoryStore:
-    """Runs `main` with a Rig at work; returns the store, so that another Rig can go on with it."""
+    """Runs `main` with a Rig at work; returns the store, so that another Rig can go on with it.
+
+    Tasks take turns in the same order each time, as in trio's own tests, so that a failure can be seen again.
+    """
     used = store or MemoryStore()
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    scheduler._r.seed(0)
 
     clock = trio.testing.MockClock()
 

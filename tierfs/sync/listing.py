@@ -54,6 +54,10 @@ class UnreachableKey:
     reason: str
 
 
+class _MovedError(Exception):
+    """The directory's objects lie under another prefix now."""
+
+
 class SeenNames:
     """Hashes of names, to be asked once all are there. A collision only delays a removal to the next listing."""
 
@@ -126,8 +130,15 @@ class Lister:
 
     async def refresh(self, ino: int) -> bool:
         """Brings the directory up to date; True when attributes of its entries are worth reading. StoreError."""
+        while True:
+            try:
+                return await self._list(ino)
+            except _MovedError:
+                continue
+
+    async def _list(self, ino: int) -> bool:
         inode = inodes.get(self._index, ino)
-        if inode is None:
+        if inode is None or inode.parent == 0:
             return False
         prefix = self._locations.actual_prefix(self._index, ino)
         is_first = InodeFlag.LISTED not in inode.flags
@@ -158,14 +169,27 @@ class Lister:
         """The next page. Nobody waits for the store's whole retry budget to be told names that are known."""
         limit_s = math.inf if token or listing.is_first else _KNOWN_WAIT_S
         with trio.move_on_after(limit_s):
-            return await self._store.list(listing.prefix, delimited=True, token=token)
+            page = await self._store.list(listing.prefix, delimited=True, token=token)
+            self._check_place(listing)
+            return page
         raise StoreError(StoreErrorKind.TIMEOUT, f"no listing within {limit_s:g} s", key=listing.prefix)
+
+    def _check_place(self, listing: Listing) -> None:
+        """What is listed may be another directory's by now: the objects of this one have been moved meanwhile."""
+        inode = inodes.get(self._index, listing.ino)
+        if (
+            inode is None
+            or inode.parent == 0
+            or self._locations.actual_prefix(self._index, listing.ino) != listing.prefix
+        ):
+            raise _MovedError
 
     # ---- a page ----
 
     async def _take_page(self, listing: Listing, page: ListPage) -> None:
         entries = self._directories(listing, page) + self._objects(listing, page)
         entries = await self._with_heads(listing, entries)
+        self._check_place(listing)
         for seen in entries:
             if seen.is_dir and not self._activity.touched_since(listing.mark, seen.key):
                 self._make_room(listing, seen.name)

@@ -85,14 +85,15 @@ class Fetcher:
                 if not flight.overlaps(gap_start, gap_stop):
                     continue
                 if is_urgent:
-                    self._hasten(flight)
+                    self.hasten(flight)
                 if at < flight.start:
                     self._launch_pieces(live, at, flight.start, is_urgent=is_urgent)
                 at = max(at, flight.stop)
             if at < gap_stop:
                 self._launch_pieces(live, at, gap_stop, is_urgent=is_urgent)
 
-    def _hasten(self, flight: Flight) -> None:
+    def hasten(self, flight: Flight) -> None:
+        """A reader waits for it now."""
         flight.is_urgent = True
         if flight.ticket is not None:
             self._gate.promote(flight.ticket)
@@ -101,7 +102,7 @@ class Fetcher:
         for piece_start, piece_stop, source in self.pieces(live, start, stop):
             self._start(live, Flight(piece_start, piece_stop, source, is_urgent=is_urgent))
 
-    def launch_whole(self, live: LiveFile) -> Flight | None:
+    def launch_whole(self, live: LiveFile, *, is_urgent: bool) -> Flight | None:
         """One request for all of a small cold file. None where some of it is here or on its way already."""
         if (
             live.flights
@@ -111,7 +112,7 @@ class Fetcher:
             or self._carried_of(live)
         ):
             return None
-        flight = Flight(0, live.size_bytes, self.source_at(live, 0), is_urgent=True, is_whole=True)
+        flight = Flight(0, live.size_bytes, self.source_at(live, 0), is_urgent=is_urgent, is_whole=True)
         self._start(live, flight)
         return flight
 

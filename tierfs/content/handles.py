@@ -14,6 +14,7 @@ from attrs import define, evolve
 from tierfs.clock import Clock
 from tierfs.content import recovery
 from tierfs.content import snapshot as snapshots
+from tierfs.content.ahead import NextFiles
 from tierfs.content.brake import Brake
 from tierfs.content.fetch import Fetcher
 from tierfs.content.ledger import Ledger
@@ -87,6 +88,7 @@ class Files:
         self._hurry_export = hurry_export or wake_export
         self._fetcher = Fetcher(self._ledger, store, locate, self._running)
         self._reader = Reader(self._ledger, self._fetcher, store, on_stale)
+        self._next_files = NextFiles(self._ledger, self._fetcher)
         part_bytes = spill_part_bytes(store.part_size_bytes, space.limit_bytes)
         self._spiller = Spiller(self._ledger, store, self._running, part_bytes=part_bytes)
         self._writer = Writer(self._ledger, part_bytes=part_bytes, on_growth=self._spiller.grown)
@@ -150,9 +152,11 @@ class Files:
     async def _begin_reader(self, live: LiveFile) -> None:
         live.readers += 1
         try:
-            size = live.size_bytes
-            if live.residency is Residency.COLD and 0 < size <= self._ledger.settings.small_file_bytes:
-                await self._reader.fetch_small(live)
+            if 0 < live.size_bytes <= self._ledger.settings.small_file_bytes:
+                is_cold = live.residency is Residency.COLD
+                self._next_files.opened(self._ledger.inode(live.ino), was_cold=is_cold)
+                if is_cold:
+                    await self._reader.fetch_small(live)
             await self._lend(live)
         except BaseException:
             live.readers -= 1

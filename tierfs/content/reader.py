@@ -172,9 +172,11 @@ class Reader:
     async def fetch_small(self, live: LiveFile) -> None:
         """At an open for reading: all of a small cold file in one request. Its failure is the open's."""
         for _ in range(_VOID_MAX):
-            flight = self._fetcher.launch_whole(live) or next((each for each in live.flights if each.is_whole), None)
+            flight = self._fetcher.launch_whole(live, is_urgent=True)
+            flight = flight or next((each for each in live.flights if each.is_whole), None)
             if flight is None:  # it is here, or somebody reads it already
                 return
+            self._fetcher.hasten(flight)
             await self._fetcher.join(live, flight)
             if live.is_dead:
                 raise FsError(errno.ESTALE, "the file was replaced while it was opened")

@@ -80,6 +80,8 @@ class Markers:
         return Body(b"", found)
 
     async def put(self, key: str, meta: ObjectMeta, condition: Condition) -> Written:
+        if "//" in f"/{key}":
+            raise StoreError(StoreErrorKind.INVALID, "this server folds slashes: it would be another marker", key=key)
         full, metadata_full = self._runner.full(key), self._runner.full(metadata_key(key))
         if isinstance(condition, IfAbsent | IfMatch):
             require(key, await self.find(key), condition)

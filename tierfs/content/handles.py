@@ -30,7 +30,7 @@ from tierfs.errors import FsError, TierfsError
 from tierfs.hottier.extents import ExtentSet
 from tierfs.hottier.files import HotFiles
 from tierfs.hottier.space import Space
-from tierfs.index import residency
+from tierfs.index import inodes, residency
 from tierfs.index.env import Index
 from tierfs.model import Inode, InodeFlag, Residency
 from tierfs.objectstore.base import ObjectStore
@@ -180,6 +180,8 @@ class Files:
             live.seen = (live.size_bytes, inode.mtime_ns)
             live.alterations += 1
             await self.lending.lend(live, inode)
+            if inodes.get(self._index, live.ino) != inode:
+                self.lending.attributes_changed(live.ino)
 
     def created(self, ino: int) -> int:
         """A handle for writing of a file that was just created: FULL and empty. No checkpoint."""

@@ -37,6 +37,10 @@ class Borrower(Protocol):
         """Ends it; False when the kernel has the file open, and then nothing is changed."""
         ...
 
+    def attributes_changed(self, ino: int) -> None:
+        """Those that came with `lend` are not true any more."""
+        ...
+
     @property
     def has_brake(self) -> bool:
         """Can it hold up those who write past us?"""
@@ -103,6 +107,11 @@ class Lending:
         self._is_failing = False
         while len(self._lent) > self._limit_files and await self._recall_oldest():
             pass
+
+    def attributes_changed(self, ino: int) -> None:
+        """While the file was being lent, so that nobody else could say so."""
+        if self.borrower is not None and ino in self._lent:
+            self.borrower.attributes_changed(ino)
 
     async def recall(self, ino: int) -> bool:
         """True when the kernel has no way to the backing file any more but mappings for reading."""

@@ -100,6 +100,10 @@ class Kernel:
             return False
         return True
 
+    def attributes_changed(self, ino: int) -> None:
+        """See Borrower."""
+        self.inode_changed(ino, content=False)
+
     @property
     def has_brake(self) -> bool:
         """See Borrower."""

@@ -11,7 +11,7 @@ from attrs import evolve
 from trio.testing import wait_all_tasks_blocked
 
 from tests.support.tier import BLOCK, KIB, SETTINGS, World, noise, run
-from tierfs.index import intents
+from tierfs.index import inodes, intents
 from tierfs.model import Inode, Residency
 
 DATA = noise(10 * KIB)
@@ -27,6 +27,7 @@ class Kernel:
         self.refusal = 0
         self.has_brake = False
         self.braked: list[bool] = []
+        self.told_changed: list[int] = []
 
     async def lend(self, inode: Inode, fd: int) -> None:
         await trio.lowlevel.checkpoint()
@@ -40,6 +41,9 @@ class Kernel:
             return False
         os.close(self.fds.pop(ino))
         return True
+
+    def attributes_changed(self, ino: int) -> None:
+        self.told_changed.append(ino)
 
     async def brake(self, *, on: bool) -> None:
         self.braked.append(on)
@@ -319,3 +323,23 @@ def test_the_brake_does_not_hold_for_ever(tmp_path: Path, caplog: pytest.LogCapt
         await world.files.release(fh)
 
     run(tmp_path, main, limit_bytes=256 * KIB)
+
+
+def test_attributes_that_change_while_a_file_is_being_lent_are_taken_back(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        await hot_file(world)
+        assert kernel.told_changed == []
+        ino = world.add_object(DATA)
+        lend = kernel.lend
+
+        async def lend_slowly(inode: Inode, fd: int) -> None:
+            await lend(inode, fd)
+            with world.index.transaction() as txn:
+                inodes.put(txn, evolve(inode, mode=0o100600))
+
+        kernel.lend = lend_slowly  # type: ignore[method-assign]
+        await world.read(ino)
+        assert kernel.told_changed == [ino]
+
+    run(tmp_path, main)

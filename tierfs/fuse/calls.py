@@ -1,18 +1,17 @@
 """The requests that pyfuse3 does not know and the holder carries past it: FALLOCATE, LSEEK, COPY_FILE_RANGE."""
 
 import errno
-import logging
 import struct
 from typing import Final, Protocol
 
-from tierfs.errors import FsError, TierfsError
-
-log = logging.getLogger(__name__)
+from tierfs.errors import FsError
+from tierfs.fuse.failures import errno_of
 
 # opcodes and arguments as in native/holder/fuse_wire.h
 _FALLOCATE: Final = 43
 _LSEEK: Final = 46
 _COPY_FILE_RANGE: Final = (47, 53)
+_VERBS: Final = {43: "fallocate", 46: "seek", 47: "copy_range", 53: "copy_range"}
 _FALLOCATE_IN: Final = struct.Struct("=QqqIxxxx")  # fh, offset, length, mode
 _LSEEK_IN: Final = struct.Struct("=QqIxxxx")  # fh, offset, whence
 _COPY_IN: Final = struct.Struct("=QqQQqQQ")  # fh, offset, inode, fh, offset, length, flags
@@ -41,7 +40,7 @@ async def answer(requests: Requests | None, opcode: int, argument: bytes) -> tup
     try:
         return 0, await _call(requests, opcode, argument)
     except Exception as error:
-        return _errno_of(error), 0
+        return errno_of(error, _VERBS.get(opcode, "call")), 0
 
 
 async def _call(requests: Requests, opcode: int, argument: bytes) -> int:
@@ -54,18 +53,3 @@ async def _call(requests: Requests, opcode: int, argument: bytes) -> int:
         handle_in, offset_in, _, handle_out, offset_out, length, _ = _COPY_IN.unpack(argument)
         return await requests.copy_range(handle_in, offset_in, handle_out, offset_out, length)
     raise FsError(errno.ENOSYS)
-
-
-def _errno_of(error: BaseException) -> int:
-    """The errno of an error, logged here, once, if an operator has to know of it."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if isinstance(error, TierfsError):
-        if not isinstance(error, FsError):
-            log.error("%s", error)
-        return error.errno
-    if isinstance(error, OSError) and error.errno:
-        log.error("the cache disk failed: %s", error)
-        return error.errno
-    log.exception("internal error", exc_info=error)
-    return errno.EIO

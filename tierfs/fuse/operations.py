@@ -6,43 +6,21 @@ that reached pyfuse3 would end the mount (DESIGN.md 5).
 
 import errno
 import functools
-import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import pyfuse3
 from attrs import evolve
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT, RequestContext
 
-from tierfs.errors import FsError, TierfsError
+from tierfs.errors import FsError
 from tierfs.filesystem import FileSystem
 from tierfs.fuse import convert
+from tierfs.fuse.failures import errno_of
 from tierfs.model import NAME_MAX_BYTES, Inode
-
-log = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-# what a name that is not there costs an operator to read: nothing
-_QUIET: Final = frozenset({errno.ENOENT, errno.ENODATA, errno.EOPNOTSUPP})
-
-
-def _errno_of(error: BaseException, verb: str) -> int:
-    """The errno of an error, which is logged here, once, if an operator has to know of it."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if isinstance(error, FsError):
-        return error.errno
-    if isinstance(error, TierfsError):
-        if error.errno not in _QUIET:
-            log.error("%s: %s", verb, error)
-        return error.errno
-    if isinstance(error, OSError) and error.errno:
-        log.error("%s: the cache disk failed: %s", verb, error)
-        return error.errno
-    log.exception("%s: internal error", verb, exc_info=error)
-    return errno.EIO
 
 
 def _answer(handler: Callable[_P, Coroutine[Any, Any, _R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:
@@ -51,7 +29,7 @@ def _answer(handler: Callable[_P, Coroutine[Any, Any, _R]]) -> Callable[_P, Coro
         try:
             return await handler(*args, **kwargs)
         except Exception as error:
-            raise pyfuse3.FUSEError(_errno_of(error, handler.__name__)) from None
+            raise pyfuse3.FUSEError(errno_of(error, handler.__name__)) from None
 
     return answer
 

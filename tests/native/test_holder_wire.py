@@ -412,14 +412,18 @@ def test_what_may_wait_for_the_store_leaves_places_to_the_rest(run: Run) -> None
             inside = [(await rig.asked()).unique for _ in range(places)]
             statfs = await rig.ask(wire.STATFS)
             assert (await rig.asked()).unique == statfs
-            assert (await rig.holder.status())["at_gates"] == 3
+            with trio.fail_after(10):
+                while (await rig.holder.status())["at_gates"] != 3:  # noqa: ASYNC110 - statfs may overtake the last
+                    await trio.sleep(0.01)
             kept = [unique for unique in waiting if unique not in inside]
             await rig.ask(wire.INTERRUPT, argument=struct.pack("=Q", kept[0]))
             assert await rig.reply() == wire.Reply(kept[0], -errno.EINTR, b"")
-            for done, following in zip(inside, kept[1:], strict=False):
+            following = []
+            for done in inside[:2]:
                 await rig.answer(done, error=-errno.EIO)
                 assert (await rig.reply()).unique == done
-                assert (await rig.asked()).unique == following
+                following.append((await rig.asked()).unique)
+            assert sorted(following) == kept[1:]  # two threads brought them to the gate
             for unique in [*inside[2:], *kept[1:], statfs]:
                 await rig.answer(unique, error=-errno.EIO)
                 assert (await rig.reply()).unique == unique

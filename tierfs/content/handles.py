@@ -27,6 +27,7 @@ from tierfs.content.snapshot import Piece, Snapshot, Where, WhereKind
 from tierfs.content.spill import Spiller, spill_part_bytes
 from tierfs.content.writer import Writer
 from tierfs.errors import FsError, TierfsError
+from tierfs.hottier.disk import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE
 from tierfs.hottier.extents import ExtentSet
 from tierfs.hottier.files import HotFiles
 from tierfs.hottier.space import Space
@@ -41,10 +42,6 @@ __all__ = ["ContentSettings", "Files", "Piece", "Recovery", "Snapshot", "Where",
 _BLOCK_BYTES: Final = 512
 _COPY_PIECE_BYTES: Final = 1 << 20
 _COPY_MAX_BYTES: Final = 16 << 20  # a program that was killed leaves no more than this to be copied after its end
-# linux/falloc.h
-FALLOC_FL_KEEP_SIZE: Final = 1
-FALLOC_FL_PUNCH_HOLE: Final = 2
-FALLOC_FL_ZERO_RANGE: Final = 16
 _ZEROING: Final = (
     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_ZERO_RANGE,

@@ -11,7 +11,7 @@ from tierfs.fuse.failures import errno_of
 _FALLOCATE: Final = 43
 _LSEEK: Final = 46
 _COPY_FILE_RANGE: Final = (47, 53)
-_VERBS: Final = {43: "fallocate", 46: "seek", 47: "copy_range", 53: "copy_range"}
+_VERBS: Final = {_FALLOCATE: "fallocate", _LSEEK: "seek", **dict.fromkeys(_COPY_FILE_RANGE, "copy_range")}
 _FALLOCATE_IN: Final = struct.Struct("=QqqIxxxx")  # fh, offset, length, mode
 _LSEEK_IN: Final = struct.Struct("=QqIxxxx")  # fh, offset, whence
 _COPY_IN: Final = struct.Struct("=QqQQqQQ")  # fh, offset, inode, fh, offset, length, flags

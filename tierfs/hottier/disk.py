@@ -19,8 +19,10 @@ from tierfs.errors import FsError
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-_FALLOC_FL_KEEP_SIZE: Final = 1
-_FALLOC_FL_PUNCH_HOLE: Final = 2
+# linux/falloc.h
+FALLOC_FL_KEEP_SIZE: Final = 1
+FALLOC_FL_PUNCH_HOLE: Final = 2
+FALLOC_FL_ZERO_RANGE: Final = 16
 _STAT_BLOCK_BYTES: Final = 512  # st_blocks counts these whatever the file system's block size is
 _SCRATCH_BYTES: Final = 1 << 20
 
@@ -206,12 +208,12 @@ class Disk:
 
         EOPNOTSUPP on a file system without holes (checked once, by HotFiles.prepare).
         """
-        self._fallocate(fd, _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE, start, stop)
+        self._fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start, stop)
 
     @_raises_fs_error
     def allocate(self, fd: int, start: int, stop: int) -> None:
         """Takes the blocks of [start, stop) that are not there yet, also beyond the end; bytes and size stay."""
-        self._fallocate(fd, _FALLOC_FL_KEEP_SIZE, start, stop)
+        self._fallocate(fd, FALLOC_FL_KEEP_SIZE, start, stop)
 
     def _fallocate(self, fd: int, mode: int, start: int, stop: int) -> None:
         while self._libc.fallocate(fd, mode, start, stop - start) != 0:

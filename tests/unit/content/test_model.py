@@ -16,8 +16,8 @@ from trio.testing import MockClock
 
 from tests.support.memstore import MemoryStore
 from tests.support.tier import BLOCK, KIB, PART, SETTINGS, World, noise
-from tierfs.content.handles import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from tierfs.errors import FsError, StoreError, StoreErrorKind
+from tierfs.hottier.disk import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from tierfs.index import residency
 
 SIZE_MAX = 8 * PART

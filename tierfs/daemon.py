@@ -283,7 +283,11 @@ def _build(settings: Settings, index: Index, store: RetryingStore, source: str, 
     )
     locations, kernel, activity = (
         Locations(),
-        Kernel(settings.mount.connection, max_tasks=settings.mount.max_tasks),
+        Kernel(
+            settings.mount.connection,
+            max_tasks=settings.mount.max_tasks,
+            low_latency=settings.mount.low_latency,
+        ),
         Activity(),
     )
     tree = Tree(

@@ -14,6 +14,7 @@
 #include "brake.h"
 #include "gate.h"
 #include "holder.h"
+#include "latency.h"
 #include "mount.h"
 #include "notify.h"
 #include "relay.h"
@@ -81,7 +82,7 @@ static void answer_status(struct holder *holder, uint32_t tag)
         ", \"interrupted\": %" PRIuFAST64 ", \"swallowed\": %" PRIuFAST64 ", \"malformed\": %" PRIuFAST64
         ", \"undelivered\": %" PRIuFAST64 ", \"notified\": %" PRIuFAST64 ", \"notify_failed\": %" PRIuFAST64
         ", \"notify_dropped\": %" PRIuFAST64 ", \"registered\": %" PRIu64 ", \"open_here\": %" PRIu64
-        ", \"open_in_python\": %" PRIu64 ", \"brake_state\": %d, \"braked\": %zu, "
+        ", \"open_in_python\": %" PRIu64 ", \"brake_state\": %d, \"braked\": %zu, \"latency_state\": %d, "
         "\"at_gates\": %zu}",
         (int)getpid(), atomic_load(&holder->kernel_minor),
         atomic_load(&holder->passthrough_agreed) ? "true" : "false",
@@ -90,7 +91,7 @@ static void answer_status(struct holder *holder, uint32_t tag)
         atomic_load(&c->interrupted), atomic_load(&c->swallowed), atomic_load(&c->malformed),
         atomic_load(&c->undelivered), atomic_load(&c->notified), atomic_load(&c->notify_failed),
         atomic_load(&c->notify_dropped), counts.registered, counts.open_here, counts.open_in_python,
-        brake_state(holder->brake), brake_waiting(holder->brake),
+        brake_state(holder->brake), brake_waiting(holder->brake), latency_state(holder->latency),
         gate_waiting(holder->opens) + gate_waiting(holder->reads) + gate_waiting(holder->writes));
     control_answer(holder, tag, 0, 0, 0, text, (size_t)size_bytes);
 }

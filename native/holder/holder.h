@@ -8,6 +8,7 @@
  *   notifier            invalidations -> /dev/fuse. The only one that may wait inside the kernel, for a request that
  *                       somebody else has to answer; nobody waits for it.
  *   brake               answers whether a program may write now, when it is asked
+ *   latency             lets processors sleep again after a burst of requests
  *   control             the control link; and one thread for an unmount, which may wait, too
  */
 #ifndef TIERFS_HOLDER_H
@@ -35,6 +36,7 @@ struct counters {
 
 struct gate;
 struct interrupts;
+struct latency;
 struct notifier;
 
 struct holder {
@@ -52,6 +54,7 @@ struct holder {
     struct brake *brake;
     struct hot_table *hot;
     struct interrupts *interrupts;
+    struct latency *latency;
     struct notifier *notifier;
     atomic_bool python_gone, ended;
     atomic_uint_fast64_t last_internal;

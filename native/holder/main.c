@@ -22,6 +22,7 @@
 #include "gate.h"
 #include "holder.h"
 #include "interrupts.h"
+#include "latency.h"
 #include "mount.h"
 #include "notify.h"
 #include "relay.h"
@@ -30,7 +31,7 @@ enum { KERNEL_READERS = 2, SOCKET_BUFFER_BYTES = 4 << 20 };
 
 struct arguments {
     int packets_fd, control_fd, kernel_fd;
-    const char *mountpoint, *options;
+    const char *mountpoint, *options, *latency;
     unsigned readahead_kib, background_max, read_kib, tasks_max;
     bool passthrough, fail_on_exit;
 };
@@ -63,6 +64,8 @@ static bool take_argument(struct arguments *arguments, const char *name, const c
         arguments->mountpoint = value;
     else if (strcmp(name, "--options") == 0)
         arguments->options = value;
+    else if (strcmp(name, "--latency") == 0)
+        arguments->latency = value;
     else if (strcmp(name, "--readahead-kib") == 0)
         return number(value, 1 << 20, &arguments->readahead_kib);
     else if (strcmp(name, "--read-kib") == 0)
@@ -144,16 +147,17 @@ static bool build(struct holder *holder, const struct arguments *arguments)
     holder->brake = brake_new(peer_pid(arguments->control_fd));
     holder->hot = holder->brake != NULL ? hot_new(holder->kernel_fd, holder->brake) : NULL;
     holder->interrupts = interrupts_new();
+    holder->latency = latency_new(arguments->latency);
     holder->notifier = notify_new();
     return holder->inflight && holder->packets && holder->opens && holder->reads && holder->writes && holder->hot &&
-           holder->interrupts && holder->notifier;
+           holder->interrupts && holder->latency && holder->notifier;
 }
 
 static bool run(struct holder *holder)
 {
     pthread_t readers[KERNEL_READERS], python;
-    if (!packets_start(holder->packets) || !brake_start(holder->brake) || !interrupts_start(holder) || !notify_start(holder) ||
-        !control_start(holder) || pthread_create(&python, NULL, relay_python_thread, holder) != 0)
+    if (!packets_start(holder->packets) || !brake_start(holder->brake) || !interrupts_start(holder) ||
+        !latency_start(holder->latency) || !notify_start(holder) || !control_start(holder) || pthread_create(&python, NULL, relay_python_thread, holder) != 0)
         return false;
     for (int i = 0; i < KERNEL_READERS; i++)
         if (pthread_create(&readers[i], NULL, relay_kernel_thread, holder) != 0)
@@ -172,6 +176,7 @@ int main(int argc, char **argv)
     struct arguments arguments = {.packets_fd = -1,
                                   .control_fd = -1,
                                   .kernel_fd = -1,
+                                  .latency = "",
                                   .readahead_kib = 1024,
                                   .background_max = 512,
                                   .read_kib = PAYLOAD_MAX_BYTES / 1024,

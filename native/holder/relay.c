@@ -10,6 +10,7 @@
 #include "control.h"
 #include "gate.h"
 #include "interrupts.h"
+#include "latency.h"
 #include "mount.h"
 #include "notify.h"
 
@@ -245,10 +246,12 @@ void *relay_kernel_thread(void *context)
     char *packet = malloc(KERNEL_BUFFER_BYTES), *payload = malloc(READ_MAX_BYTES);
     while (packet != NULL && payload != NULL) {
         ssize_t size_bytes = read(holder->kernel_fd, packet, KERNEL_BUFFER_BYTES);
-        if (size_bytes > 0)
+        if (size_bytes > 0) {
+            latency_note(holder->latency);
             dispatch(holder, packet, (size_t)size_bytes, payload);
-        else if (size_bytes == 0 || (errno != EINTR && errno != EAGAIN && errno != ENOENT))
+        } else if (size_bytes == 0 || (errno != EINTR && errno != EAGAIN && errno != ENOENT)) {
             break; /* ENODEV: unmounted; ECONNABORTED: aborted; ENOENT is a request that was taken back */
+        }
     }
     free(packet);
     free(payload);

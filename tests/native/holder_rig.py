@@ -17,6 +17,7 @@ from tierfs.fuse.holder import Holder, HolderOptions, held
 REPOSITORY = Path(__file__).parents[2]
 
 LOOKUP, FORGET, GETATTR, SETATTR, UNLINK, OPEN, READ, WRITE, STATFS, RELEASE = 1, 2, 3, 4, 10, 14, 15, 16, 17, 18
+IOCTL = 39
 FSYNC, SETXATTR, GETXATTR, FLUSH, INIT, OPENDIR, RELEASEDIR, CREATE, INTERRUPT, BATCH_FORGET = (
     20,
     21,
@@ -156,14 +157,14 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(program: Path) -> AsyncIterator[Rig]:
+async def rig(program: Path, latency_device: str = "") -> AsyncIterator[Rig]:
     """A holder between both, gone when the block ends."""
     kernel, holders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with holders, trio.fail_after(120):
         calls = CallsDouble()
         async with held(
             Path("/nonexistent"),
-            HolderOptions(tasks_max=TASKS_MAX),
+            HolderOptions(tasks_max=TASKS_MAX, latency_device=latency_device),
             requests=calls,
             program=program,
             kernel_fd=holders.fileno(),

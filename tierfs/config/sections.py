@@ -72,6 +72,13 @@ class MountSettings:
         "holder": hot files by the native holder; "pyfuse3": every request by the Python daemon; "auto": the first that
         works (tierctl status says which, and why).""",
     )
+    low_latency: bool = setting(
+        True,
+        SWITCH,
+        """While requests come close after each other, ask the kernel to keep idle processors awake (PM QoS,
+        /dev/cpu_dma_latency; needs root and the native holder). On virtual machines a request is then answered in a
+        fraction of the time; a mount that nobody uses asks for nothing.""",
+    )
     max_tasks: int = setting(
         1000, INTEGER, "Requests of programs that are worked on at one time.", at_least=16, at_most=100_000
     )

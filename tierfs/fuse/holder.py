@@ -99,6 +99,8 @@ class HolderOptions:
     """What one READ may ask for. Above 64, answers become packets for which the kernel needs contiguous memory."""
     tasks_max: int = 0
     """What pyfuse3.main takes as max_tasks: half of them may read, an eighth write, a quarter open. 0: no limit."""
+    latency_device: str = ""
+    """Where to ask that processors stay awake while requests flow (PM QoS); empty: do not."""
     stay_without_daemon: bool = False
     """When the daemon dies, keep the mount and answer ENOTCONN to all but hot files; else unmount."""
     start_timeout_s: float = 30.0
@@ -359,7 +361,8 @@ class _Started:
                 *(str(program), "--packets", str(links[0]), "--control", str(links[1])),
                 *("--passthrough", str(int(options.passthrough)), "--stay", str(int(options.stay_without_daemon))),
                 *("--readahead-kib", str(options.readahead_kib), "--background", str(options.background_max)),
-                *("--read-kib", str(options.read_kib), "--tasks", str(options.tasks_max), *arguments),
+                *("--read-kib", str(options.read_kib), "--tasks", str(options.tasks_max)),
+                *("--latency", options.latency_device, *arguments),
             ]
             process = subprocess.Popen(
                 command, pass_fds=(*links, *fds), stdin=subprocess.DEVNULL, start_new_session=True

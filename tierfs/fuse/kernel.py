@@ -26,6 +26,7 @@ from tierfs.fuse.session import KernelNotify, MountOptions, serve, terminate
 from tierfs.model import Inode
 
 _PROBE_INO: Final = 1 << 62  # no inode has this number: index.env allocates from the node's prefix upwards
+_LATENCY_DEVICE: Final = "/dev/cpu_dma_latency"
 _AGREED_WITHIN_S: Final = 10.0
 _AGREED_POLL_S: Final = 0.01
 _DRAIN_INTERVAL_S: Final = 1.0
@@ -43,9 +44,10 @@ _log: Final = logging.getLogger(__name__)
 class Kernel:
     """See the module. One for each mount, made before it is mounted."""
 
-    def __init__(self, wanted: str, *, max_tasks: int) -> None:
-        """`wanted`: "auto" or a mode; see mount.connection and mount.max_tasks."""
+    def __init__(self, wanted: str, *, max_tasks: int, low_latency: bool) -> None:
+        """`wanted`: "auto" or a mode; see mount.connection, mount.max_tasks and mount.low_latency."""
         self._wanted = wanted
+        self._low_latency = low_latency
         self._max_tasks = max_tasks
         self._holder: Holder | None = None
         self._direct = KernelNotify()
@@ -173,7 +175,10 @@ class Kernel:
 
     def _holder_options(self, options: MountOptions) -> HolderOptions:
         return HolderOptions(
-            tuple(sorted(options.for_libfuse())), passthrough=self._wanted != "holder", tasks_max=self._max_tasks
+            tuple(sorted(options.for_libfuse())),
+            passthrough=self._wanted != "holder",
+            tasks_max=self._max_tasks,
+            latency_device=_LATENCY_DEVICE if self._low_latency else "",
         )
 
     @staticmethod

@@ -140,6 +140,7 @@ class _Control:
         await self.wait_synced(path, progress)
 
     async def wait_synced(self, path: bytes | None, progress: Progress) -> None:
+        self._parts.files.publish_writers()
         ino = walk(self._parts.index, path).ino if path else None
 
         async def tell(files: int, size_bytes: int) -> None:

@@ -81,6 +81,7 @@ class _OpenFile:
     """What a file handle means to the verbs; its bytes are `content`'s."""
 
     ino: int
+    is_reader: bool = False
     keeps_atime: bool = False
     next_atime_check_ns: int = 0
 
@@ -153,6 +154,10 @@ class FileSystem:
     def blocks(self, inode: Inode) -> int:
         """st_blocks (512 bytes each): of the file, never of the cache."""
         return self._files.blocks(inode)
+
+    def is_lent(self, ino: int) -> bool:
+        """Does the kernel open it by itself?"""
+        return self._files.lending.has(ino)
 
     def is_written_past_us(self, ino: int) -> bool:
         """May size and times change without a request?"""
@@ -395,7 +400,11 @@ class FileSystem:
             self._strip_privileges(ino)
         in_place = not flags & (os.O_TRUNC | os.O_APPEND)
         handle = await self._files.open(ino, write=write or truncate, truncate=truncate, in_place=in_place)
-        self._handles[handle] = _OpenFile(ino, keeps_atime=bool(flags & os.O_NOATIME) or self._read_only)
+        self._handles[handle] = _OpenFile(
+            ino,
+            is_reader=flags & os.O_ACCMODE != os.O_WRONLY,
+            keeps_atime=bool(flags & os.O_NOATIME) or self._read_only,
+        )
         return handle
 
     async def read(self, handle: int, offset: int, size_bytes: int) -> bytes:
@@ -403,6 +412,14 @@ class FileSystem:
         data = await self._files.read(handle, offset, size_bytes)
         self._note_access(self._handles[handle])
         return data
+
+    async def bring(self, handle: int, offset: int, size_bytes: int) -> None:
+        """As `read`, without the bytes: see `Files.bring`."""
+        opened = self._handles.get(handle)
+        if opened is None:
+            raise FsError(errno.EBADF)
+        await self._files.bring(handle, offset, size_bytes)
+        self._note_access(opened)
 
     async def write(self, handle: int, offset: int, data: bytes) -> int:
         """Writes all of `data`; waits while the hot tier is full. ENOSPC, EFBIG."""
@@ -437,6 +454,8 @@ class FileSystem:
     async def release(self, handle: int) -> None:
         """The last descriptor of an open file is gone."""
         opened = self._handles.pop(handle)
+        if opened.is_reader and not opened.keeps_atime and self._files.is_read_past_us(opened.ino):
+            self._take_access_time(opened.ino)
         await self._files.release(handle)
         self._purge_if_unused(opened.ino)
 

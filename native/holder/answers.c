@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "control.h"
 #include "relay.h"
+
+enum { DISK_MAX = 4 }; /* less than there are reader threads: names are answered while the disk is slow */
 
 /* each: true when it did */
 
@@ -30,15 +33,64 @@ static bool answer_release(struct holder *holder, const struct fuse_in_header *h
     return true;
 }
 
+/* A read of absent bytes waits here until Python has brought them. False: it does not. */
+static bool park(struct holder *holder, const struct fuse_in_header *header, const struct fuse_read_in *in)
+{
+    struct waiting request = {.unique = header->unique, .nodeid = header->nodeid, .opcode = FUSE_READ,
+                              .pid = header->pid, .parked = true, .read = *in};
+    if (!inflight_add(holder->inflight, &request))
+        return false;
+    if (control_forward(holder, FUSE_READ, header->unique, header->nodeid, in, sizeof *in) == 0)
+        return true;
+    /* whoever takes it answers it: also relay_python_gone() may have been here */
+    return !inflight_take(holder->inflight, header->unique, &request);
+}
+
+static bool read_served(struct holder *holder, const struct fuse_in_header *header, const struct fuse_read_in *in,
+                        char *payload)
+{
+    enum served_outcome outcome = SERVED_NOT;
+    size_t got_bytes = 0;
+    bool tell = false;
+    if (atomic_fetch_add(&holder->disk_busy, 1) < DISK_MAX)
+        outcome = served_read(holder->served, header->nodeid, payload, in->size, in->offset, &got_bytes, &tell);
+    atomic_fetch_sub(&holder->disk_busy, 1);
+    if (outcome == SERVED_ABSENT)
+        return park(holder, header, in);
+    if (outcome == SERVED_NOT)
+        return false;
+    relay_reply(holder, header->unique, 0, payload, got_bytes);
+    if (tell)
+        (void)control_forward(holder, FUSE_READ, 0, header->nodeid, in, sizeof *in);
+    return true;
+}
+
 static bool answer_read(struct holder *holder, const struct fuse_in_header *header, char *payload)
 {
     const struct fuse_read_in *in = wire_argument(header, sizeof *in);
-    if (in == NULL || !(in->fh & HOLDER_FH))
+    if (in == NULL)
         return false;
-    long got = in->size > READ_MAX_BYTES ? -EINVAL
-                                         : hot_read(holder->hot, header->nodeid, payload, in->size, in->offset);
+    if (!(in->fh & HOLDER_FH))
+        return in->size <= TRANSFER_MAX_BYTES && read_served(holder, header, in, payload);
+    long got = in->size > TRANSFER_MAX_BYTES ? -EINVAL
+                                             : hot_read(holder->hot, header->nodeid, payload, in->size, in->offset);
     relay_reply(holder, header->unique, got < 0 ? (int)got : 0, payload, got < 0 ? 0 : (size_t)got);
     return true;
+}
+
+static bool answer_write(struct holder *holder, const struct fuse_in_header *header)
+{
+    const struct fuse_read_in *in = wire_argument(header, sizeof *in); /* of WRITE, too */
+    struct fuse_write_out out = {.size = in != NULL ? in->size : 0};
+    enum served_outcome outcome = SERVED_NOT;
+    if (in == NULL || wire_argument(header, sizeof *in + (size_t)in->size) == NULL)
+        return false;
+    if (atomic_fetch_add(&holder->disk_busy, 1) < DISK_MAX)
+        outcome = served_write(holder->served, header->nodeid, in + 1, in->size, in->offset);
+    atomic_fetch_sub(&holder->disk_busy, 1);
+    if (outcome == SERVED_DONE)
+        relay_reply(holder, header->unique, 0, &out, sizeof out);
+    return outcome == SERVED_DONE;
 }
 
 static bool answer_lseek(struct holder *holder, const struct fuse_in_header *header)
@@ -55,7 +107,7 @@ static bool answer_lseek(struct holder *holder, const struct fuse_in_header *hea
 static bool answer_flush(struct holder *holder, const struct fuse_in_header *header)
 {
     const uint64_t *fh = wire_argument(header, sizeof *fh);
-    if (fh == NULL || !(*fh & HOLDER_FH))
+    if (fh == NULL || (!(*fh & HOLDER_FH) && !served_has(holder->served, header->nodeid)))
         return false;
     relay_refuse(holder, header->unique, 0);
     return true;
@@ -75,7 +127,8 @@ static bool answer_getxattr(struct holder *holder, const struct fuse_in_header *
     static const char name[] = "security.capability";
     const char *in = wire_argument(header, sizeof(struct fuse_getxattr_in) + sizeof name);
     if (in == NULL || memcmp(in + sizeof(struct fuse_getxattr_in), name, sizeof name) != 0 ||
-        !hot_lacks_capabilities(holder->hot, header->nodeid))
+        !(hot_lacks_capabilities(holder->hot, header->nodeid) ||
+          served_lacks_capabilities(holder->served, header->nodeid)))
         return false;
     relay_refuse(holder, header->unique, -ENODATA);
     return true;
@@ -100,6 +153,8 @@ bool answer_here(struct holder *holder, const struct fuse_in_header *header, cha
         return answer_release(holder, header);
     case FUSE_READ:
         return answer_read(holder, header, payload);
+    case FUSE_WRITE:
+        return answer_write(holder, header);
     case FUSE_LSEEK:
         return answer_lseek(holder, header);
     case FUSE_FLUSH:

@@ -4,7 +4,7 @@
 
 #include "holder.h"
 
-/* True if the request is answered. `payload` has room for READ_MAX_BYTES. */
+/* True if the request is answered. `payload` has room for TRANSFER_MAX_BYTES. */
 bool answer_here(struct holder *holder, const struct fuse_in_header *header, char *payload);
 
 #endif

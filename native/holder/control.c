@@ -74,6 +74,7 @@ static void answer_status(struct holder *holder, uint32_t tag)
 {
     char text[2048];
     struct hot_counts counts = hot_count(holder->hot);
+    struct served_counts served = served_count(holder->served);
     struct counters *c = &holder->counters;
     int size_bytes = snprintf(
         text, sizeof text,
@@ -82,7 +83,8 @@ static void answer_status(struct holder *holder, uint32_t tag)
         ", \"interrupted\": %" PRIuFAST64 ", \"swallowed\": %" PRIuFAST64 ", \"malformed\": %" PRIuFAST64
         ", \"undelivered\": %" PRIuFAST64 ", \"notified\": %" PRIuFAST64 ", \"notify_failed\": %" PRIuFAST64
         ", \"notify_dropped\": %" PRIuFAST64 ", \"registered\": %" PRIu64 ", \"open_here\": %" PRIu64
-        ", \"open_in_python\": %" PRIu64 ", \"brake_state\": %d, \"braked\": %zu, \"latency_state\": %d, "
+        ", \"open_in_python\": %" PRIu64 ", \"served\": %" PRIu64 ", \"served_reads\": %" PRIu64
+        ", \"served_writes\": %" PRIu64 ", \"brake_state\": %d, \"braked\": %zu, \"latency_state\": %d, "
         "\"at_gates\": %zu}",
         (int)getpid(), atomic_load(&holder->kernel_minor),
         atomic_load(&holder->passthrough_agreed) ? "true" : "false",
@@ -91,6 +93,7 @@ static void answer_status(struct holder *holder, uint32_t tag)
         atomic_load(&c->interrupted), atomic_load(&c->swallowed), atomic_load(&c->malformed),
         atomic_load(&c->undelivered), atomic_load(&c->notified), atomic_load(&c->notify_failed),
         atomic_load(&c->notify_dropped), counts.registered, counts.open_here, counts.open_in_python,
+        served.files, served.reads, served.writes,
         brake_state(holder->brake), brake_waiting(holder->brake), latency_state(holder->latency),
         gate_waiting(holder->opens) + gate_waiting(holder->reads) + gate_waiting(holder->writes));
     control_answer(holder, tag, 0, 0, 0, text, (size_t)size_bytes);
@@ -184,6 +187,22 @@ static void carry_out(struct control_link *link, const struct control_request *i
     case CONTROL_REPLY:
         relay_called(holder, in->ino, in->a, in->b);
         return;
+    case CONTROL_SERVE:
+        if (fd >= 0)
+            (void)served_put(holder->served, in->ino, dup(fd), (uint32_t)in->a, in->b, (const void *)payload,
+                             payload_bytes / sizeof(struct served_range));
+        return;
+    case CONTROL_PRESENT:
+        served_add(holder->served, in->ino, in->a, in->b);
+        return;
+    case CONTROL_BUDGET:
+        served_budget(holder->served, in->a);
+        return;
+    case CONTROL_WITHDRAW:
+        if (!served_withdraw(holder->served, in->ino, in->tag))
+            return; /* whoever uses it last answers */
+        result = 0;
+        break;
     case CONTROL_BRAKE:
         hot_brake(holder->hot, in->a != 0);
         result = brake_state(holder->brake) < 0 ? brake_state(holder->brake) : 0;

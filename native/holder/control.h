@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CONTROL_VERSION = 2, CONTROL_PACKET_MAX_BYTES = 65536 };
+enum { CONTROL_VERSION = 3, CONTROL_PACKET_MAX_BYTES = 65536 };
 
 enum control_kind {
     CONTROL_STATUS = 1,   /* answer: JSON */
@@ -24,9 +24,16 @@ enum control_kind {
     CONTROL_UNMOUNT = 7,     /* a = 1: lazily */
     CONTROL_BRAKE = 8,       /* a = 1: on, 0: off. An error when files cannot be marked */
     CONTROL_REPLY = 9,       /* to CONTROL_REQUEST: ino = its id, a = errno or 0, b = the value. Gets no answer */
+    /* these three get no answer, either */
+    CONTROL_SERVE = 10,   /* ino, a = served_flags, b = its limit in bytes; one descriptor; struct served_range[] */
+    CONTROL_PRESENT = 11, /* ino, a = start, b = stop of what is present, too; UINT64_MAX: to the end, for good */
+    CONTROL_BUDGET = 12,  /* a = how many bytes may be written */
+    CONTROL_WITHDRAW = 13, /* ino. Answer: the backing file is not used any more */
     CONTROL_MOUNTED = 100,   /* events, tag 0: status; a = CONTROL_VERSION */
     CONTROL_ENDED = 101,     /* the kernel has ended the session */
-    CONTROL_REQUEST = 102,   /* status = opcode, a = its id, b = inode; its FUSE argument follows */
+    /* status = opcode, a = its id (0: only told), b = inode; its FUSE argument follows. Of a READ the answer says that
+     * it is to be tried again */
+    CONTROL_REQUEST = 102,
 };
 
 struct control_request {

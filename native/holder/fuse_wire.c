@@ -120,9 +120,8 @@ size_t wire_patch_init_reply(void *packet, size_t size_bytes, const struct wire_
     out.max_readahead = limits->max_readahead_bytes;
     out.max_background = limits->max_background;
     out.congestion_threshold = (uint16_t)(limits->max_background / 4 * 3);
-    if (out.max_write > PAYLOAD_MAX_BYTES)
-        out.max_write = PAYLOAD_MAX_BYTES;
-    out.max_pages = (uint16_t)(limits->read_max_bytes / 4096);
+    out.max_write = limits->transfer_max_bytes;
+    out.max_pages = (uint16_t)(limits->transfer_max_bytes / 4096);
     memcpy(header + 1, &out, sizeof out);
     header->len = sizeof *header + sizeof out;
     return header->len;

@@ -228,17 +228,17 @@ struct fuse_backing_map {
 #define FUSE_DEV_IOC_BACKING_CLOSE _IOW(229, 2, uint32_t)
 
 /*
- * A WRITE, and a packet in either direction, carries at most this much payload: larger packets need
- * contiguous memory from the kernel (1 MiB: an order-8 allocation, which fails on a fragmented machine).
+ * A packet in either direction carries at most this much payload: larger packets need contiguous memory from the
+ * kernel (1 MiB: an order-8 allocation, which fails on a fragmented machine). Longer requests go in pieces.
  */
 #define PAYLOAD_MAX_BYTES 65536u
 #define PACKET_MAX_BYTES (PAYLOAD_MAX_BYTES + 4096u)
-/* the most that one READ may ask for, by setting; above PAYLOAD_MAX_BYTES Python's answers are large packets */
-#define READ_MAX_BYTES (1024u * 1024u)
+/* the most that one READ or WRITE of the kernel may carry, by setting; most of them are answered here */
+#define TRANSFER_MAX_BYTES (1024u * 1024u)
 
 struct wire_limits {
     uint32_t max_readahead_bytes;
-    uint32_t read_max_bytes; /* what one READ may ask for */
+    uint32_t transfer_max_bytes; /* what one READ or WRITE may carry */
     uint16_t max_background;
     bool passthrough; /* asked for; given only where the kernel offers it */
 };

@@ -1,7 +1,8 @@
 /*
  * What the threads of the holder share.
  *
- *   kernel readers (2)  /dev/fuse -> answered here, or the packet socket. Never wait for Python.
+ *   kernel readers (6)  /dev/fuse -> answered here, or the packet socket. Never wait for Python; at most four of
+ *                       them at a time for the disk, where a full page cache may hold a write.
  *   python reader       packet socket -> /dev/fuse. Never waits: a write to /dev/fuse only copies.
  *   packet sender       what the packet socket did not take at once
  *   interrupts          looks at the signals of threads whose wait was interrupted
@@ -23,6 +24,7 @@
 #include "hot_table.h"
 #include "inflight.h"
 #include "packets.h"
+#include "served.h"
 
 enum on_exit_of_python {
     ON_EXIT_UNMOUNT, /* answer what waits with ENOTCONN, unmount lazily, end */
@@ -53,6 +55,8 @@ struct holder {
     struct gate *opens, *reads, *writes;
     struct brake *brake;
     struct hot_table *hot;
+    struct served_table *served;
+    atomic_uint disk_busy; /* reader threads that may stand in a read or write of a backing file */
     struct interrupts *interrupts;
     struct latency *latency;
     struct notifier *notifier;

@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fuse_wire.h"
+
+struct pieces;
+
 struct waiting {
     uint64_t unique;
     uint64_t nodeid;
@@ -18,7 +22,10 @@ struct waiting {
     bool sets_atime;     /* SETATTR */
     uint32_t pid;        /* the thread that waits, 0 when it is not visible from here */
     bool abandoned;      /* the kernel has its answer: what Python answers is undone */
-    bool internal;       /* made by the holder: the answer goes nowhere */
+    bool internal;       /* made by the holder: the answer goes nowhere, or to `pieces` */
+    bool parked;         /* a READ that waits until its bytes are in the backing file */
+    struct fuse_read_in read;
+    struct pieces *pieces; /* whose piece it is, else NULL */
 };
 
 struct inflight;

@@ -27,12 +27,12 @@
 #include "notify.h"
 #include "relay.h"
 
-enum { KERNEL_READERS = 2, SOCKET_BUFFER_BYTES = 4 << 20 };
+enum { KERNEL_READERS = 6, SOCKET_BUFFER_BYTES = 4 << 20 };
 
 struct arguments {
     int packets_fd, control_fd, kernel_fd;
     const char *mountpoint, *options, *latency;
-    unsigned readahead_kib, background_max, read_kib, tasks_max;
+    unsigned readahead_kib, background_max, transfer_kib, tasks_max;
     bool passthrough, fail_on_exit;
 };
 
@@ -68,8 +68,8 @@ static bool take_argument(struct arguments *arguments, const char *name, const c
         arguments->latency = value;
     else if (strcmp(name, "--readahead-kib") == 0)
         return number(value, 1 << 20, &arguments->readahead_kib);
-    else if (strcmp(name, "--read-kib") == 0)
-        return number(value, READ_MAX_BYTES / 1024, &arguments->read_kib) && arguments->read_kib >= 4;
+    else if (strcmp(name, "--transfer-kib") == 0)
+        return number(value, TRANSFER_MAX_BYTES / 1024, &arguments->transfer_kib) && arguments->transfer_kib >= 4;
     else if (strcmp(name, "--background") == 0)
         return number(value, UINT16_MAX, &arguments->background_max);
     else if (strcmp(name, "--tasks") == 0)
@@ -129,13 +129,19 @@ static pid_t peer_pid(int socket_fd)
     return getsockopt(socket_fd, SOL_SOCKET, SO_PEERCRED, &peer, &size_bytes) == 0 ? peer.pid : 0;
 }
 
+/* A backing file that Python has taken back is not used any more. */
+static void withdrawn(void *holder, uint32_t tag)
+{
+    control_answer(holder, tag, 0, 0, 0, NULL, 0);
+}
+
 static bool build(struct holder *holder, const struct arguments *arguments)
 {
     holder->mountpoint = arguments->mountpoint;
     holder->control_fd = arguments->control_fd;
     holder->on_exit = arguments->fail_on_exit ? ON_EXIT_FAIL : ON_EXIT_UNMOUNT;
     holder->limits = (struct wire_limits){.max_readahead_bytes = arguments->readahead_kib * 1024u,
-                                          .read_max_bytes = arguments->read_kib * 1024u,
+                                          .transfer_max_bytes = arguments->transfer_kib * 1024u,
                                           .max_background = (uint16_t)arguments->background_max,
                                           .passthrough = arguments->passthrough};
     holder->inflight = inflight_new();
@@ -146,11 +152,12 @@ static bool build(struct holder *holder, const struct arguments *arguments)
     holder->writes = gate_new((arguments->tasks_max + 7) / 8);
     holder->brake = brake_new(peer_pid(arguments->control_fd));
     holder->hot = holder->brake != NULL ? hot_new(holder->kernel_fd, holder->brake) : NULL;
+    holder->served = served_new(withdrawn, holder);
     holder->interrupts = interrupts_new();
     holder->latency = latency_new(arguments->latency);
     holder->notifier = notify_new();
     return holder->inflight && holder->packets && holder->opens && holder->reads && holder->writes && holder->hot &&
-           holder->interrupts && holder->latency && holder->notifier;
+           holder->served && holder->interrupts && holder->latency && holder->notifier;
 }
 
 static bool run(struct holder *holder)
@@ -179,7 +186,7 @@ int main(int argc, char **argv)
                                   .latency = "",
                                   .readahead_kib = 1024,
                                   .background_max = 512,
-                                  .read_kib = PAYLOAD_MAX_BYTES / 1024,
+                                  .transfer_kib = TRANSFER_MAX_BYTES / 1024,
                                   .passthrough = true};
     if (!parse(&arguments, argc, argv)) {
         say("started by tierfs, not by hand");

@@ -13,10 +13,12 @@
 #include "latency.h"
 #include "mount.h"
 #include "notify.h"
+#include "pieces.h"
+#include "transfers.h"
 
 /* the kernel refuses to read requests into less than max_write and a page */
-#define KERNEL_BUFFER_BYTES (PAYLOAD_MAX_BYTES + 8192u)
-#define PYTHON_BUFFER_BYTES (READ_MAX_BYTES + 8192u)
+#define KERNEL_BUFFER_BYTES (TRANSFER_MAX_BYTES + 8192u)
+#define PYTHON_BUFFER_BYTES (PAYLOAD_MAX_BYTES + 8192u)
 #define INTERNAL_UNIQUE (UINT64_C(1) << 62)
 
 int relay_write(struct holder *holder, struct iovec *parts, int count)
@@ -54,10 +56,13 @@ static void note_change(struct holder *holder, uint32_t opcode, uint64_t nodeid)
     case FUSE_LINK:
         hot_changed(holder->hot, 0);
         break;
+    case FUSE_SETXATTR:
+        served_xattr_changed(holder->served, nodeid);
+        hot_changed(holder->hot, nodeid);
+        break;
     case FUSE_SETATTR:
     case FUSE_WRITE:
     case FUSE_FALLOCATE:
-    case FUSE_SETXATTR:
     case FUSE_REMOVEXATTR:
     case FUSE_COPY_FILE_RANGE:
     case FUSE_COPY_FILE_RANGE_64:
@@ -77,6 +82,12 @@ static bool prepare(struct fuse_in_header *header)
             return false;
         if (in->size > PAYLOAD_MAX_BYTES)
             in->size = PAYLOAD_MAX_BYTES;
+    }
+    if (header->opcode == FUSE_READ || header->opcode == FUSE_WRITE) {
+        const struct fuse_read_in *in = wire_argument(header, sizeof *in);
+        size_t data_bytes = in != NULL && header->opcode == FUSE_WRITE ? in->size : 0;
+        if (in == NULL || in->size > TRANSFER_MAX_BYTES || wire_argument(header, sizeof *in + data_bytes) == NULL)
+            return false;
     }
     if (header->opcode == FUSE_SETATTR) {
         struct fuse_setattr_in *in = (void *)(header + 1);
@@ -104,6 +115,13 @@ static struct gate *gate_of(struct holder *holder, uint32_t opcode)
     }
 }
 
+/* A request that no gate holds any more. */
+static int send_packet(struct holder *holder, const struct fuse_in_header *header)
+{
+    return transfer_is_long(header) ? transfer_begin(holder, header)
+                                    : packets_send(holder->packets, header, header->len);
+}
+
 /* One less is with Python: whoever waits at the gate takes the place, but for those that were interrupted there. */
 static void let_in_next(struct holder *holder, uint32_t opcode)
 {
@@ -114,7 +132,7 @@ static void let_in_next(struct holder *holder, uint32_t opcode)
     while (gate != NULL && !is_in && (header = gate_next(gate)) != NULL) {
         int result = -EINTR;
         if (inflight_look(holder->inflight, header->unique, &request) && !request.abandoned)
-            result = packets_send(holder->packets, header, header->len);
+            result = send_packet(holder, header);
         is_in = result == 0;
         if (!is_in && inflight_take(holder->inflight, header->unique, &request) && !request.abandoned)
             relay_refuse(holder, request.unique, result);
@@ -133,7 +151,7 @@ static int send_on(struct holder *holder, const struct fuse_in_header *header)
         return 0;
     if (call_bytes != 0)
         return control_forward(holder, header->opcode, header->unique, header->nodeid, header + 1, call_bytes);
-    int result = packets_send(holder->packets, header, header->len);
+    int result = send_packet(holder, header);
     if (result != 0)
         let_in_next(holder, header->opcode);
     return result;
@@ -243,7 +261,7 @@ static void dispatch(struct holder *holder, char *packet, size_t size_bytes, cha
 void *relay_kernel_thread(void *context)
 {
     struct holder *holder = context;
-    char *packet = malloc(KERNEL_BUFFER_BYTES), *payload = malloc(READ_MAX_BYTES);
+    char *packet = malloc(KERNEL_BUFFER_BYTES), *payload = malloc(TRANSFER_MAX_BYTES);
     while (packet != NULL && payload != NULL) {
         ssize_t size_bytes = read(holder->kernel_fd, packet, KERNEL_BUFFER_BYTES);
         if (size_bytes > 0) {
@@ -260,6 +278,11 @@ void *relay_kernel_thread(void *context)
 
 /* ---- from Python ---- */
 
+uint64_t relay_internal_unique(struct holder *holder)
+{
+    return INTERNAL_UNIQUE | (atomic_fetch_add(&holder->last_internal, 1) + 1) << 1;
+}
+
 /* A request of the holder's own, whose answer nobody sees. */
 static void send_internal(struct holder *holder, uint32_t opcode, uint64_t nodeid, const void *argument,
                           size_t argument_bytes)
@@ -268,7 +291,7 @@ static void send_internal(struct holder *holder, uint32_t opcode, uint64_t nodei
     struct fuse_in_header header = {
         .len = (uint32_t)(sizeof header + argument_bytes),
         .opcode = opcode,
-        .unique = INTERNAL_UNIQUE | (atomic_fetch_add(&holder->last_internal, 1) + 1) << 1,
+        .unique = relay_internal_unique(holder),
         .nodeid = nodeid,
     };
     memcpy(packet, &header, sizeof header);
@@ -363,6 +386,13 @@ static void deliver(struct holder *holder, struct waiting *request, char *packet
         relay_refuse(holder, request->unique, -EIO);
 }
 
+static void answered_piece(struct holder *holder, const struct waiting *piece, const struct fuse_out_header *answer)
+{
+    uint32_t opcode = pieces_opcode(piece->pieces);
+    if (transfer_go_on(holder, piece->pieces, answer))
+        let_in_next(holder, opcode);
+}
+
 static void from_python(struct holder *holder, char *packet, size_t size_bytes)
 {
     const struct fuse_out_header *header = wire_reply(packet, size_bytes);
@@ -377,6 +407,10 @@ static void from_python(struct holder *holder, char *packet, size_t size_bytes)
         /* whoever waits for it must not wait for ever */
         if (size_bytes < sizeof *header || !inflight_take(holder->inflight, header->unique, &request))
             return;
+        if (request.pieces != NULL) {
+            answered_piece(holder, &request, NULL);
+            return;
+        }
         if (!request.internal && !request.abandoned)
             relay_refuse(holder, request.unique, -EIO);
         let_in_next(holder, request.opcode);
@@ -384,6 +418,10 @@ static void from_python(struct holder *holder, char *packet, size_t size_bytes)
     }
     if (!inflight_take(holder->inflight, header->unique, &request)) {
         atomic_fetch_add(&holder->counters.undelivered, 1);
+        return;
+    }
+    if (request.pieces != NULL) {
+        answered_piece(holder, &request, header);
         return;
     }
     if (request.abandoned) {
@@ -396,12 +434,32 @@ static void from_python(struct holder *holder, char *packet, size_t size_bytes)
     let_in_next(holder, request.opcode);
 }
 
+/* Python has done what it can for a read that waits: its bytes are here, or it has to be answered there. */
+static void unpark(struct holder *holder, struct waiting *request)
+{
+    static char payload[TRANSFER_MAX_BYTES]; /* only the control thread comes here */
+    struct {
+        struct fuse_in_header header;
+        struct fuse_read_in in;
+    } packet = {.header = {.len = sizeof packet, .opcode = FUSE_READ, .unique = request->unique,
+                           .nodeid = request->nodeid, .pid = request->pid},
+                .in = request->read};
+    size_t got_bytes;
+    bool tell;
+    if (served_read(holder->served, request->nodeid, payload, request->read.size, request->read.offset, &got_bytes,
+                    &tell) == SERVED_DONE)
+        relay_reply(holder, request->unique, 0, payload, got_bytes);
+    else
+        forward(holder, &packet.header);
+}
+
 void relay_called(struct holder *holder, uint64_t unique, uint64_t error, uint64_t value)
 {
     struct waiting request;
     uint64_t payload;
     /* the rest waits for packets, with handles and lookups to give back */
-    bool ours = inflight_look(holder->inflight, unique, &request) && wire_call_bytes(request.opcode) != 0 &&
+    bool ours = inflight_look(holder->inflight, unique, &request) &&
+                (request.parked || wire_call_bytes(request.opcode) != 0) &&
                 inflight_take(holder->inflight, unique, &request);
     if (!ours || error >= ERRNO_END) {
         atomic_fetch_add(&holder->counters.malformed, 1);
@@ -414,6 +472,8 @@ void relay_called(struct holder *holder, uint64_t unique, uint64_t error, uint64
         atomic_fetch_add(&holder->counters.swallowed, 1);
     else if (error != 0)
         relay_refuse(holder, unique, -(int)error);
+    else if (request.parked)
+        unpark(holder, &request);
     else
         relay_reply(holder, unique, 0, &payload, wire_call_answer(request.opcode, value, &payload));
 }
@@ -425,9 +485,11 @@ void relay_python_gone(struct holder *holder)
         return;
     packets_shut(holder->packets);
     hot_brake(holder->hot, false); /* nobody is left to take it off */
-    while (inflight_take_any(holder->inflight, &request))
+    while (inflight_take_any(holder->inflight, &request)) {
+        pieces_free(request.pieces);
         if (!request.internal && !request.abandoned)
             relay_refuse(holder, request.unique, -ENOTCONN);
+    }
 }
 
 void *relay_python_thread(void *context)

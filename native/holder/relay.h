@@ -15,7 +15,10 @@ void relay_refuse(struct holder *holder, uint64_t unique, int error);
 /* One message to the kernel: 0 or -errno. */
 int relay_write(struct holder *holder, struct iovec *parts, int count);
 
-/* Python's answer to what was sent by control_forward(): an errno or 0, and a value. */
+/* The id of a request of the holder's own. */
+uint64_t relay_internal_unique(struct holder *holder);
+
+/* Python's answer to what was sent by control_forward(): an errno or 0, and a value. The control thread alone. */
 void relay_called(struct holder *holder, uint64_t unique, uint64_t error, uint64_t value);
 
 /* Answers all that waits for Python with ENOTCONN. Once. */

@@ -1,6 +1,6 @@
 """A small file system behind the native holder, run as a process of its own by the tests and the benchmark.
 
-    python -m tests.mount.holder_demo MOUNTPOINT DIRECTORY PROGRAM [read_kib] [hot] [direct]
+    python -m tests.mount.holder_demo MOUNTPOINT DIRECTORY PROGRAM [transfer_kib] [hot] [direct]
 
 DIRECTORY's files, flat, through pyfuse3. `hot`: a file is registered when it is first opened, also for writing.
 `direct`: pyfuse3 mounts itself, without a holder. Names that begin with `wait-open`, `wait-read` or `wait-write`
@@ -278,7 +278,7 @@ async def main(mountpoint: str, directory: str, program: str, words: list[str]) 
         return
     options = HolderOptions(
         mount_options=("default_permissions", "fsname=demo", "subtype=tierfs"),
-        read_kib=next((int(word) for word in words if word.isdigit()), 64),
+        transfer_kib=next((int(word) for word in words if word.isdigit()), 64),
         passthrough="plain" not in words,
         tasks_max=TASKS_MAX,
         stop_timeout_s=5,

@@ -4,9 +4,10 @@ import os
 import socket
 import struct
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import attrs
 import trio
@@ -100,6 +101,10 @@ class CallsDouble:
         """`calls.Requests`."""
         return await self._answer(handle_in, offset_in, handle_out, offset_out, length)
 
+    async def bring(self, handle: int, offset: int, size: int) -> None:
+        """`calls.Requests`."""
+        await self._answer(handle, offset, size)
+
 
 @attrs.define(eq=False)
 class Rig:
@@ -142,6 +147,10 @@ class Rig:
         """What the end of the daemon's process does: its driver has the same socket as pyfuse3."""
         self.python.shutdown(socket.SHUT_RDWR)
 
+    async def served(self) -> int:
+        """How many files are, once all that was said before on the control link is done."""
+        return int((await self.holder.status())["served"])
+
     async def garble(self, packet: bytes) -> None:
         """Anything at all on the control link."""
         await self.holder._control.send(packet)
@@ -154,6 +163,10 @@ class Rig:
         out = INIT_OUT.pack(7, 38, 131072, 1 | SPLICE | ASYNC_DIO, 12, 9, 1 << 20, 1, 256, 0, 0, 0, 0)
         await self.answer(unique, out)
         return request.argument, (await self.reply()).payload
+
+
+Run: TypeAlias = Callable[[Callable[[Rig], Awaitable[None]]], None]
+"""Runs a scenario with a holder of its own."""
 
 
 @asynccontextmanager

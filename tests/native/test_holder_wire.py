@@ -15,36 +15,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.native import holder_rig as wire
-from tests.native.holder_rig import Rig, rig
+from tests.native.holder_rig import Rig, Run, rig
 from tierfs.errors import FsError
-
-Run = Callable[[Callable[[Rig], Awaitable[None]]], None]
-
-SANITIZERS = {
-    "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-    "thread": ("-fsanitize=thread",),
-}
-
-
-@pytest.fixture(scope="module", params=list(SANITIZERS))
-def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("holder") / "tierfs-holder"
-    return wire.build(output, *SANITIZERS[request.param])
-
-
-@pytest.fixture
-def run(program: Path, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs a scenario; whatever the holder writes to stderr is a failure."""
-
-    def run(scenario: Callable[[Rig], Awaitable[None]]) -> None:
-        async def main() -> None:
-            async with rig(program) as made:
-                await scenario(made)
-
-        trio.run(main)
-        assert capfd.readouterr().err == ""
-
-    return run
 
 
 def opened(fh: int, flags: int = 0) -> bytes:
@@ -78,7 +50,7 @@ def test_init_is_patched_both_ways(run: Run) -> None:
         assert minor == 45
         assert (low | high << 32) & (wire.PASSTHROUGH | wire.KILLPRIV_V2) == wire.PASSTHROUGH | wire.KILLPRIV_V2
         assert low & (wire.SPLICE | wire.ASYNC_DIO) == 0
-        assert (depth, max_write, pages) == (1, 65536, 16)
+        assert (depth, max_write, pages) == (1, 1 << 20, 256)
         assert (readahead, background, congestion) == (1 << 20, 512, 384)
 
     run(scenario)
@@ -124,7 +96,7 @@ def test_an_interrupt_is_answered_for_pyfuse3_and_the_late_open_is_given_back(ru
             (wire.READ, b"late", []),
             (wire.OPEN, b"", []),
         ):
-            unique = await rig.ask(opcode, 5, bytes(8), pid=int(gone.stdout))
+            unique = await rig.ask(opcode, 5, bytes(40), pid=int(gone.stdout))
             assert (await rig.asked()).unique == unique
             asked = trio.current_time()
             await rig.ask(wire.INTERRUPT, argument=struct.pack("=Q", unique))

@@ -225,6 +225,7 @@ class Fetcher:
                     live.alterations += 1
                     self._ledger.add_present(live, gaps, is_synced=is_synced)
                 self._verify(live, flight)
+                self._ledger.lending.present(live, gaps)
         finally:
             self._ledger.space.unreserve(flight.stop - flight.start)
 

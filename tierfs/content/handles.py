@@ -94,6 +94,7 @@ class Files:
         self._handles: dict[int, _Handle] = {}
         self._next_handle = 1
         self.lending = self._ledger.lending
+        self._share_bytes = int(space.limit_bytes * settings.spill_share)
         self._brake = Brake(self._ledger)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -135,6 +136,7 @@ class Files:
                         await self._lend_or_recall(live, in_place=in_place)
                     if truncate:
                         await self._writer.set_size(live, 0)
+                    self._serve(live)
                 except BaseException:
                     self._writer.end(live)
                     raise
@@ -155,19 +157,28 @@ class Files:
                 if is_cold:
                     await self._reader.fetch_small(live)
             await self._lend(live)
+            if not live.is_whole:
+                self._ledger.materialize(live)
+            self._serve(live)
         except BaseException:
             live.readers -= 1
             raise
 
     async def _lend_or_recall(self, live: LiveFile, *, in_place: bool) -> None:
         """For the first writer."""
-        share_bytes = self._ledger.space.limit_bytes * self._ledger.settings.spill_share
-        if in_place and self.lending.takes_writers and 0 < live.size_bytes <= share_bytes:
+        if in_place and self.lending.takes_writers and 0 < live.size_bytes <= self._share_bytes:
             await self._lend(live, writers=1)
         else:
             await self.lending.recall(live.ino)
         if self.lending.has(live.ino):
             self._brake.watch(live)
+
+    def _serve(self, live: LiveFile, *, is_new: bool = False) -> None:
+        """An open file that is not lent."""
+        if live.readers or live.writers:
+            self.lending.serve(live, limit_bytes=self._share_bytes, is_new=is_new)
+            if self.lending.serves_writes(live.ino):
+                self._brake.watch(live)
 
     async def _lend(self, live: LiveFile, *, writers: int = 0) -> None:
         """If it can be lent. Its access time is then the backing file's, which the kernel moves."""
@@ -185,6 +196,7 @@ class Files:
         live = self._ledger.hold(ino)
         try:
             self._writer.created(live, self._ledger.inode(ino))
+            self._serve(live, is_new=True)
         except BaseException:
             self._ledger.let_go(live)
             raise
@@ -204,6 +216,13 @@ class Files:
     async def read(self, fh: int, offset: int, size: int) -> bytes:
         """Short only at the end of the file. FsError, StoreError (PRECONDITION_FAILED = ESTALE)."""
         return await self._reader.read(self._of(fh).live, offset, size)
+
+    async def bring(self, fh: int, offset: int, size: int) -> None:
+        """As `read`, for somebody who is told of what becomes present (`Borrower.offer`) and reads it by himself.
+
+        What the tier has no room for does not become present: `read` has it.
+        """
+        await self._reader.bring(self._of(fh).live, offset, size)
 
     async def write(self, fh: int, offset: int, data: bytes) -> int:
         """Writes all of `data` and returns its length; waits while the tier is full. ENOSPC, EFBIG, EBADF."""
@@ -305,6 +324,7 @@ class Files:
             else:
                 live.readers -= 1
             if not live.readers and not live.writers:
+                self.lending.unserve(live.ino)
                 live.streams = ()
                 self._fetcher.cancel_ahead(live)
         finally:
@@ -319,6 +339,16 @@ class Files:
         """Has anybody a handle for writing?"""
         live = self._ledger.lives.get(ino)
         return live is not None and bool(live.writers)
+
+    def publish_writers(self) -> None:
+        """The index learns what open files are by now, as at their close."""
+        for live in list(self._ledger.lives.values()):
+            if live.writers and not live.is_dead:
+                self._ledger.publish(live)
+
+    def is_read_past_us(self, ino: int) -> bool:
+        """May it be read without a request?"""
+        return self.lending.has(ino) or self.lending.serves(ino)
 
     def is_written_past_us(self, ino: int) -> bool:
         """May size and times change without a request?"""
@@ -336,6 +366,7 @@ class Files:
         live = self._ledger.hold(ino)
         try:
             await self._writer.set_size(live, size)
+            self._serve(live)
             if not live.writers:
                 self._wake_export()
         finally:
@@ -346,7 +377,7 @@ class Files:
         live = self._ledger.lives.get(inode.ino)
         if live is not None:
             inode = self._ledger.current(live, inode)
-        if self.lending.has(inode.ino):
+        if self.is_read_past_us(inode.ino):
             stat = self._hot.stat(inode.ino)
             if stat is not None and stat.atime_ns > inode.atime_ns:
                 inode = evolve(inode, atime_ns=stat.atime_ns)

@@ -8,6 +8,11 @@ A file is lent when it is opened and every byte of it is here. From then on, unt
   file system grants a read lease on the backing file, nobody is left. Who makes a file, truncates it or appends to it
   comes through us: a file that outgrows its share of the tier can then spill.
 
+Other files that are open are *served* where the borrower can: it answers their reads and writes from the backing file,
+but the kernel has them in its cached mode and we have their handles, so they can be withdrawn at any time. Of a file
+of which something is absent, only what is present is read there, and reads of the rest are asked for. A file that is
+whole is written there up to a limit, beyond which it would spill, and within a budget of bytes for all files.
+
 A mapping for reading outlives the loan. While there may be one, blocks are not given back one by one, which would
 show zeros: the backing file is dropped whole, and lives on for those that have it mapped.
 
@@ -16,6 +21,7 @@ Not `async` means atomic. The borrower is fuse.holder; without it, or with `limi
 
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import trio
@@ -35,6 +41,31 @@ class Borrower(Protocol):
 
     async def recall(self, ino: int) -> bool:
         """Ends it; False when the kernel has the file open, and then nothing is changed."""
+        ...
+
+    def offer(
+        self, ino: int, fd: int, *, ranges: Sequence[tuple[int, int]] | None, limit_bytes: int, is_new: bool
+    ) -> bool:
+        """Answers reads of an open inode within `ranges` (None: all of it), and writes up to `limit_bytes`.
+
+        Said again, it replaces what was said. `is_new`: it has no extended attributes. False: it was not understood.
+        """
+        ...
+
+    def present(self, ino: int, start: int, stop: int | None) -> None:
+        """More of a served inode is present; `stop` None: all of it."""
+        ...
+
+    def budget(self, size_bytes: int) -> None:
+        """So many bytes may be written to served inodes from now on."""
+        ...
+
+    async def withdraw(self, ino: int) -> None:
+        """Ends `offer`: returns when no read or write of the backing file is under way."""
+        ...
+
+    def forsake(self, ino: int) -> None:
+        """As `withdraw`, of an inode that nobody has open any more: nobody waits for it."""
         ...
 
     def attributes_changed(self, ino: int) -> None:
@@ -62,6 +93,8 @@ class Lending:
         self.borrower: Borrower | None = None
         self._limit_files = limit_files
         self._lent: OrderedDict[int, bool] = OrderedDict()  # oldest use by an open that we saw first
+        self._served: dict[int, bool] = {}  # by inode: is it written there, too?
+        self._withdrawing: dict[int, trio.Event] = {}
         # recalled, and not seen without mappings since
         self._perhaps_mapped: set[int] = set()
         self._is_failing = False
@@ -74,6 +107,14 @@ class Lending:
     def has(self, ino: int) -> bool:
         """Is it lent: open, read or written by the kernel for all we know?"""
         return ino in self._lent
+
+    def serves(self, ino: int) -> bool:
+        """May the borrower read its backing file, or write to it, at this moment?"""
+        return ino in self._served or ino in self._withdrawing
+
+    def serves_writes(self, ino: int) -> bool:
+        """May it write?"""
+        return self._served.get(ino, False)
 
     def is_mapped(self, live: LiveFile) -> bool:
         """Must the blocks of its backing file stay as they are, since the kernel may have them mapped?"""
@@ -108,6 +149,65 @@ class Lending:
         while len(self._lent) > self._limit_files and await self._recall_oldest():
             pass
 
+    def serve(self, live: LiveFile, *, limit_bytes: int, is_new: bool = False) -> None:
+        """An open file that is not lent: all that is present may be read there, and written up to `limit_bytes`.
+
+        Where that cannot be said, or the file is about to lose bytes, reads and writes come through us.
+        """
+        if self.borrower is None or self._limit_files == 0 or live.backing is None or live.is_dead:
+            return
+        if live.ino in self._lent or live.ino in self._withdrawing or live.is_spilling:
+            return
+        ranges = None if live.present is None else list(live.present)
+        limit_bytes = limit_bytes if live.writers and ranges is None else 0
+        try:
+            is_understood = self.borrower.offer(
+                live.ino, live.backing.writable_fd(), ranges=ranges, limit_bytes=limit_bytes, is_new=is_new
+            )
+        except OSError as error:
+            self._note_failure(error)
+            return
+        if is_understood:
+            self._served[live.ino] = limit_bytes > 0
+
+    def present(self, live: LiveFile, ranges: Sequence[tuple[int, int]]) -> None:
+        """More of a file is present: whoever serves it hears of it."""
+        if self.borrower is None or live.ino not in self._served:
+            return
+        if live.is_whole:
+            self.borrower.present(live.ino, 0, None)
+            return
+        for start, stop in ranges:
+            self.borrower.present(live.ino, start, stop)
+
+    def budget(self, size_bytes: int) -> None:
+        """How many bytes served files may take, all together, from now on."""
+        if self.borrower is not None:
+            self.borrower.budget(size_bytes)
+
+    async def withdraw(self, ino: int) -> None:
+        """Reads and writes of the file come through us from now on, and none is under way elsewhere."""
+        if ino in self._withdrawing:
+            await self._withdrawing[ino].wait()
+            return
+        if self._served.pop(ino, None) is None or self.borrower is None:
+            return
+        ended = self._withdrawing[ino] = trio.Event()
+        try:
+            with trio.CancelScope(shield=True):  # until it is known, nobody may take bytes away
+                await self.borrower.withdraw(ino)
+        except OSError as error:
+            # the link is gone, and with it whoever served
+            _log.debug("inode %#x: %s", ino, error)
+        finally:
+            del self._withdrawing[ino]
+            ended.set()
+
+    def unserve(self, ino: int) -> None:
+        """Nobody has it open any more."""
+        if self._served.pop(ino, None) is not None and self.borrower is not None:
+            self.borrower.forsake(ino)
+
     def attributes_changed(self, ino: int) -> None:
         """While the file was being lent, so that nobody else could say so."""
         if self.borrower is not None and ino in self._lent:
@@ -115,6 +215,7 @@ class Lending:
 
     async def recall(self, ino: int) -> bool:
         """True when the kernel has no way to the backing file any more but mappings for reading."""
+        await self.withdraw(ino)
         if ino not in self._lent or self.borrower is None:
             return True
         try:
@@ -164,6 +265,7 @@ class Lending:
         """The kernel connection has ended: nothing is open any more."""
         self.borrower = None
         self._lent.clear()
+        self._served.clear()
         self._ended.set()
 
     def _note_failure(self, error: OSError) -> None:

@@ -64,6 +64,22 @@ class Reader:
                 self._look_ahead(live, offset, stop)
             return await self._assemble(live, offset, stop)
 
+    async def bring(self, live: LiveFile, offset: int, size: int) -> None:
+        """Returns when [offset, offset + size) is present, or was not admitted to the tier. FsError, StoreError."""
+        stop = min(offset + size, live.size_bytes)
+        if offset >= stop or live.is_whole:
+            return
+        self._ledger.touch(live)
+        self._look_ahead(live, offset, stop)
+        at, void_count = offset, 0
+        while (at := self._local_stop(live, at, stop)) < min(stop, live.size_bytes):
+            flight = await self._joined(live, at, stop)
+            if flight.data is not None:
+                return
+            if flight.error is not None or flight.is_void:
+                void_count += 1
+                self._check_progress(live, void_count)
+
     def _look_ahead(self, live: LiveFile, offset: int, stop: int) -> None:
         settings = self._readahead_past if live.is_read_past else self._readahead
         advice = advise(live.streams, offset, stop, live.size_bytes, settings)
@@ -86,23 +102,32 @@ class Reader:
                 if at < local_stop:  # cut off meanwhile
                     break
                 continue
-            self._fetcher.launch(live, at, stop, is_urgent=True)
-            flight = live.flight_at(at)
-            assert flight is not None, "an absent byte of which launch() was told has a flight"
-            await self._fetcher.join(live, flight)
-            if live.is_dead:
-                raise FsError(errno.ESTALE, "the file was replaced while it was read")
-            if flight.error is not None and not await self._is_elsewhere_now(live, flight):
-                raise self._to_raise(live, flight.error)
+            flight = await self._joined(live, at, stop)
             if flight.error is not None or flight.is_void:
                 void_count += 1
-                if void_count >= _VOID_MAX:
-                    raise FsError(errno.EIO, f"inode {live.ino:#x} does not hold still for a read")
+                self._check_progress(live, void_count)
             elif flight.data is not None:
                 end = self._gap_stop(live, at, min(flight.stop, stop))
                 chunks.append(flight.data[at - flight.start : end - flight.start])
                 at = end
         return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
+
+    async def _joined(self, live: LiveFile, at: int, stop: int) -> Flight:
+        """The flight that brought the absent byte at `at`. One that failed since the object moved may be repeated."""
+        self._fetcher.launch(live, at, stop, is_urgent=True)
+        flight = live.flight_at(at)
+        assert flight is not None, "an absent byte of which launch() was told has a flight"
+        await self._fetcher.join(live, flight)
+        if live.is_dead:
+            raise FsError(errno.ESTALE, "the file was replaced while it was read")
+        if flight.error is not None and not await self._is_elsewhere_now(live, flight):
+            raise self._to_raise(live, flight.error)
+        return flight
+
+    @staticmethod
+    def _check_progress(live: LiveFile, void_count: int) -> None:
+        if void_count >= _VOID_MAX:
+            raise FsError(errno.EIO, f"inode {live.ino:#x} does not hold still for a read")
 
     @staticmethod
     def _local_stop(live: LiveFile, at: int, stop: int) -> int:

@@ -83,7 +83,9 @@ class Evictor:
         """
         ledger = self._ledger
         record, inode = residency.hot_get(ledger.index, ino), inodes.get(ledger.index, ino)
-        if record is None or inode is None or not is_clean(inode) or record.pinned or ledger.lending.has(ino):
+        if record is None or inode is None or not is_clean(inode) or record.pinned:
+            return 0
+        if ledger.lending.has(ino) or ledger.lending.serves(ino):
             return 0
         end = inode.size_bytes if stop is None else min(stop, inode.size_bytes)
         live = ledger.lives.get(ino)

@@ -119,6 +119,7 @@ class Spiller:
 
     async def _spill_file(self, live: LiveFile, is_pressed: bool) -> None:
         try:
+            await self._take_back(live)
             while live.writers and not live.is_dead and self._is_too_big(live, is_pressed):
                 parts = self._candidates(live, is_pressed=is_pressed)[: self._ledger.settings.spill_parallel]
                 if not parts:
@@ -134,6 +135,16 @@ class Spiller:
         finally:
             live.is_spilling = False
             self._ledger.let_go(live)
+
+    async def _take_back(self, live: LiveFile) -> None:
+        """From here on all writes come through us, and are noted; of those before, where they ended is the latest."""
+        if self._ledger.lending.serves(live.ino):
+            was_written = self._ledger.lending.serves_writes(live.ino)
+            await self._ledger.lending.withdraw(live.ino)
+            self._ledger.refresh(live)
+            if was_written and live.size_bytes:
+                number = (live.size_bytes - 1) // self._part_bytes
+                live.part_writes[number] = (trio.current_time(), live.content_version)
 
     def _is_too_big(self, live: LiveFile, is_pressed: bool) -> bool:
         if is_pressed and self._ledger.space.waiting_count:

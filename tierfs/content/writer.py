@@ -105,6 +105,8 @@ class Writer:
             raise FsError(errno.EFBIG)
         if not size:
             return 0
+        if self._ledger.lending.serves_writes(live.ino):
+            self._ledger.refresh(live)  # what was written since then is not ours to cut off after an error
         if self._fits_inline(live, offset, size):
             self._prepare(live, offset, size)
             try:
@@ -248,6 +250,10 @@ class Writer:
             if record is not None and record.synced and InodeFlag.DATA_DIRTY not in inode.flags and not record.writing:
                 # see _declare: the clean copy loses its trust before its bytes go
                 await self._distrust(live)
+            if not live.is_whole:
+                # the ranges that are read there may go now
+                await self._ledger.lending.withdraw(live.ino)
+                self._check_alive(live)
             self._resize(live, size)
 
     async def _distrust(self, live: LiveFile) -> None:

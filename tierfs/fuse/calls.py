@@ -1,4 +1,5 @@
-"""The requests that pyfuse3 does not know and the holder carries past it: FALLOCATE, LSEEK, COPY_FILE_RANGE."""
+"""The requests that the holder carries past pyfuse3: FALLOCATE, LSEEK and COPY_FILE_RANGE, which it does not know, and
+READs of absent bytes, which the holder answers when they are here."""
 
 import errno
 import struct
@@ -8,10 +9,17 @@ from tierfs.errors import FsError
 from tierfs.fuse.failures import errno_of
 
 # opcodes and arguments as in native/holder/fuse_wire.h
+_READ: Final = 15
 _FALLOCATE: Final = 43
 _LSEEK: Final = 46
 _COPY_FILE_RANGE: Final = (47, 53)
-_VERBS: Final = {_FALLOCATE: "fallocate", _LSEEK: "seek", **dict.fromkeys(_COPY_FILE_RANGE, "copy_range")}
+_VERBS: Final = {
+    _READ: "read",
+    _FALLOCATE: "fallocate",
+    _LSEEK: "seek",
+    **dict.fromkeys(_COPY_FILE_RANGE, "copy_range"),
+}
+_READ_IN: Final = struct.Struct("=QqI20x")  # fh, offset, size
 _FALLOCATE_IN: Final = struct.Struct("=QqqIxxxx")  # fh, offset, length, mode
 _LSEEK_IN: Final = struct.Struct("=QqIxxxx")  # fh, offset, whence
 _COPY_IN: Final = struct.Struct("=QqQQqQQ")  # fh, offset, inode, fh, offset, length, flags
@@ -19,6 +27,10 @@ _COPY_IN: Final = struct.Struct("=QqQQqQQ")  # fh, offset, inode, fh, offset, le
 
 class Requests(Protocol):
     """Who answers; handles are those that it gave to OPEN and CREATE. Errors: TierfsError, OSError."""
+
+    async def bring(self, handle: int, offset: int, size: int) -> None:
+        """read(2) up to its answer: the bytes are in the backing file and the holder was told, or cannot be there."""
+        ...
 
     async def fallocate(self, handle: int, offset: int, length: int, mode: int) -> None:
         """fallocate(2)."""
@@ -44,6 +56,9 @@ async def answer(requests: Requests | None, opcode: int, argument: bytes) -> tup
 
 
 async def _call(requests: Requests, opcode: int, argument: bytes) -> int:
+    if opcode == _READ:
+        await requests.bring(*_READ_IN.unpack(argument))
+        return 0
     if opcode == _FALLOCATE:
         await requests.fallocate(*_FALLOCATE_IN.unpack(argument))
         return 0

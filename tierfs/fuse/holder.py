@@ -36,10 +36,11 @@ from tierfs.units import NS_PER_S
 log = logging.getLogger(__name__)
 
 # the twins of native/holder/control.h and hot_table.h
-_VERSION: Final = 2
+_VERSION: Final = 3
 _REQUEST: Final = struct.Struct("=IIQQQ")  # kind, tag, ino, a, b
 _ANSWER: Final = struct.Struct("=IIiIQQ")  # kind, tag, status, padding, a, b
 _USE: Final = struct.Struct("=QQQQ")  # ino, opens, bytes, last_use_ns
+_RANGE: Final = struct.Struct("=QQ")
 _ATTRIBUTES: Final = struct.Struct("=6Q10I")
 _PACKET_MAX_BYTES: Final = 65_536
 _SOCKET_BUFFER_BYTES: Final = 4 << 20
@@ -72,6 +73,10 @@ class _Kind(IntEnum):
     UNMOUNT = 7
     BRAKE = 8
     REPLY = 9
+    SERVE = 10
+    PRESENT = 11
+    BUDGET = 12
+    WITHDRAW = 13
     MOUNTED = 100
     ENDED = 101
     REQUEST = 102
@@ -80,6 +85,12 @@ class _Kind(IntEnum):
 class _Hot(IntFlag):
     WRITABLE = 1
     NO_CAPABILITIES = 2
+
+
+class _Served(IntFlag):
+    WRITABLE = 1
+    NO_CAPABILITIES = 2
+    WHOLE = 4
 
 
 class _Revoke(IntFlag):
@@ -95,8 +106,8 @@ class HolderOptions:
     passthrough: bool = True
     readahead_kib: int = 1024
     background_max: int = 512
-    read_kib: int = 64
-    """What one READ may ask for. Above 64, answers become packets for which the kernel needs contiguous memory."""
+    transfer_kib: int = 1024
+    """What one READ or WRITE may carry. Those that the daemon answers reach it in pieces of 64."""
     tasks_max: int = 0
     """What pyfuse3.main takes as max_tasks: half of them may read, an eighth write, a quarter open. 0: no limit."""
     latency_device: str = ""
@@ -202,6 +213,55 @@ class Holder:
         fh = self._fh_of.pop(ino, None)
         if fh is not None:
             del self._handles[fh]
+
+    def serve(
+        self,
+        ino: int,
+        fd: int,
+        *,
+        ranges: Sequence[tuple[int, int]] | None,
+        limit_bytes: int = 0,
+        no_capabilities: bool = False,
+    ) -> bool:
+        """READs of an inode that is open through the daemon are answered from the backing file, and WRITEs up to an
+        offset of `limit_bytes`, within the `budget` of all. `fd` may be closed after the call.
+
+        `ranges`: what is present, in order; a READ of anything else waits for `Requests.bring`. None: all, and only
+        then may there be writes. What was said before of the inode is replaced. False: the link is full, and nothing
+        was changed.
+        """
+        flags = (_Served.WRITABLE if limit_bytes else 0) | (_Served.NO_CAPABILITIES if no_capabilities else 0)
+        flags |= _Served.WHOLE if ranges is None else 0
+        listed = b"".join(_RANGE.pack(*each) for each in ranges or ())
+        packet = _REQUEST.pack(_Kind.SERVE, 0, ino, int(flags), limit_bytes) + listed
+        return len(packet) <= _PACKET_MAX_BYTES and self._send_now(packet, fd)
+
+    def present(self, ino: int, start: int, stop: int | None) -> None:
+        """More of a served file is present; `stop` None: it is whole. When the link is full it is not said: such
+        bytes are asked for."""
+        self._send_now(_REQUEST.pack(_Kind.PRESENT, 0, ino, start, _UINT64 if stop is None else stop))
+
+    def budget(self, size_bytes: int) -> None:
+        """So much may be written to served files, all together, from now on."""
+        self._send_now(_REQUEST.pack(_Kind.BUDGET, 0, 0, size_bytes, 0))
+
+    async def withdraw(self, ino: int) -> None:
+        """The inode is not served any more, and nobody reads or writes its backing file for a READ or WRITE. One call
+        at a time for an inode."""
+        await self._call(_Kind.WITHDRAW, ino)
+
+    def forsake(self, ino: int) -> None:
+        """As `withdraw`, and waits for nothing."""
+        self._send_now(_REQUEST.pack(_Kind.WITHDRAW, self._next_tag(), ino, 0, 0))
+
+    def _send_now(self, packet: bytes, fd: int | None = None) -> bool:
+        """Only at once, so that the order of what is said is the order of what happened."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("=i", fd))] if fd is not None else []
+        try:
+            self._direct.sendmsg([packet], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            return False
+        return True
 
     def inode_of(self, fh: int) -> int | None:
         """Which inode a handle of the holder's stands for: an fsync on it comes to the daemon."""
@@ -319,9 +379,11 @@ class Holder:
             self._wakeup = trio.Event()
 
     async def _reply(self, packet: bytes) -> None:
-        """Answers one request that pyfuse3 does not know."""
+        """Answers one request that pyfuse3 does not know, or whose bytes do not go through it."""
         _, _, opcode, _, unique, _ = _ANSWER.unpack_from(packet)
         code, value = await answer(self._requests, opcode, packet[_ANSWER.size :])
+        if not unique:  # it was only told
+            return
         with suppress(OSError):  # the end of the link is the kernel's answer, too
             await self._control.send(_REQUEST.pack(_Kind.REPLY, 0, unique, code, value))
 
@@ -361,7 +423,7 @@ class _Started:
                 *(str(program), "--packets", str(links[0]), "--control", str(links[1])),
                 *("--passthrough", str(int(options.passthrough)), "--stay", str(int(options.stay_without_daemon))),
                 *("--readahead-kib", str(options.readahead_kib), "--background", str(options.background_max)),
-                *("--read-kib", str(options.read_kib), "--tasks", str(options.tasks_max)),
+                *("--transfer-kib", str(options.transfer_kib), "--tasks", str(options.tasks_max)),
                 *("--latency", options.latency_device, *arguments),
             ]
             process = subprocess.Popen(

@@ -11,7 +11,7 @@ import errno
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -101,6 +101,28 @@ class Kernel:
                 raise
             return False
         return True
+
+    def offer(
+        self, ino: int, fd: int, *, ranges: Sequence[tuple[int, int]] | None, limit_bytes: int, is_new: bool
+    ) -> bool:
+        """See Borrower."""
+        return self._of().serve(ino, fd, ranges=ranges, limit_bytes=limit_bytes, no_capabilities=is_new)
+
+    def present(self, ino: int, start: int, stop: int | None) -> None:
+        """See Borrower."""
+        self._of().present(ino, start, stop)
+
+    def budget(self, size_bytes: int) -> None:
+        """See Borrower."""
+        self._of().budget(size_bytes)
+
+    async def withdraw(self, ino: int) -> None:
+        """See Borrower."""
+        await self._of().withdraw(ino)
+
+    def forsake(self, ino: int) -> None:
+        """See Borrower."""
+        self._of().forsake(ino)
 
     def attributes_changed(self, ino: int) -> None:
         """See Borrower."""

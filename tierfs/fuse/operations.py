@@ -6,6 +6,7 @@ that reached pyfuse3 would end the mount (DESIGN.md 5).
 
 import errno
 import functools
+import os
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -159,14 +160,20 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         handle = await self._fs.open(inode, flags, strips_privileges=self._strips(ctx))
         # the daemon owns the namespace and invalidates what an import changes: pages stay valid
-        return FileInfo(fh=FileHandleT(handle), keep_cache=True)
+        return FileInfo(fh=FileHandleT(handle), keep_cache=True, direct_io=self._goes_direct(inode, flags))
+
+    def _goes_direct(self, inode: InodeT, flags: int) -> bool:
+        """Who only writes, to the holder, has no use for pages: each would be made twice, in the cache's file, too."""
+        is_writer = flags & os.O_ACCMODE == os.O_WRONLY
+        return is_writer and self._holder.takes_files and not self._fs.is_lent(inode)
 
     @_answer
     async def create(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: FlagT, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
         inode, handle = await self._fs.create(parent_inode, name, mode, convert.caller(ctx))
-        return FileInfo(fh=FileHandleT(handle), keep_cache=True), self._entry(inode)
+        info = FileInfo(fh=FileHandleT(handle), keep_cache=True, direct_io=self._goes_direct(InodeT(inode.ino), flags))
+        return info, self._entry(inode)
 
     @_answer
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:

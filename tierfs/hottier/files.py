@@ -102,6 +102,11 @@ class BackingFile:
         """Where data or a hole begins, from `offset` on. FsError(ENXIO)."""
         return self._disk.seek(self.fd, offset, whence)
 
+    def writable_fd(self) -> int:
+        """The descriptor, for somebody else to read and write by."""
+        self._want_writable()
+        return self.fd
+
     def has_other_writers(self) -> bool:
         """Has anybody but us the file open for writing, or mapped writable? Not while a write of ours is under way."""
         if self._is_writable:

@@ -109,6 +109,16 @@ class Space:
             return False
         return self._free_bytes() - self._reserved_bytes - size_bytes >= self._reserve_bytes
 
+    @property
+    def room_bytes(self) -> int:
+        """How much may be written now; true until the next checkpoint."""
+        left_bytes = self.limit_bytes - self._used_bytes - self._reserved_bytes
+        return max(0, min(left_bytes, self._free_bytes() - self._reserved_bytes - self._reserve_bytes))
+
+    def promise(self, size_bytes: int) -> None:
+        """Reserves what is within `room_bytes`; `unreserve` ends it."""
+        self._reserved_bytes += size_bytes
+
     def shortage_bytes(self, size_bytes: int) -> int:
         """How much must go before `size_bytes` fit; 0 when they do."""
         over_limit = self._used_bytes + self._reserved_bytes + size_bytes - self.limit_bytes

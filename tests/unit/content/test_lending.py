@@ -10,63 +10,12 @@ import trio
 from attrs import evolve
 from trio.testing import wait_all_tasks_blocked
 
+from tests.support.kernel import lending_to
 from tests.support.tier import BLOCK, KIB, SETTINGS, World, noise, run
 from tierfs.index import inodes, intents
 from tierfs.model import Inode, Residency
 
 DATA = noise(10 * KIB)
-
-
-class Kernel:
-    """A `lending.Borrower`: keeps descriptors of what is lent, and what "programs" have open of it."""
-
-    def __init__(self) -> None:
-        self.fds: dict[int, int] = {}
-        self.opened: dict[int, list[int]] = {}
-        self.abandoned: list[int] = []
-        self.refusal = 0
-        self.has_brake = False
-        self.braked: list[bool] = []
-        self.told_changed: list[int] = []
-
-    async def lend(self, inode: Inode, fd: int) -> None:
-        await trio.lowlevel.checkpoint()
-        if self.refusal:
-            raise OSError(self.refusal, os.strerror(self.refusal))
-        self.fds[inode.ino] = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
-
-    async def recall(self, ino: int) -> bool:
-        await trio.lowlevel.checkpoint()
-        if self.opened.get(ino):
-            return False
-        os.close(self.fds.pop(ino))
-        return True
-
-    def attributes_changed(self, ino: int) -> None:
-        self.told_changed.append(ino)
-
-    async def brake(self, *, on: bool) -> None:
-        self.braked.append(on)
-        await trio.lowlevel.checkpoint()
-
-    def abandon(self, ino: int) -> None:
-        self.abandoned.append(ino)
-        os.close(self.fds.pop(ino))
-
-    def open(self, ino: int, flags: int) -> int:
-        fd = os.open(f"/proc/self/fd/{self.fds[ino]}", flags)
-        self.opened.setdefault(ino, []).append(fd)
-        return fd
-
-    def close(self, ino: int, fd: int) -> None:
-        self.opened[ino].remove(fd)
-        os.close(fd)
-
-
-def lending_to(world: World) -> Kernel:
-    kernel = Kernel()
-    world.files.lending.borrower = kernel
-    return kernel
 
 
 async def hot_file(world: World) -> int:

@@ -1,0 +1,123 @@
+"""A kernel connection that takes files over, played in memory: it opens, reads and writes backing files by itself."""
+
+import os
+from collections.abc import Sequence
+
+import trio
+from attrs import define
+
+from tests.support.tier import World
+from tierfs.hottier.extents import ExtentSet
+from tierfs.model import Inode
+
+
+@define
+class Served:
+    """What was offered of an open file."""
+
+    fd: int
+    ranges: Sequence[tuple[int, int]] | None
+    limit_bytes: int
+    is_new: bool
+
+
+class Kernel:
+    """A `lending.Borrower`: keeps descriptors of what is lent or served, and what "programs" have open of it."""
+
+    def __init__(self) -> None:
+        self.fds: dict[int, int] = {}
+        self.opened: dict[int, list[int]] = {}
+        self.abandoned: list[int] = []
+        self.refusal = 0
+        self.has_brake = False
+        self.braked: list[bool] = []
+        self.told_changed: list[int] = []
+        self.served: dict[int, Served] = {}
+        self.budget_bytes = 0
+        self.withdrawn: list[int] = []
+        self.may_withdraw = trio.Event()
+        self.may_withdraw.set()
+
+    async def lend(self, inode: Inode, fd: int) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.refusal:
+            raise OSError(self.refusal, os.strerror(self.refusal))
+        self.fds[inode.ino] = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+
+    async def recall(self, ino: int) -> bool:
+        await trio.lowlevel.checkpoint()
+        if self.opened.get(ino):
+            return False
+        os.close(self.fds.pop(ino))
+        return True
+
+    def offer(
+        self, ino: int, fd: int, *, ranges: Sequence[tuple[int, int]] | None, limit_bytes: int, is_new: bool
+    ) -> bool:
+        if ino in self.served:
+            os.close(self.served.pop(ino).fd)
+        flags = os.O_RDWR if limit_bytes else os.O_RDONLY
+        self.served[ino] = Served(os.open(f"/proc/self/fd/{fd}", flags), ranges, limit_bytes, is_new)
+        return True
+
+    def present(self, ino: int, start: int, stop: int | None) -> None:
+        served = self.served[ino]
+        served.ranges = None if stop is None or served.ranges is None else [*served.ranges, (start, stop)]
+
+    def budget(self, size_bytes: int) -> None:
+        self.budget_bytes = size_bytes
+
+    async def withdraw(self, ino: int) -> None:
+        await self.may_withdraw.wait()
+        await trio.lowlevel.checkpoint()
+        self.forsake(ino)
+
+    def forsake(self, ino: int) -> None:
+        self.withdrawn.append(ino)
+        os.close(self.served.pop(ino).fd)
+
+    def read(self, ino: int, offset: int, size: int) -> bytes | None:
+        """A READ that needs nobody; None: it has to be brought, or answered by others."""
+        served = self.served.get(ino)
+        if served is None:
+            return None
+        stop = min(offset + size, os.fstat(served.fd).st_size)
+        if served.ranges is not None and not ExtentSet(served.ranges).covers(offset, stop):
+            return None
+        return os.pread(served.fd, size, offset)
+
+    def write(self, ino: int, offset: int, data: bytes) -> bool:
+        """A WRITE that needs nobody; False: others have to answer it."""
+        served = self.served.get(ino)
+        if served is None or offset + len(data) > served.limit_bytes or len(data) > self.budget_bytes:
+            return False
+        self.budget_bytes -= len(data)
+        os.pwrite(served.fd, data, offset)
+        return True
+
+    def attributes_changed(self, ino: int) -> None:
+        self.told_changed.append(ino)
+
+    async def brake(self, *, on: bool) -> None:
+        self.braked.append(on)
+        await trio.lowlevel.checkpoint()
+
+    def abandon(self, ino: int) -> None:
+        self.abandoned.append(ino)
+        os.close(self.fds.pop(ino))
+
+    def open(self, ino: int, flags: int) -> int:
+        fd = os.open(f"/proc/self/fd/{self.fds[ino]}", flags)
+        self.opened.setdefault(ino, []).append(fd)
+        return fd
+
+    def close(self, ino: int, fd: int) -> None:
+        self.opened[ino].remove(fd)
+        os.close(fd)
+
+
+def lending_to(world: World) -> Kernel:
+    """From now on the world's files go to the kernel that is returned."""
+    kernel = Kernel()
+    world.files.lending.borrower = kernel
+    return kernel

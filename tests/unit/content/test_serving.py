@@ -1,0 +1,196 @@
+"""Open files whose reads and writes a kernel connection, played here, answers from their backing files."""
+
+from pathlib import Path
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from tests.support.kernel import Kernel, lending_to
+from tests.support.tier import BLOCK, KIB, PART, World, noise, run
+
+LARGE = noise(8 * PART)
+
+
+async def bring(world: World, kernel: Kernel, ino: int, fh: int, offset: int, size: int) -> bytes:
+    """A READ of the kernel: from the backing file, once the bytes are there."""
+    data = kernel.read(ino, offset, size)
+    if data is None:
+        await world.files.bring(fh, offset, size)
+        data = kernel.read(ino, offset, size)
+    return await world.files.read(fh, offset, size) if data is None else data
+
+
+def test_what_is_written_past_us_to_a_new_file_is_exported(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_new()
+        fh = world.files.created(ino)
+        assert kernel.served[ino].is_new
+        assert kernel.write(ino, 0, b"by the kernel")
+        assert world.files.live(world.inode(ino)).size_bytes == 13
+        await world.files.release(fh)
+        assert not kernel.served
+        assert world.inode(ino).size_bytes == 13
+        assert await world.export(ino)
+        assert world.store.content(world.key(ino)) == b"by the kernel"
+
+    run(tmp_path, main)
+
+
+def test_a_write_past_us_survives_the_end_of_the_daemon(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_new()
+        world.files.created(ino)
+        assert kernel.write(ino, 0, b"acknowledged")
+        after = world.crash()
+        assert after.inode(ino).size_bytes == 12
+        assert after.is_dirty(ino)
+        after.close()
+
+    run(tmp_path, main)
+
+
+def test_an_open_file_that_is_written_past_us_is_dirty_before_its_close(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_object(b"old bytes")
+        fh = await world.files.open(ino, write=True, truncate=True)
+        await world.export(ino)
+        assert kernel.write(ino, 0, b"new")
+        assert not world.is_dirty(ino)
+        await trio.sleep(1)
+        assert world.is_dirty(ino)
+        await world.export(ino)
+        assert kernel.write(ino, 0, b"newer")
+        world.files.publish_writers()
+        assert world.is_dirty(ino)
+        await world.files.release(fh)
+
+    run(tmp_path, main)
+
+
+def test_a_file_is_not_served_for_writing_beyond_its_share_of_the_tier(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_new()
+        fh = world.files.created(ino)
+        assert kernel.served[ino].limit_bytes == 64 * KIB
+        assert not kernel.write(ino, 60 * KIB, bytes(8 * KIB))
+        await world.files.release(fh)
+
+    run(tmp_path, main, limit_bytes=256 * KIB)
+
+
+def test_writers_past_us_have_a_budget_that_the_tier_has_room_for(tmp_path: Path) -> None:
+    limit_bytes = 512 * KIB
+
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        written = 0
+        handles = []
+        for _ in range(8):
+            ino = world.add_new()
+            handles.append(world.files.created(ino))
+            for at in range(0, 128 * KIB, BLOCK):
+                written += kernel.write(ino, at, noise(BLOCK))
+                if at % (32 * KIB) == 0:
+                    await trio.sleep(0.1)
+                assert kernel.budget_bytes <= world.space.reserved_bytes
+        assert limit_bytes // 2 < written * BLOCK <= limit_bytes
+        await trio.sleep(0.2)
+        assert world.space.used_bytes == written * BLOCK
+        for fh in handles:
+            await world.files.release(fh)
+        await trio.sleep(0.2)
+        assert world.space.reserved_bytes == kernel.budget_bytes == 0
+
+    run(tmp_path, main, limit_bytes=limit_bytes)
+
+
+def test_absent_bytes_are_brought_and_then_read_past_us(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_object(LARGE)
+        fh = await world.files.open(ino, write=False, truncate=False)
+        assert kernel.read(ino, 0, BLOCK) is None
+        await world.files.bring(fh, 0, BLOCK)
+        assert kernel.read(ino, 0, BLOCK) == LARGE[:BLOCK]
+        for at in range(0, len(LARGE), PART):
+            assert await bring(world, kernel, ino, fh, at, PART) == LARGE[at : at + PART]
+        assert kernel.served[ino].ranges is None, "it is whole by now"
+        await world.files.release(fh)
+
+    run(tmp_path, main)
+
+
+def test_no_byte_is_evicted_while_it_may_be_read_past_us(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_object(LARGE)
+        fh = await world.files.open(ino, write=False, truncate=False)
+        await bring(world, kernel, ino, fh, 0, PART)
+        await wait_all_tasks_blocked()  # what is read ahead has landed
+        kernel.may_withdraw = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.files.drop, ino)
+            await wait_all_tasks_blocked()
+            assert kernel.read(ino, 0, BLOCK) == LARGE[:BLOCK]
+            kernel.may_withdraw.set()
+        assert ino not in kernel.served
+        assert world.extents(ino) == []
+        assert await bring(world, kernel, ino, fh, 0, BLOCK) == LARGE[:BLOCK]
+        await world.files.release(fh)
+
+    run(tmp_path, main)
+
+
+def test_a_tier_that_is_smaller_than_the_file_is_read_through(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_object(LARGE)
+        fh = await world.files.open(ino, write=False, truncate=False)
+        for at in range(0, len(LARGE), BLOCK):
+            assert await bring(world, kernel, ino, fh, at, BLOCK) == LARGE[at : at + BLOCK]
+        assert kernel.withdrawn, "it lost bytes on the way"
+        await world.files.release(fh)
+
+    run(tmp_path, main, limit_bytes=3 * PART)
+
+
+def test_a_file_that_spills_is_written_through_us(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_new()
+        fh = world.files.created(ino)
+        size = at = 0
+        while size < len(LARGE):
+            piece = LARGE[size : size + BLOCK]
+            if not kernel.write(ino, size, piece):
+                at += 1
+                await world.files.write(fh, size, piece)
+            size += len(piece)
+            await trio.sleep(0.5)
+        assert at, "the rest was ours"
+        assert not world.files.lending.serves_writes(ino)
+        assert world.extents(ino), "parts of it went to the bucket"
+        assert await world.read_handle(fh) == LARGE
+        await world.files.release(fh)
+        assert await world.export(ino)
+        assert world.store.content(world.key(ino)) == LARGE
+
+    run(tmp_path, main, limit_bytes=6 * PART)
+
+
+def test_a_truncated_file_shows_nothing_that_was_cut_off(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_object(LARGE)
+        fh = await world.files.open(ino, write=False, truncate=False)
+        await bring(world, kernel, ino, fh, 0, PART)
+        await world.files.set_size(ino, 2 * BLOCK)
+        await world.files.set_size(ino, 4 * BLOCK)
+        assert await bring(world, kernel, ino, fh, 0, PART) == LARGE[: 2 * BLOCK] + bytes(2 * BLOCK)
+        await world.files.release(fh)
+
+    run(tmp_path, main)

@@ -104,7 +104,7 @@ class _Bell:
 
 
 class _Capacity:
-    """statfs: a bucket in a directory has that directory's room, an object store has no end."""
+    """statfs: the room of a bucket's directory; an object store has no end, and what its files hold is used."""
 
     def __init__(self, index: Index, source: str) -> None:
         self._index = index
@@ -113,7 +113,9 @@ class _Capacity:
     def usage(self) -> Usage:
         entries = self._index.entries
         if self._directory is None:
-            total = free = _OBJECT_STORE_CAPACITY_BYTES
+            used = self._index.totals.content_bytes
+            total = max(used, _OBJECT_STORE_CAPACITY_BYTES)
+            free = total - used
         else:
             found = os.statvfs(self._directory)
             total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize

@@ -108,7 +108,7 @@ class FileSystem:
         self._wake_export = wake_export
         self._index = index
         self._tree = tree
-        self._files = files
+        self.files = self._files = files
         self._importer = importer
         self._authority = authority
         self._capacity = capacity
@@ -150,18 +150,6 @@ class FileSystem:
             await self._importer.ensure_attributes(inode.ino)
             inode = self._tree.inode(inode.ino)
         return self._files.live(inode)
-
-    def blocks(self, inode: Inode) -> int:
-        """st_blocks (512 bytes each): of the file, never of the cache."""
-        return self._files.blocks(inode)
-
-    def is_lent(self, ino: int) -> bool:
-        """Does the kernel open it by itself?"""
-        return self._files.lending.has(ino)
-
-    def is_written_past_us(self, ino: int) -> bool:
-        """May size and times change without a request?"""
-        return self._files.is_written_past_us(ino)
 
     def used(self, ino: int, when_ns: int) -> None:
         """A lent file was opened or read, not seen here."""
@@ -400,11 +388,8 @@ class FileSystem:
             self._strip_privileges(ino)
         in_place = not flags & (os.O_TRUNC | os.O_APPEND)
         handle = await self._files.open(ino, write=write or truncate, truncate=truncate, in_place=in_place)
-        self._handles[handle] = _OpenFile(
-            ino,
-            is_reader=flags & os.O_ACCMODE != os.O_WRONLY,
-            keeps_atime=bool(flags & os.O_NOATIME) or self._read_only,
-        )
+        keeps_atime = bool(flags & os.O_NOATIME) or self._read_only
+        self._handles[handle] = _OpenFile(ino, is_reader=flags & os.O_ACCMODE != os.O_WRONLY, keeps_atime=keeps_atime)
         return handle
 
     async def read(self, handle: int, offset: int, size_bytes: int) -> bytes:

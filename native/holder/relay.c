@@ -7,8 +7,7 @@
 #include <unistd.h>
 
 #include "answers.h"
-#include "control.h"
-#include "gate.h"
+#include "forward.h"
 #include "interrupts.h"
 #include "latency.h"
 #include "mount.h"
@@ -44,186 +43,7 @@ void relay_refuse(struct holder *holder, uint64_t unique, int error)
     (void)relay_reply(holder, unique, error, NULL, 0); /* it fails when nobody waits any more, which is as good */
 }
 
-/* ---- to Python ---- */
-
-/* Attributes change with these requests and again with their answers; those of no known inode touch all. */
-static void note_change(struct holder *holder, uint32_t opcode, uint64_t nodeid)
-{
-    switch (opcode) {
-    case FUSE_UNLINK:
-    case FUSE_RENAME:
-    case FUSE_RENAME2:
-    case FUSE_LINK:
-        hot_changed(holder->hot, 0);
-        break;
-    case FUSE_SETXATTR:
-        served_xattr_changed(holder->served, nodeid);
-        hot_changed(holder->hot, nodeid);
-        break;
-    case FUSE_SETATTR:
-    case FUSE_WRITE:
-    case FUSE_FALLOCATE:
-    case FUSE_REMOVEXATTR:
-    case FUSE_COPY_FILE_RANGE:
-    case FUSE_COPY_FILE_RANGE_64:
-        hot_changed(holder->hot, nodeid);
-        break;
-    default:
-        break;
-    }
-}
-
-/* Changes in place what Python would not understand or what would not fit a packet. False: malformed. */
-static bool prepare(struct fuse_in_header *header)
-{
-    if (header->opcode == FUSE_READDIR || header->opcode == FUSE_READDIRPLUS) {
-        struct fuse_read_in *in = (void *)(header + 1);
-        if (wire_argument(header, sizeof *in) == NULL)
-            return false;
-        if (in->size > PAYLOAD_MAX_BYTES)
-            in->size = PAYLOAD_MAX_BYTES;
-    }
-    if (header->opcode == FUSE_READ || header->opcode == FUSE_WRITE) {
-        const struct fuse_read_in *in = wire_argument(header, sizeof *in);
-        size_t data_bytes = in != NULL && header->opcode == FUSE_WRITE ? in->size : 0;
-        if (in == NULL || in->size > TRANSFER_MAX_BYTES || wire_argument(header, sizeof *in + data_bytes) == NULL)
-            return false;
-    }
-    if (header->opcode == FUSE_SETATTR) {
-        struct fuse_setattr_in *in = (void *)(header + 1);
-        if (wire_argument(header, sizeof *in) == NULL)
-            return false;
-        if ((in->valid & FATTR_FH) && (in->fh & HOLDER_FH))
-            in->valid &= ~FATTR_FH;
-    }
-    size_t call_bytes = wire_call_bytes(header->opcode);
-    return call_bytes == 0 || wire_argument(header, call_bytes) != NULL;
-}
-
-/* Requests that may wait for the store: their gate, else NULL. */
-static struct gate *gate_of(struct holder *holder, uint32_t opcode)
-{
-    switch (opcode) {
-    case FUSE_OPEN:
-        return holder->opens;
-    case FUSE_READ:
-        return holder->reads;
-    case FUSE_WRITE: /* for room */
-        return holder->writes;
-    default:
-        return NULL;
-    }
-}
-
-/* A request that no gate holds any more. */
-static int send_packet(struct holder *holder, const struct fuse_in_header *header)
-{
-    return transfer_is_long(header) ? transfer_begin(holder, header)
-                                    : packets_send(holder->packets, header, header->len);
-}
-
-/* One less is with Python: whoever waits at the gate takes the place, but for those that were interrupted there. */
-static void let_in_next(struct holder *holder, uint32_t opcode)
-{
-    struct gate *gate = gate_of(holder, opcode);
-    struct waiting request;
-    struct fuse_in_header *header;
-    bool is_in = false;
-    while (gate != NULL && !is_in && (header = gate_next(gate)) != NULL) {
-        int result = -EINTR;
-        if (inflight_look(holder->inflight, header->unique, &request) && !request.abandoned)
-            result = send_packet(holder, header);
-        is_in = result == 0;
-        if (!is_in && inflight_take(holder->inflight, header->unique, &request) && !request.abandoned)
-            relay_refuse(holder, request.unique, result);
-        free(header);
-    }
-}
-
-/* To pyfuse3, or what pyfuse3 does not know to the driver beside it. */
-static int send_on(struct holder *holder, const struct fuse_in_header *header)
-{
-    size_t call_bytes = wire_call_bytes(header->opcode);
-    if (atomic_load(&holder->python_gone))
-        return -ENOTCONN;
-    struct gate *gate = gate_of(holder, header->opcode);
-    if (gate != NULL && !gate_enter(gate, header, header->len))
-        return 0;
-    if (call_bytes != 0)
-        return control_forward(holder, header->opcode, header->unique, header->nodeid, header + 1, call_bytes);
-    int result = send_packet(holder, header);
-    if (result != 0)
-        let_in_next(holder, header->opcode);
-    return result;
-}
-
-static struct waiting waiting_for(struct holder *holder, const struct fuse_in_header *header)
-{
-    struct waiting request = {
-        .unique = header->unique, .nodeid = header->nodeid, .opcode = header->opcode, .pid = header->pid};
-    const uint32_t *flags = wire_argument(header, sizeof *flags);
-    const struct fuse_copy_file_range_in *copy = (const void *)(header + 1);
-    switch (header->opcode) {
-    case FUSE_OPEN:
-    case FUSE_CREATE:
-        if (flags != NULL)
-            request.open_flags = *flags; /* the first field of both */
-        break;
-    case FUSE_SETATTR:
-        request.sets_atime = (*flags & (FATTR_ATIME | FATTR_ATIME_NOW)) != 0; /* the first field is `valid` */
-        break;
-    case FUSE_COPY_FILE_RANGE:
-    case FUSE_COPY_FILE_RANGE_64:
-        request.nodeid = copy->nodeid_out;
-        break;
-    case FUSE_GETATTR:
-        request.note = hot_note(holder->hot, header->nodeid);
-        break;
-    default:
-        break;
-    }
-    return request;
-}
-
-static void forward(struct holder *holder, struct fuse_in_header *header)
-{
-    if (!prepare(header)) {
-        atomic_fetch_add(&holder->counters.malformed, 1);
-        relay_refuse(holder, header->unique, -EIO);
-        return;
-    }
-    struct waiting request = waiting_for(holder, header);
-    note_change(holder, header->opcode, request.nodeid);
-
-    bool has_reply = wire_has_reply(header->opcode);
-    if (has_reply && !inflight_add(holder->inflight, &request)) {
-        relay_refuse(holder, header->unique, -ENOMEM);
-        return;
-    }
-    atomic_fetch_add(&holder->counters.forwarded, 1);
-    int result = send_on(holder, header);
-    /* whoever takes it answers it: also relay_python_gone() may have been here */
-    if (result != 0 && has_reply && inflight_take(holder->inflight, request.unique, &request) && !request.abandoned)
-        relay_refuse(holder, request.unique, result);
-}
-
-static void forget(struct holder *holder, const struct fuse_in_header *header)
-{
-    if (header->opcode == FUSE_FORGET) {
-        const uint64_t *lookups = wire_argument(header, sizeof *lookups);
-        if (lookups != NULL)
-            packets_forget(holder->packets, header->nodeid, *lookups);
-        return;
-    }
-    const struct fuse_batch_forget_in *in = wire_argument(header, sizeof *in);
-    if (in == NULL || wire_argument(header, sizeof *in + in->count * sizeof(struct fuse_forget_one)) == NULL) {
-        atomic_fetch_add(&holder->counters.malformed, 1);
-        return;
-    }
-    const struct fuse_forget_one *one = (const void *)(in + 1);
-    for (uint32_t i = 0; i < in->count; i++)
-        packets_forget(holder->packets, one[i].nodeid, one[i].nlookup);
-}
+/* ---- from the kernel ---- */
 
 static void dispatch(struct holder *holder, char *packet, size_t size_bytes, char *payload)
 {
@@ -248,7 +68,7 @@ static void dispatch(struct holder *holder, char *packet, size_t size_bytes, cha
         return;
     case FUSE_FORGET:
     case FUSE_BATCH_FORGET:
-        forget(holder, header);
+        forward_forget(holder, header);
         return;
     default:
         if (answer_here(holder, header, payload))
@@ -351,7 +171,7 @@ static size_t finish(struct holder *holder, const struct waiting *request, char 
             hot_learn(holder->hot, request->nodeid, request->note, attr, valid_ns);
         return size_bytes;
     default:
-        note_change(holder, request->opcode, request->nodeid);
+        forward_note_change(holder, request->opcode, request->nodeid);
         if (request->sets_atime)
             hot_access_told(holder->hot, request->nodeid);
         return size_bytes;
@@ -390,7 +210,7 @@ static void answered_piece(struct holder *holder, const struct waiting *piece, c
 {
     uint32_t opcode = pieces_opcode(piece->pieces);
     if (transfer_go_on(holder, piece->pieces, answer))
-        let_in_next(holder, opcode);
+        forward_let_in_next(holder, opcode);
 }
 
 static void from_python(struct holder *holder, char *packet, size_t size_bytes)
@@ -413,7 +233,7 @@ static void from_python(struct holder *holder, char *packet, size_t size_bytes)
         }
         if (!request.internal && !request.abandoned)
             relay_refuse(holder, request.unique, -EIO);
-        let_in_next(holder, request.opcode);
+        forward_let_in_next(holder, request.opcode);
         return;
     }
     if (!inflight_take(holder->inflight, header->unique, &request)) {
@@ -426,12 +246,12 @@ static void from_python(struct holder *holder, char *packet, size_t size_bytes)
     }
     if (request.abandoned) {
         atomic_fetch_add(&holder->counters.swallowed, 1);
-        note_change(holder, request.opcode, request.nodeid);
+        forward_note_change(holder, request.opcode, request.nodeid);
         undo(holder, &request, packet, size_bytes);
     } else if (!request.internal) {
         deliver(holder, &request, packet, size_bytes);
     }
-    let_in_next(holder, request.opcode);
+    forward_let_in_next(holder, request.opcode);
 }
 
 /* Python has done what it can for a read that waits: its bytes are here, or it has to be answered there. */
@@ -467,7 +287,7 @@ void relay_called(struct holder *holder, uint64_t unique, uint64_t error, uint64
             relay_refuse(holder, unique, -EIO);
         return;
     }
-    note_change(holder, request.opcode, request.nodeid);
+    forward_note_change(holder, request.opcode, request.nodeid);
     if (request.abandoned)
         atomic_fetch_add(&holder->counters.swallowed, 1);
     else if (error != 0)

@@ -30,8 +30,8 @@ LAST = b"last"
 def operate(txn: Txn, number: int) -> None:
     """Adds row n, removes row n - WINDOW, and writes n down, in three tables."""
     txn.put(Table.COUNTERS, LAST, b"%d" % number)
-    txn.put(Table.INODES, b"%d" % number, random.Random(number).randbytes(number % 700))
-    txn.delete(Table.INODES, b"%d" % (number - WINDOW))
+    txn.put(Table.XATTRS, b"%d" % number, random.Random(number).randbytes(number % 700))
+    txn.delete(Table.XATTRS, b"%d" % (number - WINDOW))
     txn.put(Table.ORPHANS, b"%d" % number, b"")
     txn.delete(Table.ORPHANS, b"%d" % (number - WINDOW))
 
@@ -42,7 +42,7 @@ def last_operation(reader: Reader) -> int:
 
 
 def expected_rows(number: int) -> dict[bytes, bytes]:
-    """INODES after operation `number`."""
+    """XATTRS after operation `number`."""
     return {b"%d" % n: random.Random(n).randbytes(n % 700) for n in range(max(1, number - WINDOW + 1), number + 1)}
 
 

@@ -47,6 +47,7 @@ from tierfs.model import Base, HotRecord, Inode, InodeFlag, Intent, IntentKind, 
 _VERSION: Final = 1
 _INODE: Final = struct.Struct("<BHHHIIIQqqqqQB")
 _INODE_SIZE: Final = _INODE.size
+_INODE_SIZE_AT: Final = struct.calcsize("<BHHHIII")
 _BASE: Final = struct.Struct("<BBQq")
 _BASE_HEX: Final = struct.Struct("<BBQq16s")
 _BASE_HEX_SIZE: Final = _BASE_HEX.size
@@ -200,6 +201,14 @@ def _text(record: bytes, at: int) -> tuple[str, int]:
     if stop > len(record):
         _damage("text runs over the end")
     return decode_text(record[at + 2 : stop]), stop
+
+
+def encoded_size_bytes(record: bytes | None) -> int:
+    """The size in an INODE, which is not looked at further; 0 without one, and for what is none."""
+    if record is None or len(record) < _INODE_SIZE:
+        return 0
+    (size_bytes,) = _U64.unpack_from(record, _INODE_SIZE_AT)
+    return int(size_bytes)
 
 
 def encode_inode(inode: Inode) -> bytes:

@@ -32,6 +32,7 @@ from tierfs.index.lock import lock_directory
 from tierfs.index.options import NODE_MAX, IndexSettings, IndexState
 from tierfs.index.schema import Reader, Table
 from tierfs.index.state import STATE_KEY, StateRow, read_boot_id
+from tierfs.index.totals import Totals
 from tierfs.index.txn import Txn
 from tierfs.units import MIB, NS_PER_S
 
@@ -63,12 +64,9 @@ class Index(Reader):
         self.boot_id = 0
         self._lock_fd = lock_fd
         self._env = Environment(directory / "lmdb", settings.map_size_bytes)
-        self._journal = Journal(
-            directory / "journal",
-            disk,
-            segment_bytes=settings.journal_segment_bytes,
-            segment_count=settings.journal_segments,
-        )
+        self.totals = Totals(self._env)
+        segment_bytes, segment_count = settings.journal_segment_bytes, settings.journal_segments
+        self._journal = Journal(directory / "journal", disk, segment_bytes=segment_bytes, segment_count=segment_count)
         self._row = StateRow(0, 0, 0, 0, 0, True, False, 0, 0)  # as last committed
         self._next_ino = 0
         self._next_seq = 0
@@ -118,8 +116,9 @@ class Index(Reader):
         row = self._load_row()
         replayed = row
         try:
+            self.totals.load(row.applied_lsn)
             for record in self._journal.replay(row.index_id, row.epoch, row.applied_lsn):
-                self._env.apply(record.changes)
+                self.totals.apply(record.changes)
                 replayed = attrs.evolve(replayed, applied_lsn=record.lsn)
                 self._uncommitted += count_changes(record.changes)
                 if self._uncommitted >= self.settings.max_uncommitted_changes:
@@ -276,7 +275,7 @@ class Index(Reader):
         payload = encode_changes(changes)
         lsn = self._append(payload, txn.token, txn.job)
         try:
-            self._env.apply(changes)
+            self.totals.apply(changes)
         except EnvFailure as failure:
             try:
                 self._journal.retract(lsn, len(payload))  # the caller gets an error: no replay may find the record
@@ -300,10 +299,10 @@ class Index(Reader):
             except JournalFull:
                 self.commit()
                 return self._journal.append(payload, op=op, token=token, job=job)
-        except FsError as error:
+        except FsError:
             if self._journal.failure:
                 self._journal_failed()
-            raise error
+            raise
 
     # --- commit and durability
 
@@ -341,7 +340,7 @@ class Index(Reader):
 
     def _write_row(self, row: StateRow) -> None:
         changes = no_changes()
-        changes[Table.SETTINGS] = {STATE_KEY: row.encode()}
+        changes[Table.SETTINGS] = {STATE_KEY: row.encode(), **self.totals.rows(row.applied_lsn)}
         self._env.apply(changes)
         self._env.commit()
         self._row = row
@@ -364,7 +363,8 @@ class Index(Reader):
             self._env.close()
             self._env.open()
             changes = self._replay_own()
-            self._env.apply(changes)
+            self.totals.load(self._row.applied_lsn)
+            self.totals.apply(changes)
             self._uncommitted = count_changes(changes)
         except (EnvFailure, FsError, IndexDamageError) as error:
             self._env.close()

@@ -16,8 +16,8 @@ class ContentSettings:
     max_window_bytes: int = 32 * MIB
     max_parts_in_flight: int = 16
     # bodies in memory, all files together; readahead may fill three quarters of it
-    fetch_memory_bytes: int = 96 * MIB
-    file_fetch_memory_bytes: int = 64 * MIB
+    fetch_memory_bytes: int = 128 * MIB
+    file_fetch_memory_bytes: int = 96 * MIB
     # bodies for which the tier had no room, kept for the reads that follow, all files together
     carry_bytes: int = 32 * MIB
     # checksums are verified where the bucket has them and all parts were fetched in one life of the file

@@ -288,22 +288,15 @@ def _build(settings: Settings, index: Index, store: RetryingStore, source: str, 
         free_bytes=hot.free_bytes,
         full_wait_s=settings.hot_tier.full_wait_s,
     )
-    locations, kernel, activity = (
-        Locations(),
-        Kernel(
-            settings.mount.connection,
-            max_tasks=settings.mount.max_tasks,
-            low_latency=settings.mount.low_latency,
-        ),
-        Activity(),
-    )
+    mount, locations, activity = settings.mount, Locations(), Activity()
+    kernel = Kernel(mount.connection, max_tasks=mount.max_tasks, low_latency=mount.low_latency)
     tree = Tree(
         index,
         locations,
         clock,
         TreeSettings(quiet_s=settings.export.quiet_s, key_prefix_bytes=_key_prefix_bytes(source)),
     )
-    tree.ensure_root(settings.mount.dir_mode, settings.mount.uid, settings.mount.gid)
+    tree.ensure_root(mount.dir_mode, mount.uid, mount.gid)
     bell = _Bell()
     files = Files(
         index=index,
@@ -318,12 +311,7 @@ def _build(settings: Settings, index: Index, store: RetryingStore, source: str, 
         on_stale=bell.doubt,
     )
     files.recover()
-    defaults = Defaults(
-        uid=settings.mount.uid,
-        gid=settings.mount.gid,
-        file_mode=settings.mount.file_mode,
-        dir_mode=settings.mount.dir_mode,
-    )
+    defaults = Defaults(uid=mount.uid, gid=mount.gid, file_mode=mount.file_mode, dir_mode=mount.dir_mode)
     applier = Applier(index=index, locations=locations, files=files, clock=clock, notify=kernel, defaults=defaults)
     importer = Importer(
         index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.import_,

@@ -199,8 +199,8 @@ static void carry_out(struct control_link *link, const struct control_request *i
         served_budget(holder->served, in->a);
         return;
     case CONTROL_WITHDRAW:
-        if (!served_withdraw(holder->served, in->ino, in->tag))
-            return; /* whoever uses it last answers */
+        if (!served_withdraw(holder->served, in->ino, in->tag) || in->tag == 0)
+            return; /* whoever uses it last answers, or nobody asks */
         result = 0;
         break;
     case CONTROL_BRAKE:

@@ -28,7 +28,7 @@ enum control_kind {
     CONTROL_SERVE = 10,   /* ino, a = served_flags, b = its limit in bytes; one descriptor; struct served_range[] */
     CONTROL_PRESENT = 11, /* ino, a = start, b = stop of what is present, too; UINT64_MAX: to the end, for good */
     CONTROL_BUDGET = 12,  /* a = how many bytes may be written */
-    CONTROL_WITHDRAW = 13, /* ino. Answer: the backing file is not used any more */
+    CONTROL_WITHDRAW = 13, /* ino. Answer, but with tag 0: the backing file is not used any more */
     CONTROL_MOUNTED = 100,   /* events, tag 0: status; a = CONTROL_VERSION */
     CONTROL_ENDED = 101,     /* the kernel has ended the session */
     /* status = opcode, a = its id (0: only told), b = inode; its FUSE argument follows. Of a READ the answer says that

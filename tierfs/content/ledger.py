@@ -379,20 +379,30 @@ class Ledger:
             ctime_ns=max(inode.ctime_ns, live.ctime_ns),
         )
 
-    def publish(self, live: LiveFile) -> None:
-        """Size and times go to the index; what was changed past us is marked dirty."""
+    def publish(self, live: LiveFile, *, is_last: bool = False) -> None:
+        """Size and times go to the index; what was changed past us is marked dirty.
+
+        `is_last`: and the file is no longer `writing`.
+        """
         inode = inodes.get(self.index, live.ino)
         if inode is None:
             return
         inode = self.current(live, inode)
+        if is_last and live.record is not None:
+            self.recharge(live)
+            live.record = evolve(live.record, writing=False, bytes_charged=live.charged_bytes)
         if live.content_version != live.marked_version:
-            self.mark(live, inode)
-        elif live.has_news:
+            self.mark(live, inode, record_changed=is_last)
+            return
+        if live.has_news or is_last:
             with self.index.transaction() as txn:
-                inodes.put(txn, inode)
+                if live.has_news:
+                    inodes.put(txn, inode)
+                if is_last and live.record is not None:
+                    residency.hot_put(txn, live.ino, live.record)
             live.has_news = False
 
-    def mark(self, live: LiveFile, inode: Inode | None = None) -> None:
+    def mark(self, live: LiveFile, inode: Inode | None = None, *, record_changed: bool = False) -> None:
         """The content differs from the base object from now on: flags, write_seq and the intent."""
         inode = inode or self.current(live, self.inode(live.ino))
         record = live.record
@@ -403,6 +413,8 @@ class Ledger:
             )
             if InodeFlag.DATA_DIRTY not in inode.flags and (record.synced or self.is_unproven(record)):
                 record = evolve(record, synced=False, boot_id=self.index.boot_id)
+                record_changed = True
+            if record_changed:
                 residency.hot_put(txn, live.ino, record)
         live.record = record
         live.has_news = False

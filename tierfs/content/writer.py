@@ -85,13 +85,13 @@ class Writer:
         """One writer less; the last one's size and times go to the index, and the file is no longer `writing`."""
         try:
             if not live.is_dead:
-                self._ledger.publish(live)
+                self._ledger.publish(live, is_last=live.writers == 1)
         finally:
             self._leave(live)
 
     def _leave(self, live: LiveFile) -> None:
         live.writers -= 1
-        if live.writers or live.is_dead or live.record is None:
+        if live.writers or live.is_dead or live.record is None or not live.record.writing:
             return
         self._ledger.recharge(live)
         self._ledger.set_record(live, evolve(live.record, writing=False, bytes_charged=live.charged_bytes))

@@ -252,7 +252,7 @@ class Holder:
 
     def forsake(self, ino: int) -> None:
         """As `withdraw`, and waits for nothing."""
-        self._send_now(_REQUEST.pack(_Kind.WITHDRAW, self._next_tag(), ino, 0, 0))
+        self._send_now(_REQUEST.pack(_Kind.WITHDRAW, 0, ino, 0, 0))
 
     def _send_now(self, packet: bytes, fd: int | None = None) -> bool:
         """Only at once, so that the order of what is said is the order of what happened."""

@@ -53,6 +53,7 @@ _PAGE_INTENTS: Final = 128
 _SLICE_S: Final = 0.005
 _IDLE_S: Final = 300.0
 _LOOK_S: Final = 10.0
+_NEWS_S: Final = 1.0
 _RESCAN_FACTOR: Final = 10  # a scan of a long queue may take a tenth of the time
 _BACKOFF_S: Final = (1.0, 60.0)  # of what may pass: first and longest
 _PERMANENT_BACKOFF_S: Final = (30.0, 900.0)
@@ -63,14 +64,8 @@ _PROBE_S: Final = (1.0, 30.0)
 _TREES_AT_A_TIME: Final = 4
 _FAILING_KEPT: Final = 1000
 _PENDING_LOOKED_AT: Final = 20_000
-_STORE_WIDE: Final = frozenset(
-    {
-        StoreErrorKind.UNAVAILABLE,
-        StoreErrorKind.TIMEOUT,
-        StoreErrorKind.BAD_CREDENTIALS,
-        StoreErrorKind.NO_SUCH_BUCKET,
-    }
-)
+_AWAY: Final = (StoreErrorKind.UNAVAILABLE, StoreErrorKind.TIMEOUT)
+_STORE_WIDE: Final = frozenset({*_AWAY, StoreErrorKind.BAD_CREDENTIALS, StoreErrorKind.NO_SUCH_BUCKET})
 _log: Final = logging.getLogger(__name__)
 
 
@@ -168,6 +163,8 @@ class Exporter:
         self._is_hurried = False
         self._last_seq = 0  # of the intents that a scan has met
         self._wake = trio.Event()
+        self._news_at_s = math.inf  # trio time
+        self._resting = trio.CancelScope()
         self._change = trio.Event()  # some work ended, or the state changed
         self._outage: Outage | None = None
 
@@ -179,8 +176,11 @@ class Exporter:
         return (self._outage.since_ns, self._outage.reason) if self._outage is not None else None
 
     def wake(self) -> None:
-        """There are new intents."""
-        self._wake.set()
+        """There are new intents. None is due before its quiet time, so they are looked at together, not one by one."""
+        soon_s = trio.current_time() + min(self._settings.quiet_s, _NEWS_S)
+        if soon_s < self._news_at_s:
+            self._news_at_s = soon_s
+            self._resting.deadline = min(self._resting.deadline, soon_s)
 
     def hurry(self) -> None:
         """Nothing waits for its quiet time until all that can be exported is."""
@@ -219,7 +219,7 @@ class Exporter:
         """Exports until it is cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
-                self._wake = trio.Event()
+                self._wake, self._news_at_s = trio.Event(), math.inf
                 began, self._scan_waited_s = trio.current_time(), 0.0
                 due_in_s = await self._scan(nursery)
                 took_s = trio.current_time() - began - self._scan_waited_s
@@ -236,8 +236,8 @@ class Exporter:
         The last costs one look into the index every few seconds; nothing depends on who forgets to call `wake`.
         """
         until = trio.current_time() + due_in_s
-        while trio.current_time() < until and not self._wake.is_set():
-            with trio.move_on_at(min(until, trio.current_time() + _LOOK_S)):
+        while trio.current_time() < min(until, self._news_at_s) and not self._wake.is_set():
+            with trio.move_on_at(min(until, self._news_at_s, trio.current_time() + _LOOK_S)) as self._resting:
                 await self._wake.wait()
             if intents.page(self._index, self._last_seq, 1):
                 return

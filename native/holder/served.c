@@ -109,7 +109,8 @@ int served_put(struct served_table *table, uint64_t ino, int fd, uint32_t flags,
         close(fd);
         return valid ? -ENOMEM : -EINVAL;
     }
-    memcpy(copy, ranges, count * sizeof *copy);
+    if (count > 0)
+        memcpy(copy, ranges, count * sizeof *copy);
     *file = (struct file){.ino = ino, .fd = fd, .flags = flags, .limit_bytes = limit_bytes,
                           .ranges = copy, .count = count, .capacity = count + 1};
     pthread_mutex_lock(&table->lock);

@@ -86,6 +86,10 @@ class _OpenFile:
     next_atime_check_ns: int = 0
 
 
+def _new(mode: int, caller: Caller, rdev: int = 0) -> NewInode:
+    return NewInode(mode, caller.uid, caller.gid, rdev=rdev, umask=caller.umask)
+
+
 class FileSystem:
     """POSIX verbs. `Inode` values that it returns show size and times as they are at this moment."""
 
@@ -199,7 +203,7 @@ class FileSystem:
 
     async def create(self, parent: int, name: bytes, mode: int, caller: Caller) -> tuple[Inode, int]:
         """A new regular file, open for reading and writing: (inode, file handle)."""
-        inode = await self._create(parent, name, NewInode(stat.S_IFREG | stat.S_IMODE(mode), caller.uid, caller.gid))
+        inode = await self._create(parent, name, _new(stat.S_IFREG | stat.S_IMODE(mode), caller))
         handle = self._files.created(inode.ino)
         self._handles[handle] = _OpenFile(inode.ino)
         return self._files.live(inode), handle
@@ -208,15 +212,14 @@ class FileSystem:
         """A regular file, fifo, socket or device. EPERM for other types (as mknod(2))."""
         if not any(test(mode) for test in (stat.S_ISREG, stat.S_ISFIFO, stat.S_ISSOCK, stat.S_ISCHR, stat.S_ISBLK)):
             raise FsError(errno.EPERM, "mknod of an unknown type")
-        inode = await self._create(parent, name, NewInode(mode, caller.uid, caller.gid, rdev=rdev))
+        inode = await self._create(parent, name, _new(mode, caller, rdev))
         if inode.is_regular:
             await self._files.release(self._files.created(inode.ino))  # the empty file is whole in the hot tier
         return self._tree.inode(inode.ino)
 
     async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Inode:
         """A new empty directory."""
-        new = NewInode(stat.S_IFDIR | stat.S_IMODE(mode) & ~stat.S_ISGID, caller.uid, caller.gid)
-        return await self._create(parent, name, new)
+        return await self._create(parent, name, _new(stat.S_IFDIR | stat.S_IMODE(mode) & ~stat.S_ISGID, caller))
 
     async def symlink(self, parent: int, name: bytes, target: bytes, caller: Caller) -> Inode:
         """A symbolic link; its target is not looked at."""
@@ -400,11 +403,9 @@ class FileSystem:
 
     async def bring(self, handle: int, offset: int, size_bytes: int) -> None:
         """As `read`, without the bytes: see `Files.bring`."""
-        opened = self._handles.get(handle)
-        if opened is None:
-            raise FsError(errno.EBADF)
         await self._files.bring(handle, offset, size_bytes)
-        self._note_access(opened)
+        if handle in self._handles:  # it may be told after its RELEASE
+            self._note_access(self._handles[handle])
 
     async def write(self, handle: int, offset: int, data: bytes) -> int:
         """Writes all of `data`; waits while the hot tier is full. ENOSPC, EFBIG."""

@@ -106,7 +106,8 @@ size_t wire_patch_init_reply(void *packet, size_t size_bytes, const struct wire_
     /* with ASYNC_DIO an O_DIRECT read waits beyond SIGKILL and sends no INTERRUPT (fuse_direct_IO, wait_for_completion) */
     flags &= ~(FUSE_SPLICE_WRITE | FUSE_SPLICE_MOVE | FUSE_SPLICE_READ | FUSE_ASYNC_DIO);
     flags &= ~FUSE_PASSTHROUGH; /* a newer libfuse asks for it by itself; it is ours to offer */
-    uint64_t wanted = FUSE_MAX_PAGES | FUSE_INIT_EXT;
+    /* the daemon applies the umask: it alone knows whether a default ACL takes its place */
+    uint64_t wanted = FUSE_MAX_PAGES | FUSE_INIT_EXT | FUSE_DONT_MASK;
     if (limits->passthrough)
         wanted |= FUSE_PASSTHROUGH | FUSE_HANDLE_KILLPRIV_V2;
     flags |= wanted & session->kernel_flags;

@@ -60,6 +60,7 @@ enum { ERRNO_END = 512 }; /* the kernel refuses errors that are not in (-512, 0]
 
 /* INIT flags; those above bit 31 travel in flags2 */
 #define FUSE_ASYNC_READ UINT64_C(1)
+#define FUSE_DONT_MASK (UINT64_C(1) << 6)
 #define FUSE_SPLICE_WRITE (UINT64_C(1) << 7)
 #define FUSE_SPLICE_MOVE (UINT64_C(1) << 8)
 #define FUSE_SPLICE_READ (UINT64_C(1) << 9)

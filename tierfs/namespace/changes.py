@@ -26,13 +26,17 @@ class TreeSettings:
 
 @frozen
 class NewInode:
-    """What a create brings: mode with type bits, owner, device number, symlink target."""
+    """What a create brings: mode with type bits, owner, device number, symlink target.
+
+    `umask` takes permissions away where the directory has no default ACL, as umask(2) has it.
+    """
 
     mode: int
     uid: int
     gid: int
     rdev: int = 0
     target: bytes = b""
+    umask: int = 0
 
 
 @frozen

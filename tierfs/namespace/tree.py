@@ -98,8 +98,9 @@ class Tree:
                 gid = directory.gid
                 mode |= stat.S_ISGID if is_dir else 0
             inherited: dict[bytes, bytes] = {}
-            if not stat.S_ISLNK(mode) and (default := xattrs.get(txn, parent, acl.DEFAULT)) is not None:
-                mode, inherited = acl.inherit(default, mode)
+            if not stat.S_ISLNK(mode):
+                default = xattrs.get(txn, parent, acl.DEFAULT)
+                mode, inherited = (mode & ~new.umask, inherited) if default is None else acl.inherit(default, mode)
             inode = Inode(
                 ino=self._index.next_ino(), mode=mode, uid=new.uid, gid=gid, size_bytes=len(new.target),
                 nlink=2 if is_dir else 1, atime_ns=now, mtime_ns=now, ctime_ns=now, btime_ns=now,

@@ -141,16 +141,19 @@ def default_acl_is_inherited(root: Path) -> object:
     area.mkdir()
     _setfacl("-d", "-m", f"u::rwx,g::rx,o::-,u:{USER}:rwx,m::rwx", area)
     seen: list[object] = [look(area), _acl(area)]
-    with umask(0):
-        (area / "sub").mkdir(mode=0o755)
-        os.close(os.open(area / "file", os.O_CREAT | os.O_WRONLY, 0o666))
-        os.close(os.open(area / "private", os.O_CREAT | os.O_WRONLY, 0o600))
-        os.mkfifo(area / "fifo", 0o644)
-        (area / "link").symlink_to("x")
-    seen += [(name, look(area / name), _acl(area / name)) for name in ("sub", "file", "private", "fifo")]
+    for mask in (0, 0o077):  # which says nothing beside a default ACL
+        made = area / f"{mask}"
+        made.mkdir()
+        with umask(mask):
+            (made / "sub").mkdir(mode=0o755)
+            os.close(os.open(made / "file", os.O_CREAT | os.O_WRONLY, 0o666))
+            os.close(os.open(made / "private", os.O_CREAT | os.O_WRONLY, 0o600))
+            os.mkfifo(made / "fifo", 0o644)
+            (made / "link").symlink_to("x")
+        seen += [(name, look(made / name), _acl(made / name)) for name in ("sub", "file", "private", "fifo")]
     _setfacl("-k", area)
     write(area / "later")
-    return seen, _acl(area), _acl(area / "later"), attempt(os.setxattr, area / "file", "system.posix_acl_default", b"")
+    return seen, _acl(area), _acl(area / "later"), attempt(os.setxattr, area / "later", "system.posix_acl_default", b"")
 
 
 @operation

@@ -64,7 +64,9 @@ def mounted(directory: Path, program: Path, *words: str) -> Iterator[Demo]:
 @contextmanager
 def program_in_call(demo: Demo, code: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A Python program whose request waits for the demo when the block begins."""
-    command = [sys.executable, "-c", f"import os, signal, sys\n{code}", str(path)]
+    # where the tests were started in the background, SIGINT would be ignored
+    preamble = "import os, signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    command = [sys.executable, "-c", preamble + code, str(path)]
     before = demo.ask("held")
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:

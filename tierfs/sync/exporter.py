@@ -287,7 +287,7 @@ class Exporter:
         if self._is_hurried:
             return 0
         aged_ns = intent.created_ns + int(self._settings.max_dirty_age_s * NS_PER_S)
-        if intent.kind is IntentKind.RECONCILE:
+        if intent.kind is IntentKind.RECONCILE and intent.not_before_ns <= self._clock.now_ns():
             hot = residency.hot_get(self._index, intent.ino)
             if hot is not None and hot.writing:
                 return aged_ns

@@ -124,6 +124,13 @@ class Snapshot:
                         at += len(body)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
+    async def checksum(self, start: int, stop: int) -> int | None:
+        """CRC-64/NVME of [start, stop), which is here. None when the file became shorter meanwhile. FsError."""
+        self._ledger.space.progressed()
+        with self._live.guarded(start, stop):
+            crc, size_bytes = await self._live.open_backing.checksum(start, stop - start)
+        return crc if size_bytes == stop - start else None
+
     def end(self) -> None:
         """The copy here was synced at the beginning; if it did not change, power loss cannot take it."""
         live, ledger = self._live, self._ledger

@@ -25,6 +25,7 @@ FALLOC_FL_PUNCH_HOLE: Final = 2
 FALLOC_FL_ZERO_RANGE: Final = 16
 _STAT_BLOCK_BYTES: Final = 512  # st_blocks counts these whatever the file system's block size is
 _SCRATCH_BYTES: Final = 1 << 20
+_CHECKED_BYTES: Final = 1 << 20  # read at a time for a checksum alone
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -167,6 +168,18 @@ class Disk:
     def pwrite_crc64nvme(self, fd: int, data: Buffer, offset: int) -> int:
         """Writes all of `data` and returns its CRC-64/NVME, computed in the same pass."""
         return native.pwrite_crc64nvme(fd, data, offset)
+
+    @_raises_fs_error
+    def crc64nvme(self, fd: int, offset: int, size: int) -> tuple[int, int]:
+        """(the CRC-64/NVME, the number of bytes), fewer than `size` only at the end of the file; keeps none of them."""
+        crc = got = 0
+        while got < size:
+            data, part = native.pread_crc64nvme(fd, min(_CHECKED_BYTES, size - got), offset + got)
+            if not data:
+                break
+            crc = native.crc64nvme_combine(crc, part, len(data))
+            got += len(data)
+        return crc, got
 
     @_raises_fs_error
     def reopen(self, fd: int, *, writable: bool) -> None:

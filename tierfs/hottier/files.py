@@ -75,6 +75,10 @@ class BackingFile:
         self._want_writable()
         return await self._owner.in_thread(self._disk.pwrite_crc64nvme, self.fd, data, offset)
 
+    async def checksum(self, offset: int, size: int) -> tuple[int, int]:
+        """(CRC-64/NVME, bytes) of a range, in a worker thread and without its bytes."""
+        return await self._owner.in_thread(self._disk.crc64nvme, self.fd, offset, size)
+
     async def sync(self, *, data_only: bool = True) -> None:
         """Returns when the bytes (and, without `data_only`, size and times) survive power loss."""
         await self._owner.in_thread(functools.partial(self._disk.sync, self.fd, data_only=data_only))

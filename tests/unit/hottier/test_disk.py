@@ -51,6 +51,16 @@ def test_a_checked_write_returns_the_checksum(disk: Disk, tmp_path: Path) -> Non
     disk.close(fd)
 
 
+def test_a_checksum_of_a_range_takes_its_bytes_piece_by_piece(disk: Disk, tmp_path: Path) -> None:
+    fd = disk.open(f"{tmp_path}/file", create=True)
+    data = os.urandom((5 << 20) // 2)
+    disk.pwrite(fd, data, 0)
+    assert disk.crc64nvme(fd, 7, 2 << 20) == (native.crc64nvme(data[7 : 7 + (2 << 20)]), 2 << 20)
+    assert disk.crc64nvme(fd, 100, 1 << 30) == (native.crc64nvme(data[100:]), len(data) - 100)
+    assert disk.crc64nvme(fd, 1 << 30, 10) == (0, 0)
+    disk.close(fd)
+
+
 def test_punch_frees_blocks_and_keeps_the_size(disk: Disk, tmp_path: Path) -> None:
     fd = disk.open(f"{tmp_path}/file", create=True)
     disk.pwrite(fd, b"x" * 65536, 0)

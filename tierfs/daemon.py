@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -29,11 +30,13 @@ from tierfs.control.inspector import Inspector, MountFacts, walk
 from tierfs.control.protocol import Json
 from tierfs.control.service import Progress, Service, group_id
 from tierfs.errors import FsError, TierfsError
-from tierfs.filesystem import FileSystem, Usage
+from tierfs.filesystem import FileSystem
 from tierfs.fuse import session
+from tierfs.fuse import takeover as takeovers
 from tierfs.fuse.convert import Timeouts
 from tierfs.fuse.kernel import Kernel
 from tierfs.fuse.operations import Operations
+from tierfs.fuse.takeover import Takeover
 from tierfs.hottier.disk import Disk
 from tierfs.hottier.files import HotFiles
 from tierfs.hottier.space import Space
@@ -43,6 +46,7 @@ from tierfs.namespace.authority import SoleNode
 from tierfs.namespace.changes import TreeSettings
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.tree import Tree
+from tierfs.namespace.verbs import Usage
 from tierfs.objectstore.opening import open_store
 from tierfs.objectstore.probe import probe
 from tierfs.objectstore.retrying import RetryingStore
@@ -214,6 +218,7 @@ def _bound_memory() -> None:
 
 async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: Callable[[], None]) -> int:
     clock, stop = SystemClock(), _Stop()
+    takeover = Takeover.inherited(os.environ)
     async with AsyncExitStack() as stack:
         index = Index.open(
             cache / "index",
@@ -237,7 +242,7 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
         for warning in (await probe(store, index.next_op_id())).warnings:
             log.warning("%s: %s", source, warning)
         await agree_on_format(store, index.next_op_id(), read_only=settings.mount.read_only)
-        parts = _build(settings, index, store, source, cache, clock)
+        parts = _build(settings, index, store, source, cache, clock, takeover)
         facts = MountFacts(
             source=source,
             mountpoint=mountpoint,
@@ -278,18 +283,19 @@ def _content_settings(settings: Settings) -> ContentSettings:
     )
 
 
-def _build(settings: Settings, index: Index, store: RetryingStore, source: str, cache: Path, clock: Clock) -> _Parts:
+def _build(
+    settings: Settings,
+    index: Index,
+    store: RetryingStore,
+    source: str,
+    cache: Path,
+    clock: Clock,
+    takeover: Takeover | None,
+) -> _Parts:
     """Every part of the mount over an open index and store; the hot tier is recovered."""
-    hot = HotFiles(Disk(), cache / "hot")
-    hot.prepare()
-    space = Space(
-        limit_bytes=_tier_size_bytes(settings, hot, index),
-        reserve_bytes=settings.hot_tier.min_free_bytes,
-        free_bytes=hot.free_bytes,
-        full_wait_s=settings.hot_tier.full_wait_s,
-    )
+    hot, space = _tier(settings, index, cache)
     mount, locations, activity = settings.mount, Locations(), Activity()
-    kernel = Kernel(mount.connection, max_tasks=mount.max_tasks, low_latency=mount.low_latency)
+    kernel = _kernel(settings, takeover)
     tree = Tree(
         index,
         locations,
@@ -328,8 +334,32 @@ def _build(settings: Settings, index: Index, store: RetryingStore, source: str, 
         capacity=_Capacity(index, source), clock=clock, wake_export=bell.wake, read_only=settings.mount.read_only,
         durable_operations=settings.index.durability == "operation",
     )  # fmt: skip
+    if takeover is not None:
+        fs.recall(takeover.state)
     fs.purge_orphans()
     return _Parts(index, store, hot, space, locations, tree, files, importer, exporter, kernel, fs)
+
+
+def _tier(settings: Settings, index: Index, cache: Path) -> tuple[HotFiles, Space]:
+    hot = HotFiles(Disk(), cache / "hot")
+    hot.prepare()
+    return hot, Space(
+        limit_bytes=_tier_size_bytes(settings, hot, index),
+        reserve_bytes=settings.hot_tier.min_free_bytes,
+        free_bytes=hot.free_bytes,
+        full_wait_s=settings.hot_tier.full_wait_s,
+    )
+
+
+def _kernel(settings: Settings, takeover: Takeover | None) -> Kernel:
+    mount = settings.mount
+    return Kernel(
+        mount.connection,
+        max_tasks=mount.max_tasks,
+        low_latency=mount.low_latency,
+        restart=takeovers.command(sys.orig_argv) if mount.restart else (),
+        takeover=takeover,
+    )
 
 
 def _key_prefix_bytes(source: str) -> int:
@@ -371,10 +401,12 @@ async def _serve(
         nursery.start_soon(parts.importer.run)
         nursery.start_soon(parts.exporter.run)
         await nursery.start(functools.partial(server.serve, socket_path, service, limits=limits))
+        await parts.fs.reopen()
         operations = Operations(parts.fs, timeouts, parts.kernel)
         async with parts.kernel.mounted(operations, parts.fs, facts.mountpoint, options):
             if parts.kernel.takes_files:
                 parts.files.lending.borrower = parts.kernel
+                await parts.fs.recall_lent()
             nursery.start_soon(_obey_signals, parts.kernel, facts.mountpoint, stop)
             nursery.start_soon(parts.kernel.run, lambda use: parts.fs.used(use.ino, use.last_use_ns))
 

@@ -10,70 +10,36 @@ of the tree themselves are atomic.
 """
 
 import errno
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve
 
 from tierfs.clock import Clock
 from tierfs.content.handles import Files
-from tierfs.errors import FsError
+from tierfs.errors import FsError, TierfsError
 from tierfs.index import dirents, inodes, orphans, xattrs
 from tierfs.index.env import Index
-from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Inode, InodeFlag
+from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Dirent, Inode, InodeFlag, KernelState
 from tierfs.namespace.authority import Authority, Right
 from tierfs.namespace.changes import AttrChange, NewInode, RenameMode
 from tierfs.namespace.cookies import DOT_COOKIE, DOTDOT_COOKIE, OpenDirectory
 from tierfs.namespace.lookups import LookupCounts
 from tierfs.namespace.tree import Tree
+from tierfs.namespace.verbs import Caller, Capacity, DirEntry, Usage
 from tierfs.sync.importer import Importer
 from tierfs.units import NS_PER_S
 
+_log: Final = logging.getLogger(__name__)
 _RELATIME_NS: Final = 86_400 * NS_PER_S
 _XATTR_VALUE_MAX_BYTES: Final = 65_536
 _XATTR_NAMESPACES: Final = (b"user.", b"trusted.", b"security.", b"system.posix_acl_")
 _CAPABILITY: Final = b"security.capability"
 _READDIR_PAGE_ENTRIES: Final = 128
 _UNSET_MODE: Final = 0
-
-
-@frozen
-class Caller:
-    """Who asks."""
-
-    uid: int
-    gid: int
-    pid: int
-    umask: int = 0
-
-
-@frozen
-class DirEntry:
-    """One readdir result; `cookie` continues after it. `inode.mode` 0: the type is not known yet."""
-
-    name: bytes
-    inode: Inode
-    cookie: int
-
-
-@frozen
-class Usage:
-    """statfs: bytes and inodes."""
-
-    total_bytes: int
-    free_bytes: int
-    total_inodes: int
-    free_inodes: int
-
-
-class Capacity(Protocol):
-    """What statfs says of the space behind the mount."""
-
-    def usage(self) -> Usage:
-        """Total and free bytes and inodes at this moment."""
-        ...
 
 
 @define
@@ -123,6 +89,7 @@ class FileSystem:
         self._handles: dict[int, _OpenFile] = {}
         self._directories: dict[int, OpenDirectory] = {}
         self._next_directory = 1
+        self._before = KernelState()
 
     # ---- names ----
 
@@ -191,13 +158,43 @@ class FileSystem:
 
     def purge_orphans(self) -> int:
         """At start: files that were unlinked while open, when no kernel knows them any more."""
-        count = 0
-        while page := orphans.page(self._index, 0, 1000):
+        count, after = 0, 0
+        while page := orphans.page(self._index, after, 1000):
+            after = page[-1]
             for ino in page:
-                self._files.forget(ino)
-                self._tree.purge(ino)
-            count += len(page)
+                if ino not in self._before.lookups:
+                    self._files.forget(ino)
+                    self._tree.purge(ino)
+                    count += 1
         return count
+
+    def recall(self, before: KernelState) -> None:
+        """At start, before `purge_orphans`: the kernel goes on with what the daemon before has given to it."""
+        self._before = before
+        for ino, count in before.lookups.items():
+            self._lookups.acquire(ino, count)
+
+    async def reopen(self) -> None:
+        """Its handles mean again what they meant. One whose file is lost is not known: EBADF."""
+        for opened in self._before.files:
+            mode = opened.flags & os.O_ACCMODE
+            try:
+                await self._files.reopen(opened.handle, opened.ino, write=mode != os.O_RDONLY)
+            except TierfsError as error:
+                _log.warning("inode %#x cannot be opened again: %s", opened.ino, error)
+                continue
+            keeps_atime = bool(opened.flags & os.O_NOATIME) or self._read_only
+            self._handles[opened.handle] = _OpenFile(opened.ino, mode != os.O_WRONLY, keeps_atime)
+        for opened in self._before.directories:
+            self._directories[opened.handle] = directory = OpenDirectory(opened.ino)
+            self._next_directory = max(self._next_directory, opened.handle + 1)
+            directory.remember_all(entry.name for page in self._pages(opened.ino) for entry in page)
+
+    async def recall_lent(self) -> None:
+        """Once there is a borrower: the files that it has from the daemon before."""
+        for ino in self._before.lent:
+            await self._files.recall_lent(ino)
+        self._before = KernelState()
 
     # ---- changes of the tree ----
 
@@ -477,8 +474,8 @@ class FileSystem:
             yield DirEntry(b".", inode, DOT_COOKIE)
         if cookie < DOTDOT_COOKIE:
             yield DirEntry(b"..", inodes.get(self._index, inode.parent) or inode, DOTDOT_COOKIE)
-        position, after = cookie, directory.name_at(cookie)
-        while page := dirents.page(self._index, directory.ino, after, _READDIR_PAGE_ENTRIES):
+        position = cookie
+        for page in self._pages(directory.ino, directory.name_at(cookie)):
             for entry in page:
                 child = inodes.get(self._index, entry.ino)
                 if child is None:
@@ -487,6 +484,10 @@ class FileSystem:
                     child = evolve(child, mode=_UNSET_MODE)
                 position = directory.remember(entry.name, position)
                 yield DirEntry(entry.name, self._files.live(child), position)
+
+    def _pages(self, ino: int, after: bytes = b"") -> Iterator[list[Dirent]]:
+        while page := dirents.page(self._index, ino, after, _READDIR_PAGE_ENTRIES):
+            yield page
             after = page[-1].name
 
     async def releasedir(self, handle: int) -> None:

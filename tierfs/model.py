@@ -8,7 +8,7 @@ import enum
 import stat
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
     from attrs import evolve
@@ -179,3 +179,24 @@ class Intent:
     epoch: int = 0
     token: int = 0  # request token of the holder (DESIGN.md 5), 0 without it
     job: int = 0  # job that caused it, 0 = none
+
+
+@frozen
+class OpenHandle:
+    """A handle that the daemon before gave out. `flags`: of its open."""
+
+    handle: int
+    ino: int
+    flags: int
+
+
+@frozen
+class KernelState:
+    """What the kernel holds of the daemon before."""
+
+    lookups: dict[int, int] = field(factory=dict)
+    """By inode."""
+    files: list[OpenHandle] = field(factory=list)
+    directories: list[OpenHandle] = field(factory=list)
+    lent: dict[int, int] = field(factory=dict)
+    """The holder's handle by inode."""

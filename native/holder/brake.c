@@ -178,6 +178,13 @@ static void *brake_thread(void *context)
     return NULL;
 }
 
+void brake_set_daemon(struct brake *brake, int daemon_pid)
+{
+    pthread_mutex_lock(&brake->lock);
+    brake->daemon_pid = daemon_pid;
+    pthread_mutex_unlock(&brake->lock);
+}
+
 bool brake_start(struct brake *brake)
 {
     pthread_t thread;

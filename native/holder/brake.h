@@ -20,6 +20,7 @@ struct brake;
 
 /* `daemon`: the process that is never stopped, besides this one. It has to read what shall make room. */
 struct brake *brake_new(int daemon_pid);
+void brake_set_daemon(struct brake *brake, int daemon_pid); /* the next one */
 bool brake_start(struct brake *brake);
 
 /* 1: files can be marked, 0: not tried, -errno: why not (EPERM: privilege; EINVAL: kernel; EOPNOTSUPP: file system) */

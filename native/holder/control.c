@@ -85,7 +85,7 @@ static void answer_status(struct holder *holder, uint32_t tag)
         ", \"notify_dropped\": %" PRIuFAST64 ", \"registered\": %" PRIu64 ", \"open_here\": %" PRIu64
         ", \"open_in_python\": %" PRIu64 ", \"served\": %" PRIu64 ", \"served_reads\": %" PRIu64
         ", \"served_writes\": %" PRIu64 ", \"brake_state\": %d, \"braked\": %zu, \"latency_state\": %d, "
-        "\"at_gates\": %zu}",
+        "\"at_gates\": %zu, \"restarts\": %u}",
         (int)getpid(), atomic_load(&holder->kernel_minor),
         atomic_load(&holder->passthrough_agreed) ? "true" : "false",
         hot_passthrough_state(holder->hot), inflight_count(holder->inflight),
@@ -95,7 +95,8 @@ static void answer_status(struct holder *holder, uint32_t tag)
         atomic_load(&c->notify_dropped), counts.registered, counts.open_here, counts.open_in_python,
         served.files, served.reads, served.writes,
         brake_state(holder->brake), brake_waiting(holder->brake), latency_state(holder->latency),
-        gate_waiting(holder->opens) + gate_waiting(holder->reads) + gate_waiting(holder->writes));
+        gate_waiting(holder->opens) + gate_waiting(holder->reads) + gate_waiting(holder->writes),
+        atomic_load(&holder->restarts));
     control_answer(holder, tag, 0, 0, 0, text, (size_t)size_bytes);
 }
 
@@ -203,6 +204,10 @@ static void carry_out(struct control_link *link, const struct control_request *i
             return; /* whoever uses it last answers, or nobody asks */
         result = 0;
         break;
+    case CONTROL_LEAVE:
+        atomic_store(&holder->leaving, true);
+        result = 0;
+        break;
     case CONTROL_BRAKE:
         hot_brake(holder->hot, in->a != 0);
         result = brake_state(holder->brake) < 0 ? brake_state(holder->brake) : 0;
@@ -290,15 +295,22 @@ static void *control_thread(void *context)
 
 bool control_start(struct holder *holder)
 {
-    pthread_t thread;
     struct control_link *link = calloc(1, sizeof *link);
     if (link == NULL)
         return false;
     link->holder = holder;
-    if (pthread_create(&thread, NULL, control_thread, link) != 0) {
+    if (pthread_create(&holder->control_thread, NULL, control_thread, link) != 0) {
         free(link);
         return false;
     }
-    pthread_detach(thread);
+    holder->has_control = true;
     return true;
+}
+
+void control_stop(struct holder *holder)
+{
+    shutdown(holder->control_fd, SHUT_RDWR);
+    if (holder->has_control)
+        pthread_join(holder->control_thread, NULL);
+    holder->has_control = false;
 }

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CONTROL_VERSION = 3, CONTROL_PACKET_MAX_BYTES = 65536 };
+enum { CONTROL_VERSION = 4, CONTROL_PACKET_MAX_BYTES = 65536 };
 
 enum control_kind {
     CONTROL_STATUS = 1,   /* answer: JSON */
@@ -29,6 +29,7 @@ enum control_kind {
     CONTROL_PRESENT = 11, /* ino, a = start, b = stop of what is present, too; UINT64_MAX: to the end, for good */
     CONTROL_BUDGET = 12,  /* a = how many bytes may be written */
     CONTROL_WITHDRAW = 13, /* ino. Answer, but with tag 0: the backing file is not used any more */
+    CONTROL_LEAVE = 14, /* the daemon ends by itself: do not start it again */
     CONTROL_MOUNTED = 100,   /* events, tag 0: status; a = CONTROL_VERSION */
     CONTROL_ENDED = 101,     /* the kernel has ended the session */
     /* status = opcode, a = its id (0: only told), b = inode; its FUSE argument follows. Of a READ the answer says that
@@ -57,5 +58,7 @@ void control_event(struct holder *holder, enum control_kind kind, int status, ui
 int control_forward(struct holder *holder, uint32_t opcode, uint64_t unique, uint64_t ino, const void *argument,
                     size_t argument_bytes);
 bool control_start(struct holder *holder);
+/* Waits for the end of the control thread. */
+void control_stop(struct holder *holder);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "control.h"
 #include "gate.h"
+#include "known.h"
 #include "relay.h"
 #include "transfers.h"
 
@@ -165,8 +166,16 @@ void forward(struct holder *holder, struct fuse_in_header *header)
     atomic_fetch_add(&holder->counters.forwarded, 1);
     int result = send_on(holder, header);
     /* whoever takes it answers it: also relay_python_gone() may have been here */
+    if (result == -ENOTCONN && holder->restart != NULL && !atomic_load(&holder->python_gone))
+        return; /* the daemon has just died: the request waits for what becomes of it */
     if (result != 0 && has_reply && inflight_take(holder->inflight, request.unique, &request) && !request.abandoned)
         relay_refuse(holder, request.unique, result);
+}
+
+static void forget(struct holder *holder, uint64_t nodeid, uint64_t lookups)
+{
+    known_forgotten(holder->known, nodeid, lookups);
+    packets_forget(holder->packets, nodeid, lookups);
 }
 
 void forward_forget(struct holder *holder, const struct fuse_in_header *header)
@@ -174,7 +183,7 @@ void forward_forget(struct holder *holder, const struct fuse_in_header *header)
     if (header->opcode == FUSE_FORGET) {
         const uint64_t *lookups = wire_argument(header, sizeof *lookups);
         if (lookups != NULL)
-            packets_forget(holder->packets, header->nodeid, *lookups);
+            forget(holder, header->nodeid, *lookups);
         return;
     }
     const struct fuse_batch_forget_in *in = wire_argument(header, sizeof *in);
@@ -184,5 +193,5 @@ void forward_forget(struct holder *holder, const struct fuse_in_header *header)
     }
     const struct fuse_forget_one *one = (const void *)(in + 1);
     for (uint32_t i = 0; i < in->count; i++)
-        packets_forget(holder->packets, one[i].nodeid, one[i].nlookup);
+        forget(holder, one[i].nodeid, one[i].nlookup);
 }

@@ -70,6 +70,7 @@ enum { ERRNO_END = 512 }; /* the kernel refuses errors that are not in (-512, 0]
 #define FUSE_HANDLE_KILLPRIV_V2 (UINT64_C(1) << 28)
 #define FUSE_INIT_EXT (UINT64_C(1) << 30)
 #define FUSE_PASSTHROUGH (UINT64_C(1) << 37)
+#define FUSE_UNIQUE_RESEND (UINT64_C(1) << 63) /* in the id of a request that is asked again */
 #define FUSE_HAS_RESEND (UINT64_C(1) << 39)
 
 #define FOPEN_DIRECT_IO (1u << 0)

@@ -73,6 +73,20 @@ void *gate_next(struct gate *gate)
     return packet;
 }
 
+void gate_clear(struct gate *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    for (struct kept *kept = gate->first, *next; kept != NULL; kept = next) {
+        next = kept->next;
+        free(kept->packet);
+        free(kept);
+    }
+    gate->first = NULL;
+    gate->last = &gate->first;
+    gate->inside = gate->waiting = 0;
+    pthread_mutex_unlock(&gate->lock);
+}
+
 size_t gate_waiting(struct gate *gate)
 {
     pthread_mutex_lock(&gate->lock);

@@ -21,6 +21,9 @@ bool gate_enter(struct gate *gate, const void *packet, size_t size_bytes);
 /* One inside is done: the packet that takes its place, to be freed by the caller, or NULL. */
 void *gate_next(struct gate *gate);
 
+/* Nobody is inside and nobody waits any more. */
+void gate_clear(struct gate *gate);
+
 size_t gate_waiting(struct gate *gate);
 
 #endif

@@ -15,6 +15,7 @@
 #ifndef TIERFS_HOLDER_H
 #define TIERFS_HOLDER_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,7 +40,9 @@ struct counters {
 struct gate;
 struct interrupts;
 struct latency;
+struct known;
 struct notifier;
+struct restart;
 
 struct holder {
     int kernel_fd, control_fd;
@@ -61,6 +64,13 @@ struct holder {
     struct latency *latency;
     struct notifier *notifier;
     atomic_bool python_gone, ended;
+    struct known *known;
+    struct restart *restart; /* NULL: the daemon has one life */
+    pthread_rwlock_t switching; /* read: somebody works on a request of the kernel. Write: the daemon changes */
+    pthread_t control_thread;
+    bool has_control; /* the thread is there */
+    atomic_bool init_answered, leaving; /* leaving: the daemon ends by itself */
+    atomic_uint restarts;
     atomic_uint_fast64_t last_internal;
     struct counters counters;
 };

@@ -77,6 +77,9 @@ bool hot_lacks_capabilities(struct hot_table *table, uint64_t ino);
 /* While on, whoever writes by passthrough waits; see brake.h. */
 void hot_brake(struct hot_table *table, bool on);
 
+/* Appends the registered files to the state for the next daemon (known.h). 0 or -errno. */
+int hot_write(struct hot_table *table, int fd);
+
 struct hot_use {
     uint64_t ino, opens, bytes, last_use_ns; /* bytes: of reads answered here; passthrough is out of sight */
 };

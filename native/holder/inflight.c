@@ -29,13 +29,13 @@ struct inflight *inflight_new(void)
 /* The kernel's ids are even and consecutive. */
 static struct node **bucket_of(struct inflight *table, uint64_t unique)
 {
-    return &table->buckets[(unique >> 1) % BUCKETS];
+    return &table->buckets[((unique & ~FUSE_UNIQUE_RESEND) >> 1) % BUCKETS];
 }
 
 static struct node **find(struct inflight *table, uint64_t unique)
 {
     struct node **at = bucket_of(table, unique);
-    while (*at != NULL && (*at)->request.unique != unique)
+    while (*at != NULL && (((*at)->request.unique ^ unique) & ~FUSE_UNIQUE_RESEND) != 0)
         at = &(*at)->next;
     return at;
 }
@@ -86,6 +86,16 @@ bool inflight_look(struct inflight *table, uint64_t unique, struct waiting *requ
     struct node *node = *find(table, unique);
     if (node != NULL)
         *request = node->request;
+    pthread_mutex_unlock(&table->lock);
+    return node != NULL;
+}
+
+bool inflight_renew(struct inflight *table, uint64_t unique)
+{
+    pthread_mutex_lock(&table->lock);
+    struct node *node = *find(table, unique);
+    if (node != NULL)
+        node->request.unique |= unique & FUSE_UNIQUE_RESEND;
     pthread_mutex_unlock(&table->lock);
     return node != NULL;
 }

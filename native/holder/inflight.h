@@ -33,6 +33,12 @@ struct inflight;
 struct inflight *inflight_new(void);
 bool inflight_add(struct inflight *table, const struct waiting *request); /* false: no memory */
 
+/*
+ * True: it is there already, since the kernel asks again for what was read a moment before; it is answered under the
+ * id with FUSE_UNIQUE_RESEND, if one of the two has that.
+ */
+bool inflight_renew(struct inflight *table, uint64_t unique);
+
 /* Takes the request out: the caller alone answers it now. */
 bool inflight_take(struct inflight *table, uint64_t unique, struct waiting *request);
 

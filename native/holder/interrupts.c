@@ -132,7 +132,7 @@ static bool settle(struct holder *holder, uint64_t unique, uint32_t *looks)
         return false;
     if (inflight_abandon(holder->inflight, unique)) {
         atomic_fetch_add(&holder->counters.interrupted, 1);
-        relay_refuse(holder, unique, -EINTR);
+        relay_refuse(holder, request.unique, -EINTR);
     }
     return true;
 }

@@ -2,7 +2,7 @@
  * tierfs-holder: owns the kernel connection of a mount, so that the file system process behind it may be slow, may
  * be written in Python and may go away. Started by tierfs/fuse/holder.py; not for people.
  *
- *   tierfs-holder --packets FD --control FD --mountpoint PATH --options OPTIONS [settings]
+ *   tierfs-holder --packets FD --control FD --mountpoint PATH --options OPTIONS [settings] [-- COMMAND OF THE DAEMON]
  *   tierfs-holder --packets FD --control FD --kernel FD [settings]        the kernel is played by a test
  */
 #include <errno.h>
@@ -22,18 +22,21 @@
 #include "gate.h"
 #include "holder.h"
 #include "interrupts.h"
+#include "known.h"
 #include "latency.h"
 #include "mount.h"
 #include "notify.h"
 #include "relay.h"
+#include "restart.h"
 
-enum { KERNEL_READERS = 6, SOCKET_BUFFER_BYTES = 4 << 20 };
+enum { KERNEL_READERS = 6 };
 
 struct arguments {
     int packets_fd, control_fd, kernel_fd;
     const char *mountpoint, *options, *latency;
     unsigned readahead_kib, background_max, transfer_kib, tasks_max;
     bool passthrough, fail_on_exit;
+    char **restart; /* the daemon's command, NULL: it has one life */
 };
 
 void say(const char *format, ...)
@@ -93,8 +96,10 @@ static bool take_argument(struct arguments *arguments, const char *name, const c
 
 static bool parse(struct arguments *arguments, int argc, char **argv)
 {
-    for (int i = 1; i < argc; i += 2)
-        if (i + 1 == argc || !take_argument(arguments, argv[i], argv[i + 1]))
+    for (int i = 1; i < argc && arguments->restart == NULL; i += 2)
+        if (strcmp(argv[i], "--") == 0 && i + 1 < argc)
+            arguments->restart = argv + i + 1;
+        else if (i + 1 == argc || !take_argument(arguments, argv[i], argv[i + 1]))
             return false;
     bool mounts = arguments->mountpoint != NULL && arguments->options != NULL;
     return arguments->packets_fd >= 0 && arguments->control_fd >= 0 && mounts == (arguments->kernel_fd < 0);
@@ -112,12 +117,10 @@ static void prepare_process(const struct arguments *arguments)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     const int fds[] = {arguments->packets_fd, arguments->control_fd};
-    const int size_bytes = SOCKET_BUFFER_BYTES;
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
         fcntl(fds[i], F_SETFD, FD_CLOEXEC);
         fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) & ~O_NONBLOCK);
-        if (setsockopt(fds[i], SOL_SOCKET, SO_SNDBUFFORCE, &size_bytes, sizeof size_bytes) != 0)
-            setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &size_bytes, sizeof size_bytes);
+        relay_size_link(fds[i]);
     }
 }
 
@@ -133,6 +136,16 @@ static pid_t peer_pid(int socket_fd)
 static void withdrawn(void *holder, uint32_t tag)
 {
     control_answer(holder, tag, 0, 0, 0, NULL, 0);
+}
+
+/* The switch is not to wait for ever while requests come. */
+static void init_switching(struct holder *holder)
+{
+    pthread_rwlockattr_t kind;
+    pthread_rwlockattr_init(&kind);
+    pthread_rwlockattr_setkind_np(&kind, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&holder->switching, &kind);
+    pthread_rwlockattr_destroy(&kind);
 }
 
 static bool build(struct holder *holder, const struct arguments *arguments)
@@ -154,10 +167,14 @@ static bool build(struct holder *holder, const struct arguments *arguments)
     holder->hot = holder->brake != NULL ? hot_new(holder->kernel_fd, holder->brake) : NULL;
     holder->served = served_new(withdrawn, holder);
     holder->interrupts = interrupts_new();
+    holder->known = known_new();
+    holder->restart = arguments->restart != NULL ? restart_new(arguments->restart) : NULL;
+    init_switching(holder);
     holder->latency = latency_new(arguments->latency);
     holder->notifier = notify_new();
     return holder->inflight && holder->packets && holder->opens && holder->reads && holder->writes && holder->hot &&
-           holder->served && holder->interrupts && holder->latency && holder->notifier;
+           holder->served && holder->interrupts && holder->latency && holder->notifier && holder->known &&
+           (holder->restart != NULL || arguments->restart == NULL);
 }
 
 static bool run(struct holder *holder)
@@ -174,7 +191,10 @@ static bool run(struct holder *holder)
     atomic_store(&holder->ended, true);
     packets_shut(holder->packets); /* pyfuse3 sees the end of the session */
     pthread_join(python, NULL);
+    packets_join(holder->packets);
     control_event(holder, CONTROL_ENDED, 0, 0);
+    if (holder->has_control)
+        pthread_detach(holder->control_thread); /* the process takes it along */
     return true;
 }
 

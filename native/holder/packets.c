@@ -1,11 +1,13 @@
 #include "packets.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "fuse_wire.h"
 
@@ -29,6 +31,8 @@ struct packets {
     struct fuse_forget_one *forgets;
     size_t forget_count, forget_capacity;
     bool shut;
+    pthread_t sender;
+    bool sends; /* there is a sender */
 };
 
 struct packets *packets_new(int socket_fd)
@@ -171,18 +175,41 @@ static void *sending_thread(void *context)
 
 bool packets_start(struct packets *packets)
 {
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, sending_thread, packets) != 0)
-        return false;
-    pthread_detach(thread);
-    return true;
+    packets->sends = pthread_create(&packets->sender, NULL, sending_thread, packets) == 0;
+    return packets->sends;
+}
+
+void packets_join(struct packets *packets)
+{
+    if (packets->sends)
+        pthread_join(packets->sender, NULL);
+    packets->sends = false;
+}
+
+bool packets_reopen(struct packets *packets, int socket_fd)
+{
+    packets_join(packets);
+    pthread_mutex_lock(&packets->lock);
+    while (packets->first != NULL) {
+        struct packet *packet = packets->first;
+        packets->first = packet->next;
+        free(packet);
+    }
+    packets->last = &packets->first;
+    packets->queued_bytes = packets->forget_count = 0;
+    packets->shut = false;
+    dup3(socket_fd, packets->fd, O_CLOEXEC);
+    pthread_mutex_unlock(&packets->lock);
+    close(socket_fd);
+    return packets_start(packets);
 }
 
 long packets_receive(struct packets *packets, void *buffer, size_t capacity_bytes)
 {
     for (;;) {
         ssize_t size_bytes = recv(packets->fd, buffer, capacity_bytes, MSG_TRUNC);
-        if (size_bytes < 0 && errno == EINTR)
+        /* the latter once, before what Python sent when it died */
+        if (size_bytes < 0 && (errno == EINTR || errno == ECONNRESET))
             continue;
         if (size_bytes < 0)
             return 0;

@@ -25,6 +25,12 @@ void packets_forget(struct packets *packets, uint64_t nodeid, uint64_t lookups);
 /* The next packet from Python; 0: it has gone; -EMSGSIZE: larger than the buffer, and lost. */
 long packets_receive(struct packets *packets, void *buffer, size_t capacity_bytes);
 
+/* After packets_shut(): waits for the end of the sending thread. */
+void packets_join(struct packets *packets);
+
+/* After packets_shut(): goes on with another socket, which takes the place of the old one, and without what was queued. */
+bool packets_reopen(struct packets *packets, int socket_fd);
+
 /* No more packets either way; wakes all who wait. */
 void packets_shut(struct packets *packets);
 

@@ -4,19 +4,23 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "answers.h"
 #include "forward.h"
 #include "interrupts.h"
+#include "known.h"
 #include "latency.h"
 #include "mount.h"
 #include "notify.h"
 #include "pieces.h"
+#include "restart.h"
 #include "transfers.h"
 
 /* the kernel refuses to read requests into less than max_write and a page */
 #define KERNEL_BUFFER_BYTES (TRANSFER_MAX_BYTES + 8192u)
+#define SOCKET_BUFFER_BYTES (4 << 20)
 #define PYTHON_BUFFER_BYTES (PAYLOAD_MAX_BYTES + 8192u)
 #define INTERNAL_UNIQUE (UINT64_C(1) << 62)
 
@@ -45,6 +49,27 @@ void relay_refuse(struct holder *holder, uint64_t unique, int error)
 
 /* ---- from the kernel ---- */
 
+static void note_release(struct holder *holder, const struct fuse_in_header *header)
+{
+    const uint64_t *fh = wire_argument(header, sizeof *fh);
+    if (fh != NULL && header->opcode == FUSE_RELEASE)
+        known_released(holder->known, KNOWN_FILE, *fh);
+    else if (fh != NULL && header->opcode == FUSE_RELEASEDIR)
+        known_released(holder->known, KNOWN_DIRECTORY, *fh);
+}
+
+/* A request that was read before the kernel was told to ask again, and the same one asked again. True: it is done. */
+static bool is_repeated(struct holder *holder, const struct fuse_in_header *header)
+{
+    if (atomic_load(&holder->restarts) == 0 || !wire_has_reply(header->opcode))
+        return false;
+    if ((header->unique & FUSE_UNIQUE_RESEND) && (header->opcode == FUSE_RELEASE || header->opcode == FUSE_RELEASEDIR)) {
+        relay_refuse(holder, header->unique, 0);
+        return true;
+    }
+    return inflight_renew(holder->inflight, header->unique);
+}
+
 static void dispatch(struct holder *holder, char *packet, size_t size_bytes, char *payload)
 {
     struct fuse_in_header *header = (void *)packet;
@@ -52,14 +77,19 @@ static void dispatch(struct holder *holder, char *packet, size_t size_bytes, cha
         atomic_fetch_add(&holder->counters.malformed, 1);
         return;
     }
+    if (is_repeated(holder, header))
+        return;
     const struct fuse_interrupt_in *interrupt;
     switch (header->opcode) {
     case FUSE_INIT:
         if (!atomic_exchange(&holder->init_seen, true) &&
-            wire_patch_init_request(packet, size_bytes, &holder->session))
+            wire_patch_init_request(packet, size_bytes, &holder->session)) {
+            if (holder->restart != NULL)
+                restart_keep_init(holder->restart, header);
             forward(holder, header);
-        else
+        } else {
             relay_refuse(holder, header->unique, -EPROTO);
+        }
         return;
     case FUSE_INTERRUPT:
         interrupt = wire_argument(header, sizeof *interrupt);
@@ -71,6 +101,7 @@ static void dispatch(struct holder *holder, char *packet, size_t size_bytes, cha
         forward_forget(holder, header);
         return;
     default:
+        note_release(holder, header);
         if (answer_here(holder, header, payload))
             atomic_fetch_add(&holder->counters.answered_here, 1);
         else
@@ -86,7 +117,9 @@ void *relay_kernel_thread(void *context)
         ssize_t size_bytes = read(holder->kernel_fd, packet, KERNEL_BUFFER_BYTES);
         if (size_bytes > 0) {
             latency_note(holder->latency);
+            pthread_rwlock_rdlock(&holder->switching);
             dispatch(holder, packet, (size_t)size_bytes, payload);
+            pthread_rwlock_unlock(&holder->switching);
         } else if (size_bytes == 0 || (errno != EINTR && errno != EAGAIN && errno != ENOENT)) {
             break; /* ENODEV: unmounted; ECONNABORTED: aborted; ENOENT is a request that was taken back */
         }
@@ -178,6 +211,38 @@ static size_t finish(struct holder *holder, const struct waiting *request, char 
     }
 }
 
+static enum known_kind kind_of_handle(uint32_t opcode)
+{
+    return opcode == FUSE_OPENDIR ? KNOWN_DIRECTORY : KNOWN_FILE;
+}
+
+static void looked_up(void *holder, uint64_t nodeid)
+{
+    known_looked_up(((struct holder *)holder)->known, nodeid);
+}
+
+static void not_looked_up(void *holder, uint64_t nodeid)
+{
+    known_forgotten(((struct holder *)holder)->known, nodeid, 1);
+}
+
+/* Before the kernel has it: another thread may read the end of it a moment later. */
+static void note_given(struct holder *holder, const struct waiting *request, char *packet, size_t size_bytes)
+{
+    wire_each_lookup(request->opcode, packet, size_bytes, looked_up, holder);
+    const struct fuse_open_out *open = wire_open_out(request->opcode, packet, size_bytes);
+    if (open != NULL)
+        known_opened(holder->known, kind_of_handle(request->opcode), open->fh, request->nodeid, request->open_flags);
+}
+
+static void note_not_given(struct holder *holder, const struct waiting *request, char *packet, size_t size_bytes)
+{
+    wire_each_lookup(request->opcode, packet, size_bytes, not_looked_up, holder);
+    const struct fuse_open_out *open = wire_open_out(request->opcode, packet, size_bytes);
+    if (open != NULL)
+        known_released(holder->known, kind_of_handle(request->opcode), open->fh);
+}
+
 static void deliver(struct holder *holder, struct waiting *request, char *packet, size_t size_bytes)
 {
     int error = -EIO;
@@ -190,14 +255,19 @@ static void deliver(struct holder *holder, struct waiting *request, char *packet
         relay_refuse(holder, request->unique, error);
         return;
     }
+    ((struct fuse_out_header *)(void *)packet)->unique = request->unique;
     struct iovec part = {packet, finished_bytes};
+    note_given(holder, request, packet, finished_bytes);
     int result = relay_write(holder, &part, 1);
     if (result == 0) {
+        if (request->opcode == FUSE_INIT)
+            atomic_store(&holder->init_answered, true);
         if (request->opcode == FUSE_INIT && holder->mountpoint != NULL)
             mount_set_readahead(holder->mountpoint, holder->limits.max_readahead_bytes / 1024);
         return;
     }
     atomic_fetch_add(&holder->counters.undelivered, 1);
+    note_not_given(holder, request, packet, finished_bytes);
     struct fuse_open_out *open = wire_open_out(request->opcode, packet, finished_bytes);
     if (open != NULL && request->opcode != FUSE_OPENDIR)
         hot_release(holder->hot, request->nodeid, open->fh, request->open_flags);
@@ -298,12 +368,22 @@ void relay_called(struct holder *holder, uint64_t unique, uint64_t error, uint64
         relay_reply(holder, unique, 0, &payload, wire_call_answer(request.opcode, value, &payload));
 }
 
+void relay_size_link(int socket_fd)
+{
+    const int size_bytes = SOCKET_BUFFER_BYTES;
+    if (setsockopt(socket_fd, SOL_SOCKET, SO_SNDBUFFORCE, &size_bytes, sizeof size_bytes) != 0)
+        setsockopt(socket_fd, SOL_SOCKET, SO_SNDBUF, &size_bytes, sizeof size_bytes);
+}
+
 void relay_python_gone(struct holder *holder)
 {
     struct waiting request;
-    if (atomic_exchange(&holder->python_gone, true))
-        return;
     packets_shut(holder->packets);
+    pthread_rwlock_wrlock(&holder->switching);
+    bool known = atomic_exchange(&holder->python_gone, true);
+    pthread_rwlock_unlock(&holder->switching);
+    if (known)
+        return;
     hot_brake(holder->hot, false); /* nobody is left to take it off */
     while (inflight_take_any(holder->inflight, &request)) {
         pieces_free(request.pieces);
@@ -317,13 +397,15 @@ void *relay_python_thread(void *context)
     struct holder *holder = context;
     char *packet = malloc(PYTHON_BUFFER_BYTES);
     long size_bytes = 0;
-    while (packet != NULL && (size_bytes = packets_receive(holder->packets, packet, PYTHON_BUFFER_BYTES)) != 0) {
-        if (size_bytes > 0)
-            from_python(holder, packet, (size_t)size_bytes);
-        else if (size_bytes == -EMSGSIZE)
-            /* too long for any answer; its start is here */
-            from_python(holder, packet, PYTHON_BUFFER_BYTES);
-    }
+    do {
+        while (packet != NULL && (size_bytes = packets_receive(holder->packets, packet, PYTHON_BUFFER_BYTES)) != 0) {
+            if (size_bytes > 0)
+                from_python(holder, packet, (size_t)size_bytes);
+            else if (size_bytes == -EMSGSIZE)
+                /* too long for any answer; its start is here */
+                from_python(holder, packet, PYTHON_BUFFER_BYTES);
+        }
+    } while (packet != NULL && restart_daemon(holder));
     free(packet);
     bool expected = atomic_load(&holder->ended);
     relay_python_gone(holder);

@@ -24,4 +24,7 @@ void relay_called(struct holder *holder, uint64_t unique, uint64_t error, uint64
 /* Answers all that waits for Python with ENOTCONN. Once. */
 void relay_python_gone(struct holder *holder);
 
+/* Gives a link the room that the largest packets need. */
+void relay_size_link(int socket_fd);
+
 #endif

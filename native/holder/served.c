@@ -189,6 +189,22 @@ bool served_withdraw(struct served_table *table, uint64_t ino, uint32_t tag)
     return !known || unused != NULL;
 }
 
+void served_clear(struct served_table *table)
+{
+    for (size_t i = 0; i < BUCKETS; i++) {
+        struct file *idle;
+        do {
+            pthread_mutex_lock(&table->lock);
+            bool more = table->buckets[i] != NULL;
+            idle = retire(table, &table->buckets[i], 0);
+            pthread_mutex_unlock(&table->lock);
+            dispose(idle);
+            if (!more)
+                break;
+        } while (true);
+    }
+}
+
 void served_budget(struct served_table *table, uint64_t budget_bytes)
 {
     pthread_mutex_lock(&table->lock);

@@ -55,6 +55,9 @@ void served_add(struct served_table *table, uint64_t ino, uint64_t start, uint64
  */
 bool served_withdraw(struct served_table *table, uint64_t ino, uint32_t tag);
 
+/* As if each file were withdrawn with tag 0. */
+void served_clear(struct served_table *table);
+
 /* How many bytes all files together may be written from now on. */
 void served_budget(struct served_table *table, uint64_t budget_bytes);
 

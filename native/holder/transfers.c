@@ -54,7 +54,7 @@ bool transfer_go_on(struct holder *holder, struct pieces *pieces, const struct f
         if (request.abandoned)
             atomic_fetch_add(&holder->counters.swallowed, 1);
         else
-            relay_reply(holder, unique, error, payload, payload_bytes);
+            relay_reply(holder, request.unique, error, payload, payload_bytes);
     }
     pieces_free(pieces);
     return true;

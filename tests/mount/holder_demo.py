@@ -21,7 +21,8 @@ from typing import Any
 import pyfuse3
 import trio
 
-from tierfs.fuse.holder import Holder, HolderOptions, held
+from tierfs.fuse.holder import Holder, held
+from tierfs.fuse.holder_process import HolderOptions
 
 LONG_S = 3600.0
 TASKS_MAX = 100

@@ -4,7 +4,7 @@ import os
 import socket
 import struct
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -13,7 +13,8 @@ import attrs
 import trio
 from attrs import frozen
 
-from tierfs.fuse.holder import Holder, HolderOptions, held
+from tierfs.fuse.holder import Holder, held
+from tierfs.fuse.holder_process import HolderOptions
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -170,14 +171,14 @@ Run: TypeAlias = Callable[[Callable[[Rig], Awaitable[None]]], None]
 
 
 @asynccontextmanager
-async def rig(program: Path, latency_device: str = "") -> AsyncIterator[Rig]:
+async def rig(program: Path, latency_device: str = "", restart: Sequence[str] = ()) -> AsyncIterator[Rig]:
     """A holder between both, gone when the block ends."""
     kernel, holders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with holders, trio.fail_after(120):
         calls = CallsDouble()
         async with held(
             Path("/nonexistent"),
-            HolderOptions(tasks_max=TASKS_MAX, latency_device=latency_device),
+            HolderOptions(tasks_max=TASKS_MAX, latency_device=latency_device, restart=restart),
             requests=calls,
             program=program,
             kernel_fd=holders.fileno(),

@@ -109,8 +109,10 @@ class Mount:
         assert programs.wait_until(lambda: not self.daemons(), COMMAND_TIMEOUT_S), "the daemon outlives its mount"
 
     def kill9(self) -> None:
-        """SIGKILL for the daemon, as the kernel's OOM killer does it; leaves the dead mount behind."""
+        """SIGKILL for daemon and holder, as the kernel's OOM killer does it; leaves the dead mount behind."""
         assert programs.end(self.daemons(), signals=[signal.SIGKILL])
+        # the holder may have died a moment after it started another daemon
+        programs.end(self.daemons(), signals=[signal.SIGKILL])
 
     def remount(self, *, fresh_cache: bool = False, drain: bool = True) -> None:
         """Unmounts (a dead mount, too) and mounts again; with `fresh_cache` as on another machine."""

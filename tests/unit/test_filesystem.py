@@ -11,10 +11,11 @@ from attrs import frozen
 
 from tests.support.sync_rig import Rig, run_rig
 from tierfs.errors import FsError
-from tierfs.filesystem import Caller, DirEntry, FileSystem, Usage
+from tierfs.filesystem import FileSystem
 from tierfs.model import ROOT_INO, InodeFlag
 from tierfs.namespace.authority import SoleNode
 from tierfs.namespace.changes import AttrChange, RenameMode
+from tierfs.namespace.verbs import Caller, DirEntry, Usage
 from tierfs.objectstore.base import Always, ObjectMeta
 
 USER = Caller(uid=1000, gid=1000, pid=1)

@@ -18,6 +18,7 @@ from tierfs.config import Settings
 from tierfs.control import mountpoint, registry
 from tierfs.control.exitcodes import ExitCode, ExitError
 from tierfs.errors import ConfigError
+from tierfs.fuse import takeover
 
 _log = logging.getLogger(__name__)
 
@@ -148,8 +149,9 @@ def plan(source: str, directory: str, *, cache: str, config_file: str, options: 
 
 def check(wanted: MountPlan) -> None:
     """Raises MountError, ConfigError or ExitError for what would fail later with poorer words."""
-    mountpoint.check_fuse()
-    mountpoint.check_mountpoint(wanted.mountpoint, may_hide_files=wanted.may_hide_files)
+    if not takeover.is_coming(os.environ):  # else it is mounted, and a look at it would wait for us
+        mountpoint.check_fuse()
+        mountpoint.check_mountpoint(wanted.mountpoint, may_hide_files=wanted.may_hide_files)
     if wanted.settings.mount.allow_other and os.geteuid() != 0 and not _others_may_be_let_in():
         raise ConfigError("[mount] allow_other: only root may, as long as /etc/fuse.conf has no user_allow_other")
     try:

@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     mount.add_argument("--foreground", action="store_true", help="do not go to the background; log to standard error")
     mount.add_argument("-o", dest="options", action="append", default=[], metavar="OPT[,OPT]", help=_OPTIONS_HELP)
     mount.add_argument("--status-fd", type=int, default=None, help=argparse.SUPPRESS)
+    mount.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
     umount = verbs.add_parser(
         "umount",
         help="upload what is pending and unmount",
@@ -106,7 +107,9 @@ def _mount(options: argparse.Namespace, run_daemon: mounting.RunDaemon) -> int:
         status.failed(as_exit_error(error))
         raise
     if options.foreground:
-        return mounting.serve(wanted, status, run_daemon, in_background=options.status_fd is not None)
+        return mounting.serve(
+            wanted, status, run_daemon, in_background=options.in_background or options.status_fd is not None
+        )
     arguments = [f"--cache={wanted.cache}", *(f"-o{words}" for words in options.options)]
     arguments += [f"--config={Path(options.config).absolute()}"] if options.config else []
     pid = mounting.start(wanted, [*arguments, "--", wanted.source, str(wanted.mountpoint)])

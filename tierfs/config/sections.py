@@ -79,6 +79,12 @@ class MountSettings:
         /dev/cpu_dma_latency; needs root and the native holder). On virtual machines a request is then answered in a
         fraction of the time; a mount that nobody uses asks for nothing.""",
     )
+    restart: bool = setting(
+        True,
+        SWITCH,
+        """When the daemon is killed or crashes, the native holder starts it again: programs see a pause, and what
+        they have open goes on. After five times within a minute, and without the holder, the mount ends.""",
+    )
     max_tasks: int = setting(
         1000, INTEGER, "Requests of programs that are worked on at one time.", at_least=16, at_most=100_000
     )

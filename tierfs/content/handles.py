@@ -27,7 +27,6 @@ from tierfs.content.snapshot import Piece, Snapshot, Where, WhereKind
 from tierfs.content.spill import Spiller, spill_part_bytes
 from tierfs.content.writer import Writer
 from tierfs.errors import FsError, TierfsError
-from tierfs.hottier.disk import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE
 from tierfs.hottier.extents import ExtentSet
 from tierfs.hottier.files import HotFiles
 from tierfs.hottier.space import Space
@@ -42,11 +41,6 @@ __all__ = ["ContentSettings", "Files", "Piece", "Recovery", "Snapshot", "Where",
 _BLOCK_BYTES: Final = 512
 _COPY_PIECE_BYTES: Final = 1 << 20
 _COPY_MAX_BYTES: Final = 16 << 20  # a program that was killed leaves no more than this to be copied after its end
-_ZEROING: Final = (
-    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-    FALLOC_FL_ZERO_RANGE,
-    FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
-)
 # the kernel closes its backing file a moment after the RELEASE
 _LAST_STORE_PAUSE_S: Final = 0.001
 _LAST_STORE_PAUSE_MAX_S: Final = 2.0
@@ -202,6 +196,29 @@ class Files:
             raise
         return self._add_handle(live, is_writer=True)
 
+    async def reopen(self, handle: int, ino: int, *, write: bool) -> None:
+        """A handle that the daemon before gave out. Its bytes come through us, unless the kernel has the file lent."""
+        live = self._ledger.hold(ino)
+        try:
+            if write:
+                await self._writer.begin(live)
+            else:
+                if not live.is_whole:
+                    self._ledger.materialize(live)
+                live.readers += 1
+        except BaseException:
+            self._ledger.let_go(live)
+            raise
+        self._handles[handle] = _Handle(live, write)
+        self._next_handle = max(self._next_handle, handle + 1)
+
+    async def recall_lent(self, ino: int) -> None:
+        """A file that is lent since before our start comes back, or stays lent while the kernel has it open."""
+        live = self._ledger.lives.get(ino)
+        self.lending.adopt(ino)
+        if not await self.lending.recall(ino) and live is not None and live.writers:
+            self._brake.watch(live)
+
     def _add_handle(self, live: LiveFile, *, is_writer: bool) -> int:
         handle, self._next_handle = self._next_handle, self._next_handle + 1
         self._handles[handle] = _Handle(live, is_writer)
@@ -239,20 +256,7 @@ class Files:
         handle = self._of(fh)
         if not handle.is_writer:
             raise FsError(errno.EBADF, "not open for writing")
-        if offset < 0 or length <= 0:
-            raise FsError(errno.EINVAL)
-        live, stop = handle.live, offset + length
-        if mode == 0:
-            await self._writer.allocate(live, offset, stop)
-        elif mode in _ZEROING:
-            if (
-                mode == FALLOC_FL_ZERO_RANGE
-                and stop > self._ledger.current(live, self._ledger.inode(live.ino)).size_bytes
-            ):
-                await self._writer.set_size(live, stop)
-            await self._writer.zero(live, offset, stop)
-        else:
-            raise FsError(errno.EOPNOTSUPP)
+        await self._writer.fallocate(handle.live, offset, length, mode)
 
     async def seek(self, fh: int, offset: int, whence: int) -> int:
         """SEEK_DATA and SEEK_HOLE. ENXIO, EINVAL. No checkpoint."""

@@ -149,6 +149,10 @@ class Lending:
         while len(self._lent) > self._limit_files and await self._recall_oldest():
             pass
 
+    def adopt(self, ino: int) -> None:
+        """It is lent since before our start."""
+        self._lent[ino] = True
+
     def serve(self, live: LiveFile, *, limit_bytes: int, is_new: bool = False) -> None:
         """An open file that is not lent: all that is present may be read there, and written up to `limit_bytes`.
 

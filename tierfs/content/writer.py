@@ -19,6 +19,7 @@ from attrs import evolve
 from tierfs.content.ledger import Ledger, is_clean
 from tierfs.content.live import LiveFile
 from tierfs.errors import FsError
+from tierfs.hottier.disk import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE
 from tierfs.hottier.extents import ExtentSet
 from tierfs.hottier.files import INLINE_WRITE_MAX_BYTES
 from tierfs.index import inodes, intents, residency
@@ -28,6 +29,11 @@ from tierfs.model import Inode, InodeFlag, Residency, Spill
 # ext4 with 4 KiB blocks ends at 16 TiB
 _SIZE_MAX_BYTES: Final = (16 << 40) - 4096
 _BIG_WRITE_PIECE_BYTES: Final = 8 << 20
+_ZEROING: Final = (
+    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_ZERO_RANGE,
+    FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+)
 
 
 class Writer:
@@ -184,6 +190,21 @@ class Writer:
             live.part_writes[number] = (now_s, live.content_version)
 
     # ---- zeros and room ----
+
+    async def fallocate(self, live: LiveFile, offset: int, length: int, mode: int) -> None:
+        """See `Files.fallocate`."""
+        if offset < 0 or length <= 0:
+            raise FsError(errno.EINVAL)
+        stop = offset + length
+        if mode == 0:
+            await self.allocate(live, offset, stop)
+        elif mode in _ZEROING:
+            size_bytes = self._ledger.current(live, self._ledger.inode(live.ino)).size_bytes
+            if mode == FALLOC_FL_ZERO_RANGE and stop > size_bytes:
+                await self.set_size(live, stop)
+            await self.zero(live, offset, stop)
+        else:
+            raise FsError(errno.EOPNOTSUPP)
 
     async def zero(self, live: LiveFile, start: int, stop: int) -> None:
         """[start, stop) of the file reads as zeros, its blocks are given back, and nothing is fetched for it."""

@@ -2,16 +2,20 @@
 
 import os
 import stat
+import struct
 from typing import Final
 
 import pyfuse3
 from attrs import frozen
 
-from tierfs.filesystem import Caller, Usage
 from tierfs.model import Inode, InodeFlag
 from tierfs.namespace.changes import AttrChange, RenameMode
+from tierfs.namespace.verbs import Caller, Usage
+from tierfs.units import NS_PER_S
 
 _BLOCK_BYTES: Final = 4096
+_UINT64: Final = (1 << 64) - 1
+_ATTRIBUTES: Final = struct.Struct("=6Q10I")
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_DIRECTORY: Final = 0o700
 
@@ -101,3 +105,15 @@ def statvfs(usage: Usage, name_max: int) -> pyfuse3.StatvfsData:
     data.f_ffree = data.f_favail = usage.free_inodes
     data.f_namemax = name_max
     return data
+
+
+def packed_attributes(entry: pyfuse3.EntryAttributes) -> bytes:
+    """As struct fuse_attr of the kernel's uapi/linux/fuse.h."""
+    (atime, atime_ns), (mtime, mtime_ns), (ctime, ctime_ns) = (
+        divmod(time_ns, NS_PER_S) for time_ns in (entry.st_atime_ns, entry.st_mtime_ns, entry.st_ctime_ns)
+    )
+    return _ATTRIBUTES.pack(
+        *(entry.st_ino, entry.st_size, entry.st_blocks, atime & _UINT64, mtime & _UINT64, ctime & _UINT64),
+        *(atime_ns, mtime_ns, ctime_ns),
+        *(entry.st_mode, entry.st_nlink, entry.st_uid, entry.st_gid, entry.st_rdev, entry.st_blksize, 0),
+    )

@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import os
+import random
 import socket
 import struct
 import subprocess
@@ -25,23 +26,23 @@ from typing import Any, Final, Self
 
 import attrs
 import outcome
-import pyfuse3
 import trio
 from attrs import frozen
 
 import tierfs
 from tierfs.fuse.calls import Requests, answer
+from tierfs.fuse.holder_process import HolderOptions, HolderProcess
+from tierfs.fuse.takeover import Takeover
 from tierfs.units import NS_PER_S
 
 log = logging.getLogger(__name__)
 
 # the twins of native/holder/control.h and hot_table.h
-_VERSION: Final = 3
+_VERSION: Final = 4
 _REQUEST: Final = struct.Struct("=IIQQQ")  # kind, tag, ino, a, b
 _ANSWER: Final = struct.Struct("=IIiIQQ")  # kind, tag, status, padding, a, b
 _USE: Final = struct.Struct("=QQQQ")  # ino, opens, bytes, last_use_ns
 _RANGE: Final = struct.Struct("=QQ")
-_ATTRIBUTES: Final = struct.Struct("=6Q10I")
 _PACKET_MAX_BYTES: Final = 65_536
 _SOCKET_BUFFER_BYTES: Final = 4 << 20
 _NOTIFICATIONS_MAX: Final = 65_536
@@ -49,18 +50,6 @@ _UINT64: Final = (1 << 64) - 1
 
 HOLDER_HANDLES: Final = 1 << 63
 """File handles from here on belong to opens that the holder answered; see `Holder.inode_of`."""
-
-
-def packed_attributes(entry: pyfuse3.EntryAttributes) -> bytes:
-    """As struct fuse_attr of the kernel's uapi/linux/fuse.h."""
-    (atime, atime_ns), (mtime, mtime_ns), (ctime, ctime_ns) = (
-        divmod(time_ns, NS_PER_S) for time_ns in (entry.st_atime_ns, entry.st_mtime_ns, entry.st_ctime_ns)
-    )
-    return _ATTRIBUTES.pack(
-        *(entry.st_ino, entry.st_size, entry.st_blocks, atime & _UINT64, mtime & _UINT64, ctime & _UINT64),
-        *(atime_ns, mtime_ns, ctime_ns),
-        *(entry.st_mode, entry.st_nlink, entry.st_uid, entry.st_gid, entry.st_rdev, entry.st_blksize, 0),
-    )
 
 
 class _Kind(IntEnum):
@@ -77,6 +66,7 @@ class _Kind(IntEnum):
     PRESENT = 11
     BUDGET = 12
     WITHDRAW = 13
+    LEAVE = 14
     MOUNTED = 100
     ENDED = 101
     REQUEST = 102
@@ -96,26 +86,6 @@ class _Served(IntFlag):
 class _Revoke(IntFlag):
     WAIT = 1
     NO_WRITERS = 2
-
-
-@frozen
-class HolderOptions:
-    """How the holder mounts and what it asks of the kernel."""
-
-    mount_options: Sequence[str] = ("default_permissions", "subtype=tierfs")
-    passthrough: bool = True
-    readahead_kib: int = 1024
-    background_max: int = 512
-    transfer_kib: int = 1024
-    """What one READ or WRITE may carry. Those that the daemon answers reach it in pieces of 64."""
-    tasks_max: int = 0
-    """What pyfuse3.main takes as max_tasks: half of them may read, an eighth write, a quarter open. 0: no limit."""
-    latency_device: str = ""
-    """Where to ask that processors stay awake while requests flow (PM QoS); empty: do not."""
-    stay_without_daemon: bool = False
-    """When the daemon dies, keep the mount and answer ENOTCONN to all but hot files; else unmount."""
-    start_timeout_s: float = 30.0
-    stop_timeout_s: float = 10.0
 
 
 @frozen
@@ -190,7 +160,7 @@ class Holder:
 
         `fd` may be closed after the call. The next OPEN or CREATE that the daemon answers, for writing only if
         `writable`, becomes passthrough too, if the inode is not open otherwise: register before answering it.
-        `attributes` (see `packed_attributes`) are its answers to stat for `valid_s`, until a request changes them.
+        `attributes` (`convert.packed_attributes`) are its answers to stat for `valid_s`, until a request changes them.
         Returns the handle of opens by the holder. FileExistsError: it is registered already.
         """
         flags = (_Hot.WRITABLE if writable else 0) | (_Hot.NO_CAPABILITIES if no_capabilities else 0)
@@ -313,6 +283,18 @@ class Holder:
             if error.errno != errno.ENOTCONN:
                 raise
 
+    def _adopt(self, takeover: Takeover) -> None:
+        """What the daemon before has registered. An answer to it may still come: the tags are others."""
+        self._tag = random.getrandbits(32)
+        for ino, fh in takeover.state.lent.items():
+            self._handles[fh] = ino
+            self._fh_of[ino] = fh
+
+    async def _leave(self, timeout_s: float) -> None:
+        """The end that follows is meant: no other daemon is to be started."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + timeout_s), suppress(OSError):
+            await self._call(_Kind.LEAVE)
+
     def _next_tag(self) -> int:
         self._tag = self._tag % 0xFFFF_FFFF + 1
         return self._tag
@@ -405,7 +387,7 @@ class Holder:
 
 @attrs.define(eq=False)
 class _Started:
-    process: subprocess.Popen[bytes]
+    process: HolderProcess
     packets: socket.socket
     control: socket.socket
 
@@ -425,11 +407,17 @@ class _Started:
                 *("--readahead-kib", str(options.readahead_kib), "--background", str(options.background_max)),
                 *("--transfer-kib", str(options.transfer_kib), "--tasks", str(options.tasks_max)),
                 *("--latency", options.latency_device, *arguments),
+                *(("--", *options.restart) if options.restart else ()),
             ]
             process = subprocess.Popen(
                 command, pass_fds=(*links, *fds), stdin=subprocess.DEVNULL, start_new_session=True
             )
-        return cls(process, packets, control)
+        return cls(HolderProcess(process.pid, process), packets, control)
+
+    @classmethod
+    def taken_over(cls, takeover: Takeover) -> Self:
+        """The holder that started this process."""
+        return cls(HolderProcess(os.getppid()), takeover.packets, takeover.control)
 
     async def mounted(self, control: trio.socket.SocketType, timeout_s: float) -> None:
         with trio.move_on_after(timeout_s):
@@ -466,21 +454,26 @@ async def held(
     requests: Requests | None = None,
     program: Path | None = None,
     kernel_fd: int | None = None,
+    takeover: Takeover | None = None,
 ) -> AsyncIterator[Holder]:
     """A holder with its mount inside the block; give `session_path` to pyfuse3 and serve.
 
     End the session with `unmount` while pyfuse3 still serves, then close pyfuse3. Leaving the block closes the links,
     and the holder unmounts lazily whatever is still mounted. OSError: it cannot be started or cannot mount.
-    `requests` answers what pyfuse3 does not know. `kernel_fd` is for tests that play the kernel.
+    `requests` answers what pyfuse3 does not know. `kernel_fd` is for tests that play the kernel. With `takeover` it is
+    the holder that has the mount already, and nothing is started.
     """
-    chosen = program or executable()
-    if chosen is None:
-        raise FileNotFoundError(errno.ENOENT, "the native holder is not installed")
-    if kernel_fd is None:
-        arguments = ["--mountpoint", str(mountpoint), "--options", ",".join(options.mount_options)]
+    if takeover is not None:
+        started = _Started.taken_over(takeover)
     else:
-        arguments = ["--kernel", str(kernel_fd)]
-    started = _Started.new(chosen, arguments, options, () if kernel_fd is None else (kernel_fd,))
+        chosen = program or executable()
+        if chosen is None:
+            raise FileNotFoundError(errno.ENOENT, "the native holder is not installed")
+        if kernel_fd is None:
+            arguments = ["--mountpoint", str(mountpoint), "--options", ",".join(options.mount_options)]
+        else:
+            arguments = ["--kernel", str(kernel_fd)]
+        started = _Started.new(chosen, arguments, options, () if kernel_fd is None else (kernel_fd,))
     session_fd = os.dup(started.packets.fileno())
     control = trio.socket.from_stdlib_socket(started.control)
     try:
@@ -488,12 +481,16 @@ async def held(
         holder = Holder(
             session_fd, started.process.pid, trio.Event(), control=control, direct=started.control, requests=requests
         )
+        if takeover is not None:
+            holder._adopt(takeover)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(holder._run, nursery)
             nursery.start_soon(holder._flush)
             try:
                 yield holder
             finally:
+                if options.restart:
+                    await holder._leave(options.stop_timeout_s)
                 nursery.cancel_scope.cancel()
     finally:
         control.close()

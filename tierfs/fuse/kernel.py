@@ -20,9 +20,12 @@ import pyfuse3
 import trio
 
 from tierfs.fuse.calls import Requests
-from tierfs.fuse.holder import Holder, HolderOptions, Use, held, packed_attributes
+from tierfs.fuse.convert import packed_attributes
+from tierfs.fuse.holder import Holder, Use, held
+from tierfs.fuse.holder_process import HolderOptions
 from tierfs.fuse.operations import Operations
 from tierfs.fuse.session import KernelNotify, MountOptions, serve, terminate
+from tierfs.fuse.takeover import Takeover
 from tierfs.model import Inode
 
 _PROBE_INO: Final = 1 << 62  # no inode has this number: index.env allocates from the node's prefix upwards
@@ -44,8 +47,19 @@ _log: Final = logging.getLogger(__name__)
 class Kernel:
     """See the module. One for each mount, made before it is mounted."""
 
-    def __init__(self, wanted: str, *, max_tasks: int, low_latency: bool) -> None:
-        """`wanted`: "auto" or a mode; see mount.connection, mount.max_tasks and mount.low_latency."""
+    def __init__(
+        self,
+        wanted: str,
+        *,
+        max_tasks: int,
+        low_latency: bool,
+        restart: Sequence[str] = (),
+        takeover: Takeover | None = None,
+    ) -> None:
+        """`wanted`: "auto" or a mode; see mount.connection, mount.max_tasks and mount.low_latency. `restart` and
+        `takeover`: see fuse.takeover."""
+        self._restart = restart
+        self._takeover = takeover
         self._wanted = wanted
         self._low_latency = low_latency
         self._max_tasks = max_tasks
@@ -180,9 +194,11 @@ class Kernel:
         if self._wanted != "pyfuse3":
             try:
                 wanted = self._holder_options(options)
-                self._holder = await stack.enter_async_context(held(mountpoint, wanted, requests=requests))
+                self._holder = await stack.enter_async_context(
+                    held(mountpoint, wanted, requests=requests, takeover=self._takeover)
+                )
             except OSError as error:
-                if self._wanted != "auto":
+                if self._wanted != "auto" or self._takeover is not None:
                     raise
                 self.mode_reason = f"the native holder does not start: {error}"
             else:
@@ -200,6 +216,7 @@ class Kernel:
             tuple(sorted(options.for_libfuse())),
             passthrough=self._wanted != "holder",
             tasks_max=self._max_tasks,
+            restart=self._restart,
             latency_device=_LATENCY_DEVICE if self._low_latency else "",
         )
 

@@ -2,6 +2,7 @@
 
 import errno
 from array import array
+from collections.abc import Iterable
 from typing import Final
 
 from tierfs.errors import FsError
@@ -45,3 +46,9 @@ class OpenDirectory:
         self._names += name
         self._ends.append(len(self._names))
         return slot + FIRST_COOKIE
+
+    def remember_all(self, names: Iterable[bytes]) -> None:
+        """All names of the directory, in order, for cookies of before a restart: exact if the names are the same."""
+        position = DOTDOT_COOKIE
+        for name in names:
+            position = self.remember(name, position)

@@ -19,8 +19,8 @@ class LookupCounts:
         self._pages: dict[int, array[int]] = {}
         self._live: dict[int, int] = {}  # page -> slots that are not zero
 
-    def acquire(self, ino: int) -> None:
-        """One more reply names `ino`."""
+    def acquire(self, ino: int, count: int = 1) -> None:
+        """`count` more replies name `ino`."""
         number, slot = ino >> _PAGE_BITS, ino & (_PAGE_SLOTS - 1)
         page = self._pages.get(number)
         if page is None:
@@ -28,7 +28,7 @@ class LookupCounts:
             self._live[number] = 0
         if page[slot] == 0:
             self._live[number] += 1
-        page[slot] += 1
+        page[slot] += count
 
     def release(self, ino: int, count: int) -> int:
         """FORGET of `count` lookups; returns what is left. Never goes below zero."""

@@ -1,0 +1,44 @@
+"""What the verbs of the file system take and give, besides inodes."""
+
+from typing import Protocol
+
+from attrs import frozen
+
+from tierfs.model import Inode
+
+
+@frozen
+class Caller:
+    """Who asks."""
+
+    uid: int
+    gid: int
+    pid: int
+    umask: int = 0
+
+
+@frozen
+class DirEntry:
+    """One readdir result; `cookie` continues after it. `inode.mode` 0: the type is not known yet."""
+
+    name: bytes
+    inode: Inode
+    cookie: int
+
+
+@frozen
+class Usage:
+    """statfs: bytes and inodes."""
+
+    total_bytes: int
+    free_bytes: int
+    total_inodes: int
+    free_inodes: int
+
+
+class Capacity(Protocol):
+    """What statfs says of the space behind the mount."""
+
+    def usage(self) -> Usage:
+        """Total and free bytes and inodes at this moment."""
+        ...

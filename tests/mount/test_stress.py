@@ -1,0 +1,87 @@
+"""Many programs, a tier that is too small for their files, and another client, all at once; see stress.py."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.mount import stress
+from tests.support import programs
+from tests.support.mounts import Mount, mounted
+
+MIB = 1 << 20
+WORKERS = 5
+IS_LONG = bool(os.environ.get("TIERFS_TEST_LONG"))
+SECONDS = 300 if IS_LONG else 10
+TIER = {"size_bytes": 24 * MIB, "min_free_bytes": 0, "full_wait_s": 60}
+
+
+class Outside(threading.Thread):
+    """Replaces its objects as a whole, in the bucket itself."""
+
+    def __init__(self, bucket: Path) -> None:
+        super().__init__(daemon=True)
+        self._bucket = bucket
+        self._stopping = threading.Event()
+        self.version = 0
+
+    def put(self, number: int) -> None:
+        self.version += 1
+        name = f"outside-{number}"
+        fresh = self._bucket.with_name(f"fresh-{name}")
+        fresh.write_bytes(stress.content(name, self.version, (2, 40, 500)[number % 3]))
+        fresh.rename(self._bucket / name)
+
+    def run(self) -> None:
+        while not self._stopping.wait(0.1):
+            self.put(self.version % 6)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join()
+
+
+def run_workers(mount: Mount) -> list[str]:
+    """What each prints; a program that fails or hangs is a failure with its words."""
+    script = Path(stress.__file__)
+    with contextlib.ExitStack() as stack:
+        running = []
+        for number in range(WORKERS):
+            words = [sys.executable, script, mount.path, f"worker{number}", str(1000 + number), str(SECONDS)]
+            process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stack.callback(process.kill)
+            running.append(process)
+        said = []
+        for process in running:
+            out, err = process.communicate(timeout=SECONDS + 150)
+            assert process.returncode == 0, err
+            said.append(out)
+        return said
+
+
+@pytest.mark.parametrize("connection", ["passthrough", "holder"])
+def test_no_wrong_byte_no_hang_no_odd_error(tmp_path: Path, connection: str) -> None:
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    outside = Outside(bucket)
+    for number in range(6):
+        outside.put(number)
+    settings = {"mount": {"connection": connection}, "hot_tier": TIER, "import": {"revalidate_s": 0.3}}
+    settings["export"] = {"quiet_s": 0.2}
+    with mounted(f"file://{bucket}", tmp_path, settings=settings, life_limit_s=SECONDS + 250) as mount:
+        outside.start()
+        try:
+            said = run_workers(mount)
+        finally:
+            outside.stop()
+        assert all("'look': " in words for words in said), said
+        mount.wait_synced()
+        names = sorted(name for name in os.listdir(mount.path) if name.startswith("worker"))
+        assert names
+        for name in names:
+            programs.run(["cmp", mount.path / name, bucket / name])
+        assert mount.status()["conflicts"] == 0

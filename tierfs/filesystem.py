@@ -78,7 +78,7 @@ class FileSystem:
         self._wake_export = wake_export
         self._index = index
         self._tree = tree
-        self.files = self._files = files
+        self.files = self._files = files  # the front asks it what is no verb
         self._importer = importer
         self._authority = authority
         self._capacity = capacity

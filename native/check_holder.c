@@ -199,12 +199,15 @@ static void check_pieces(void)
             size_t none_bytes;
             REQUIRE(pieces_answer(pieces, &payload, &none_bytes) == -ENOSPC, "the first error is lost");
         }
+        more = more || failed;
         if (failed)
             break;
     }
     void *payload = NULL;
     size_t payload_bytes = 0;
-    if (pieces_answer(pieces, &payload, &payload_bytes) == 0 && opcode == FUSE_READ)
+    int result = pieces_answer(pieces, &payload, &payload_bytes);
+    REQUIRE(!more || opcode == FUSE_WRITE || result == -ENOSPC, "a failed read looks like the end of the file");
+    if (result == 0 && opcode == FUSE_READ)
         REQUIRE(payload_bytes == done_bytes && memcmp(payload, data, done_bytes) == 0, "%zu", payload_bytes);
     pieces_free(pieces);
     free(packet);

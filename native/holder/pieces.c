@@ -87,7 +87,8 @@ int pieces_answer(struct pieces *pieces, void **payload, size_t *payload_bytes)
 {
     *payload = NULL;
     *payload_bytes = 0;
-    if (pieces->done_bytes == 0 && pieces->error != 0)
+    /* to the kernel a short READ is the end of the file: it would show zeros behind it */
+    if (pieces->error != 0 && (pieces->done_bytes == 0 || pieces->header.opcode == FUSE_READ))
         return pieces->error;
     if (pieces->header.opcode == FUSE_WRITE) {
         pieces->written.size = pieces->done_bytes;

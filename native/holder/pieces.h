@@ -1,7 +1,7 @@
 /*
  * A READ or WRITE that is longer than a packet to Python may be goes there in pieces, one after the other, and comes
- * back as one answer: shorter than was asked for when a piece was, an error when the first one was. No I/O, no lock:
- * one of them belongs to whoever has its piece.
+ * back as one answer: shorter than was asked for when a piece was, an error when one was that nothing came before, and
+ * for a READ always. No I/O, no lock: one of them belongs to whoever has its piece.
  */
 #ifndef TIERFS_HOLDER_PIECES_H
 #define TIERFS_HOLDER_PIECES_H

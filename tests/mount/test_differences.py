@@ -79,11 +79,14 @@ def test_inode_flags_are_not_kept(root: Path) -> None:
         assert attempt(fcntl.ioctl, file.fileno(), get_flags, bytes(8)) in ("ENOTTY", "ENOSYS", "ENOTSUP")
 
 
-def test_the_umask_counts_beside_a_default_acl(root: Path) -> None:
-    """A native file system leaves it out; FUSE applies it before the request is sent."""
-    directory = root / "with default acl"
-    directory.mkdir()
-    programs.run(["setfacl", "-d", "-m", "u::rwx,g::rwx,o::rwx", directory])
-    with umask(0o027):
-        os.close(os.open(directory / "f", os.O_CREAT | os.O_WRONLY, 0o666))
-    assert stat.filemode(os.stat(directory / "f").st_mode) == "-rw-r-----"
+def test_without_the_holder_the_umask_counts_beside_a_default_acl(tmp_path: Path) -> None:
+    """A native file system leaves it out; the kernel applies it before it asks, unless the holder says not to."""
+    (tmp_path / "bucket").mkdir()
+    settings = {"mount": {"connection": "pyfuse3"}}
+    with mounted(f"file://{tmp_path}/bucket", tmp_path, settings=settings) as mount:
+        directory = mount.path / "with default acl"
+        directory.mkdir()
+        programs.run(["setfacl", "-d", "-m", "u::rwx,g::rwx,o::rwx", directory])
+        with umask(0o027):
+            os.close(os.open(directory / "f", os.O_CREAT | os.O_WRONLY, 0o666))
+        assert stat.filemode(os.stat(directory / "f").st_mode) == "-rw-r-----"

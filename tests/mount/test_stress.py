@@ -1,22 +1,24 @@
 """Many programs, a tier that is too small for their files, and another client, all at once; see stress.py."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.mount import stress
-from tests.support import programs
 from tests.support.mounts import Mount, mounted
 
 MIB = 1 << 20
 WORKERS = 5
 IS_LONG = bool(os.environ.get("TIERFS_TEST_LONG"))
 SECONDS = 300 if IS_LONG else 10
+SEED = int(os.environ.get("TIERFS_TEST_SEED", "1000"))
 TIER = {"size_bytes": 24 * MIB, "min_free_bytes": 0, "full_wait_s": 60}
 
 
@@ -33,7 +35,7 @@ class Outside(threading.Thread):
         self.version += 1
         name = f"outside-{number}"
         fresh = self._bucket.with_name(f"fresh-{name}")
-        fresh.write_bytes(stress.content(name, self.version, (2, 40, 500)[number % 3]))
+        fresh.write_bytes(stress.content(name, [self.version] * (2, 40, 500)[number % 3]))
         fresh.rename(self._bucket / name)
 
     def run(self) -> None:
@@ -45,13 +47,13 @@ class Outside(threading.Thread):
         self.join()
 
 
-def run_workers(mount: Mount) -> list[str]:
-    """What each prints; a program that fails or hangs is a failure with its words."""
+def run_workers(mount: Mount) -> list[dict[str, Any]]:
+    """What each says; a program that fails or hangs is a failure with its words."""
     script = Path(stress.__file__)
     with contextlib.ExitStack() as stack:
         running = []
         for number in range(WORKERS):
-            words = [sys.executable, script, mount.path, f"worker{number}", str(1000 + number), str(SECONDS)]
+            words = [sys.executable, script, mount.path, f"worker{number}", str(SEED + number), str(SECONDS)]
             process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             stack.callback(process.kill)
             running.append(process)
@@ -59,7 +61,7 @@ def run_workers(mount: Mount) -> list[str]:
         for process in running:
             out, err = process.communicate(timeout=SECONDS + 150)
             assert process.returncode == 0, err
-            said.append(out)
+            said.append(json.loads(out))
         return said
 
 
@@ -78,10 +80,12 @@ def test_no_wrong_byte_no_hang_no_odd_error(tmp_path: Path, connection: str) -> 
             said = run_workers(mount)
         finally:
             outside.stop()
-        assert all("'look': " in words for words in said), said
+        assert all(words["done"].get("look") for words in said), said
         mount.wait_synced()
-        names = sorted(name for name in os.listdir(mount.path) if name.startswith("worker"))
-        assert names
-        for name in names:
-            programs.run(["cmp", mount.path / name, bucket / name])
+        files = {name: versions for words in said for name, versions in words["files"].items()}
+        assert files
+        assert sorted(files) == sorted(each.name for each in bucket.iterdir() if each.name.startswith("worker"))
+        for name, versions in files.items():
+            is_same = (bucket / name).read_bytes() == stress.content(name, versions)
+            assert is_same, f"{name} is not in the bucket as it was left"
         assert mount.status()["conflicts"] == 0

@@ -153,6 +153,7 @@ def test_writes_are_taken_within_their_limit_and_budget(run: Run, tmp_path: Path
 
             assert not await is_ours(0, b"no budget yet")
             rig.holder.budget(9000)
+            assert await rig.served() == 1  # its answer says that the budget came: a write has a link of its own
             assert await is_ours(0, b"x" * 4096)
             assert not await is_ours(8000, b"y" * 2001), "beyond the limit"
             assert await is_ours(6000, b"z" * 4000)

@@ -151,7 +151,7 @@ class FileSystem:
 
     def _purge_if_unused(self, ino: int) -> None:
         inode = inodes.get(self._index, ino)
-        if inode is None or inode.parent != 0 or self._lookups.count(ino) or self._files.is_open(ino):
+        if inode is None or inode.parent != 0 or self._lookups.count(ino) or self._files.has_handles(ino):
             return
         self._files.forget(ino)
         self._tree.purge(ino)

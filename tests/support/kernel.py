@@ -37,6 +37,8 @@ class Kernel:
         self.withdrawn: list[int] = []
         self.may_withdraw = trio.Event()
         self.may_withdraw.set()
+        self.is_deaf = False  # what is forsaken is heard when that is asked
+        self.unheard: list[int] = []
 
     async def lend(self, inode: Inode, fd: int) -> None:
         await trio.lowlevel.checkpoint()
@@ -69,12 +71,25 @@ class Kernel:
 
     async def withdraw(self, ino: int) -> None:
         await self.may_withdraw.wait()
-        await trio.lowlevel.checkpoint()
-        self.forsake(ino)
+        await self.heard()
+        self._withdrawn(ino)
 
-    def forsake(self, ino: int) -> None:
+    def forsake(self, ino: int) -> bool:
+        if self.is_deaf:
+            self.unheard.append(ino)
+        else:
+            self._withdrawn(ino)
+        return True
+
+    async def heard(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while self.unheard:
+            self._withdrawn(self.unheard.pop(0))
+
+    def _withdrawn(self, ino: int) -> None:
         self.withdrawn.append(ino)
-        os.close(self.served.pop(ino).fd)
+        if ino in self.served:
+            os.close(self.served.pop(ino).fd)
 
     def read(self, ino: int, offset: int, size: int) -> bytes | None:
         """A READ that needs nobody; None: it has to be brought, or answered by others."""

@@ -221,11 +221,14 @@ class Fetcher:
                     flight.is_void = True
                     return
                 self._note_checks(live, gaps, crcs)
+                if (mismatch := self._mismatch(live)) is not None:
+                    await self._throw_away(live, flight)
+                    self._fail_check(live, flight, *mismatch)
+                    return
                 if live.present is not None:
                     live.alterations += 1
                     self._ledger.add_present(live, gaps, is_synced=is_synced)
-                self._verify(live, flight)
-                self._ledger.lending.present(live, gaps)
+                    self._ledger.lending.present(live, gaps)
         finally:
             self._ledger.space.unreserve(flight.stop - flight.start)
 
@@ -289,27 +292,30 @@ class Fetcher:
             for (start, stop), crc in zip(gaps, crcs, strict=True):
                 live.checks.add(start, stop, crc)
 
-    def _verify(self, live: LiveFile, flight: Flight) -> None:
-        """Compares a file that has just become whole with the checksum of its object.
-
-        The first mismatch throws the bytes away and lets the readers fetch again; the second is their error.
-        """
-        if not live.is_whole or live.checks is None or not self._verifies:
-            return
+    def _mismatch(self, live: LiveFile) -> tuple[int, int] | None:
+        """(the checksum found, the object's) of a file of which all was fetched, and is not what it should be."""
+        if live.checks is None or not self._verifies:
+            return None
+        found = live.checks.whole(live.size_bytes)
         inode = self._ledger.inode(live.ino)
         expected = expected_crc(inode.base.content) if inode.base is not None else None
-        found = live.checks.whole(live.size_bytes)
         if expected is None or found is None or InodeFlag.DATA_DIRTY in inode.flags:
-            return
-        if found == expected:
-            live.verify_failures = 0
+            return None
+        if found != expected:
+            return found, expected
+        live.verify_failures = 0
+        return None
+
+    async def _throw_away(self, live: LiveFile, flight: Flight) -> None:
+        """What is here of the file is wrong. The caller holds `mutate`."""
+        await self._ledger.lending.withdraw(live.ino)  # who reads it past us would see a hole
+        live.checks = RangeChecks()
+        if self._is_outdated(live, flight):
             return
         if live.guards or live.writers:
-            self._ledger.remove_present(live, [(0, live.size_bytes)])
+            self._ledger.remove_present(live, live.local_ranges())
         else:
             self._ledger.drop(live)
-        live.checks = RangeChecks()
-        self._fail_check(live, flight, found, expected)
 
     def _check_whole(self, live: LiveFile, flight: Flight, data: memoryview) -> None:
         """The same for a whole file that is read past the tier."""

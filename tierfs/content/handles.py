@@ -97,6 +97,7 @@ class Files:
             self._nursery = nursery
             try:
                 nursery.start_soon(self._brake.run)
+                nursery.start_soon(self.lending.run)
                 task_status.started()
                 await self._hot.bury_forever()
             finally:
@@ -335,9 +336,13 @@ class Files:
             self._ledger.let_go(live)
 
     def is_open(self, ino: int) -> bool:
-        """May anybody have it open?"""
+        """May anybody have it open, or reads of it be answered without us?"""
+        return self.is_read_past_us(ino) or self.has_handles(ino)
+
+    def has_handles(self, ino: int) -> bool:
+        """Has anybody a handle?"""
         live = self._ledger.lives.get(ino)
-        return self.lending.has(ino) or (live is not None and bool(live.readers or live.writers))
+        return live is not None and bool(live.readers or live.writers)
 
     def is_writing(self, ino: int) -> bool:
         """Has anybody a handle for writing?"""
@@ -390,9 +395,7 @@ class Files:
     def blocks(self, inode: Inode) -> int:
         """st_blocks, in 512 bytes: what is absent here counts as if it were here."""
         full_blocks = -(-inode.size_bytes // _BLOCK_BYTES)
-        if InodeFlag.DATA_DIRTY not in inode.flags:
-            return full_blocks
-        record = residency.hot_get(self._index, inode.ino)
+        record = residency.hot_get(self._index, inode.ino) if InodeFlag.DATA_DIRTY in inode.flags else None
         if record is None or record.residency is not Residency.FULL:
             return full_blocks
         stat = self._hot.stat(inode.ino)

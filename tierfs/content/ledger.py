@@ -254,6 +254,7 @@ class Ledger:
         """
         record = live.record
         assert record is not None
+        assert not self.lending.has(live.ino) and not self.lending.serves(live.ino), "others would read a hole"
         if live.present is None and live.writers:
             self.refresh(live)
         present = ExtentSet(live.local_ranges())

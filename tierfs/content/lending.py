@@ -29,6 +29,7 @@ import trio
 from tierfs.content.live import LiveFile
 from tierfs.model import Inode
 
+_HEARD_PAUSE_S: Final = 0.05  # many closes, one question
 _log: Final = logging.getLogger(__name__)
 
 
@@ -64,8 +65,12 @@ class Borrower(Protocol):
         """Ends `offer`: returns when no read or write of the backing file is under way."""
         ...
 
-    def forsake(self, ino: int) -> None:
-        """As `withdraw`, of an inode that nobody has open any more: nobody waits for it."""
+    def forsake(self, ino: int) -> bool:
+        """As `withdraw`, of an inode that nobody has open any more: `heard` tells when it is so. False: not said."""
+        ...
+
+    async def heard(self) -> None:
+        """Returns when all that was said before is so."""
         ...
 
     def attributes_changed(self, ino: int) -> None:
@@ -95,6 +100,10 @@ class Lending:
         self._lent: OrderedDict[int, bool] = OrderedDict()  # oldest use by an open that we saw first
         self._served: dict[int, bool] = {}  # by inode: is it written there, too?
         self._withdrawing: dict[int, trio.Event] = {}
+        # closed by all, and whether the borrower has heard so is not known: the how manieth, None: not said yet
+        self._forsaken: dict[int, int | None] = {}
+        self._forsaken_count = 0
+        self._has_forsaken = trio.Event()
         # recalled, and not seen without mappings since
         self._perhaps_mapped: set[int] = set()
         self._is_failing = False
@@ -110,11 +119,11 @@ class Lending:
 
     def serves(self, ino: int) -> bool:
         """May the borrower read its backing file, or write to it, at this moment?"""
-        return ino in self._served or ino in self._withdrawing
+        return ino in self._served or ino in self._withdrawing or ino in self._forsaken
 
     def serves_writes(self, ino: int) -> bool:
         """May it write?"""
-        return self._served.get(ino, False)
+        return self._served.get(ino, False) or ino in self._forsaken
 
     def is_mapped(self, live: LiveFile) -> bool:
         """Must the blocks of its backing file stay as they are, since the kernel may have them mapped?"""
@@ -191,11 +200,12 @@ class Lending:
 
     async def withdraw(self, ino: int) -> None:
         """Reads and writes of the file come through us from now on, and none is under way elsewhere."""
-        if ino in self._withdrawing:
+        while ino in self._withdrawing:
             await self._withdrawing[ino].wait()
+        if not self.serves(ino) or self.borrower is None:
             return
-        if self._served.pop(ino, None) is None or self.borrower is None:
-            return
+        self._served.pop(ino, None)
+        self._forsaken.pop(ino, None)
         ended = self._withdrawing[ino] = trio.Event()
         try:
             with trio.CancelScope(shield=True):  # until it is known, nobody may take bytes away
@@ -208,9 +218,37 @@ class Lending:
             ended.set()
 
     def unserve(self, ino: int) -> None:
-        """Nobody has it open any more."""
+        """Nobody has it open any more.
+
+        Requests reach the borrower on another way than what we say: until it has heard of the end, the requests of
+        who opens the file next are answered from what was true before. So the bytes of then have to stay till then.
+        """
         if self._served.pop(ino, None) is not None and self.borrower is not None:
-            self.borrower.forsake(ino)
+            self._forsaken_count += 1
+            self._forsaken[ino] = self._forsaken_count if self.borrower.forsake(ino) else None
+            self._has_forsaken.set()
+
+    async def run(self) -> None:
+        """Learns what the borrower has heard; until it is cancelled."""
+        while True:
+            await self._has_forsaken.wait()
+            self._has_forsaken = trio.Event()
+            await trio.sleep(_HEARD_PAUSE_S)
+            await self._settle()
+
+    async def _settle(self) -> None:
+        last = self._forsaken_count
+        for ino in [ino for ino, number in self._forsaken.items() if number is None]:
+            await self.withdraw(ino)
+        if self.borrower is None or not self._forsaken:
+            return
+        try:
+            await self.borrower.heard()
+        except OSError as error:
+            _log.debug("what was not heard will not be: %s", error)  # the link is gone, and with it whoever served
+        for ino, number in list(self._forsaken.items()):
+            if number is not None and number <= last:
+                del self._forsaken[ino]
 
     def attributes_changed(self, ino: int) -> None:
         """While the file was being lent, so that nobody else could say so."""
@@ -270,6 +308,7 @@ class Lending:
         self.borrower = None
         self._lent.clear()
         self._served.clear()
+        self._forsaken.clear()
         self._ended.set()
 
     def _note_failure(self, error: OSError) -> None:

@@ -185,6 +185,9 @@ class Spiller:
         """Are the part's bytes what was uploaded, still here, and read by nobody at this moment?"""
         if live.is_dead or live.record is None or part.stop > live.size_bytes:
             return False
+        lending = self._ledger.lending
+        if lending.is_mapped(live) or lending.serves(live.ino):  # the last writer has gone, and somebody reads it
+            return False
         number = part.start // self._part_bytes
         if live.part_writes.get(number, NEVER) != part.written or not live.covers(part.start, part.stop):
             return False

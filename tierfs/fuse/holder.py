@@ -220,9 +220,9 @@ class Holder:
         at a time for an inode."""
         await self._call(_Kind.WITHDRAW, ino)
 
-    def forsake(self, ino: int) -> None:
-        """As `withdraw`, and waits for nothing."""
-        self._send_now(_REQUEST.pack(_Kind.WITHDRAW, 0, ino, 0, 0))
+    def forsake(self, ino: int) -> bool:
+        """As `withdraw`, and waits for nothing. False: the link is full, and it was not said."""
+        return self._send_now(_REQUEST.pack(_Kind.WITHDRAW, 0, ino, 0, 0))
 
     def _send_now(self, packet: bytes, fd: int | None = None) -> bool:
         """Only at once, so that the order of what is said is the order of what happened."""

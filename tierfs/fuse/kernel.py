@@ -134,9 +134,13 @@ class Kernel:
         """See Borrower."""
         await self._of().withdraw(ino)
 
-    def forsake(self, ino: int) -> None:
+    def forsake(self, ino: int) -> bool:
         """See Borrower."""
-        self._of().forsake(ino)
+        return self._of().forsake(ino)
+
+    async def heard(self) -> None:
+        """See Borrower."""
+        await self._of().withdraw(0)  # of no inode: it is answered in its turn
 
     def attributes_changed(self, ino: int) -> None:
         """See Borrower."""

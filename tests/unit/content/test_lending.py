@@ -59,7 +59,7 @@ def test_without_a_kernel_that_takes_files_all_goes_on(tmp_path: Path, caplog: p
         kernel.refusal = errno.ENOMEM
         for _ in range(2):
             ino = await hot_file(world)
-            assert not world.files.is_open(ino)
+            assert not world.files.has_handles(ino)
         assert len(caplog.records) == 1  # told once
 
     run(tmp_path, main)

@@ -1,12 +1,15 @@
 """Open files whose reads and writes a kernel connection, played here, answers from their backing files."""
 
+import os
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.support.kernel import Kernel, lending_to
 from tests.support.tier import BLOCK, KIB, PART, World, noise, run
+from tierfs.errors import FsError
 
 LARGE = noise(8 * PART)
 
@@ -191,6 +194,73 @@ def test_a_truncated_file_shows_nothing_that_was_cut_off(tmp_path: Path) -> None
         await world.files.set_size(ino, 2 * BLOCK)
         await world.files.set_size(ino, 4 * BLOCK)
         assert await bring(world, kernel, ino, fh, 0, PART) == LARGE[: 2 * BLOCK] + bytes(2 * BLOCK)
+        await world.files.release(fh)
+
+    run(tmp_path, main)
+
+
+def test_what_is_closed_keeps_its_bytes_until_the_kernel_has_heard_of_it(tmp_path: Path) -> None:
+    """The next open's reads may still be answered from what was true before."""
+
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_object(LARGE)
+        fh = await world.files.open(ino, write=False, truncate=False)
+        assert await bring(world, kernel, ino, fh, 0, len(LARGE)) == LARGE
+        kernel.is_deaf = True
+        await world.files.release(fh)
+        assert world.files.is_open(ino), "for all we know"
+        with pytest.raises(FsError, match="is open"):
+            world.files.replaced(ino)
+        assert kernel.read(ino, PART, 100) == LARGE[PART : PART + 100]
+        assert await world.files.drop(ino) > 0, "it is asked first"
+        assert kernel.read(ino, 0, 100) is None
+        await trio.sleep(1)
+        assert not world.files.is_open(ino)
+
+    run(tmp_path, main)
+
+
+def test_a_part_that_spills_stays_here_when_the_file_is_lent_meanwhile(tmp_path: Path) -> None:
+    """Who reads by the kernel's passthrough would see a hole."""
+
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        data = noise(3 * PART, seed=5)
+        ino = await world.write_new(data)
+        world.store.hold("put")
+        fh = await world.files.open(ino, write=True, truncate=False)
+        await trio.sleep(10)
+        await world.files.write(fh, len(data), b"x")  # grown beyond its share: spills begin
+        await wait_all_tasks_blocked()
+        assert world.store.in_flight > 0
+        await world.files.release(fh)
+        reader = await world.files.open(ino, write=False, truncate=False)
+        fd = kernel.open(ino, os.O_RDONLY)
+        world.store.release("put")
+        await wait_all_tasks_blocked()
+        assert os.pread(fd, len(data) + 1, 0) == data + b"x"
+        kernel.close(ino, fd)
+        await world.files.release(reader)
+
+    run(tmp_path, main, limit_bytes=8 * PART)
+
+
+def test_what_fails_its_checksum_is_not_a_hole_for_those_who_read_it_past_us(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_object(LARGE)
+        world.store.spoil_next("get", lambda body: bytes([body[0] ^ 1]) + body[1:])
+        fh = await world.files.open(ino, write=False, truncate=False)
+        await world.files.bring(fh, 0, 1)
+        assert kernel.read(ino, 1, 100) == LARGE[1:101], "of one part nobody can tell"
+        kernel.may_withdraw = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.files.bring, fh, 0, len(LARGE))
+            await wait_all_tasks_blocked()
+            assert kernel.read(ino, 1, 100) == LARGE[1:101], "while the kernel has not heard of it"
+            kernel.may_withdraw.set()
+        assert await bring(world, kernel, ino, fh, 0, len(LARGE)) == LARGE
         await world.files.release(fh)
 
     run(tmp_path, main)

@@ -314,8 +314,10 @@ def test_a_part_written_while_it_spills_stays_here_also_when_the_file_is_closed_
         ino = await world.write_new(data)
         world.store.hold("put")
         fh = await world.files.open(ino, write=True, truncate=False)
+        await trio.sleep(10)
         await world.files.write(fh, len(data), b"x")
         await wait_all_tasks_blocked()
+        assert world.store.in_flight > 0
         await world.files.write(fh, 5, b"changed meanwhile")
         await world.files.release(fh)
         fh = await world.files.open(ino, write=True, truncate=False)

@@ -404,9 +404,9 @@ class FileSystem:
         if handle in self._handles:  # it may be told after its RELEASE
             self._note_access(self._handles[handle])
 
-    async def write(self, handle: int, offset: int, data: bytes) -> int:
-        """Writes all of `data`; waits while the hot tier is full. ENOSPC, EFBIG."""
-        return await self._files.write(handle, offset, data)
+    async def write(self, handle: int, offset: int, data: bytes, *, is_writeback: bool = False) -> int:
+        """Writes all of `data`; waits while the hot tier is full. ENOSPC, EFBIG. `is_writeback`: see `Files.write`."""
+        return await self._files.write(handle, offset, data, is_writeback=is_writeback)
 
     async def fallocate(self, handle: int, offset: int, length: int, mode: int) -> None:
         """fallocate(2); see `Files.fallocate`. ENOSPC, EFBIG, EOPNOTSUPP."""

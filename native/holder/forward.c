@@ -47,10 +47,14 @@ static bool prepare(struct fuse_in_header *header)
             in->size = PAYLOAD_MAX_BYTES;
     }
     if (header->opcode == FUSE_READ || header->opcode == FUSE_WRITE) {
-        const struct fuse_read_in *in = wire_argument(header, sizeof *in);
-        size_t data_bytes = in != NULL && header->opcode == FUSE_WRITE ? in->size : 0;
-        if (in == NULL || in->size > TRANSFER_MAX_BYTES || wire_argument(header, sizeof *in + data_bytes) == NULL)
+        struct fuse_read_in *in = (void *)(header + 1); /* of WRITE, too */
+        if (wire_argument(header, sizeof *in) == NULL)
             return false;
+        size_t data_bytes = header->opcode == FUSE_WRITE ? in->size : 0;
+        if (in->size > TRANSFER_MAX_BYTES || wire_argument(header, sizeof *in + data_bytes) == NULL)
+            return false;
+        if (header->opcode == FUSE_WRITE && (in->read_flags & FUSE_WRITE_CACHE))
+            in->fh |= WRITEBACK_FH;
     }
     if (header->opcode == FUSE_SETATTR) {
         struct fuse_setattr_in *in = (void *)(header + 1);

@@ -4,6 +4,10 @@
 
 #include "holder.h"
 
+/* In the handle of a WRITE: the kernel writes back what a program stored by a mapping, and pyfuse3 drops its flag.
+ * fuse/convert.py has it, too. */
+#define WRITEBACK_FH (UINT64_C(1) << 62)
+
 /* A whole request. Whatever happens, the kernel gets its answer; the packet may be changed. */
 void forward(struct holder *holder, struct fuse_in_header *header);
 

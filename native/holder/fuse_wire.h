@@ -83,6 +83,7 @@ enum { ERRNO_END = 512 }; /* the kernel refuses errors that are not in (-512, 0]
 #define FATTR_FH (1u << 6)
 #define FATTR_ATIME_NOW (1u << 7)
 #define FUSE_GETATTR_FH (1u << 0)
+#define FUSE_WRITE_CACHE (1u << 0) /* what was stored by a mapping */
 
 struct fuse_in_header {
     uint32_t len;

@@ -12,16 +12,18 @@ import trio
 from tests.native import holder_rig as wire
 from tests.native.holder_rig import Reply, Request, Rig, Run
 from tierfs.errors import FsError
+from tierfs.fuse.convert import written_handle
 
 INO = 5
 FH = 7
 KIB = 1 << 10
+WRITE_CACHE = 1  # FUSE_WRITE_CACHE of uapi/linux/fuse.h
 CAPABILITY = struct.pack("=II", 20, 0) + b"security.capability\0"
 
 
-def transfer(offset: int, size: int, data: bytes = b"") -> bytes:
+def transfer(offset: int, size: int, data: bytes = b"", *, flags: int = 0) -> bytes:
     """The argument of READ or WRITE."""
-    return struct.pack("=QQIIQII", FH, offset, size, 0, 0, 0, 0) + data
+    return struct.pack("=QQIIQII", FH, offset, size, flags, 0, 0, 0) + data
 
 
 @contextmanager
@@ -162,6 +164,21 @@ def test_writes_are_taken_within_their_limit_and_budget(run: Run, tmp_path: Path
             assert (await read(rig, 3000, 2000)).payload == b"x" * 1096 + bytes(904)
             unique = await rig.ask(wire.FLUSH, INO, struct.pack("=QIIQ", FH, 0, 0, 0))
             assert await rig.reply() == Reply(unique, 0, b""), "size and times are looked at when it is released"
+
+    run(scenario)
+
+
+def test_python_is_told_what_the_kernel_writes_back(run: Run) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.init()
+        unique = await rig.ask(wire.WRITE, INO, transfer(0, 4, b"page", flags=WRITE_CACHE))
+        request = await rig.asked()
+        assert written_handle(struct.unpack_from("=Q", request.argument)[0]) == (FH, True)
+        await rig.answer(unique, struct.pack("=II", 4, 0))
+        assert (await rig.reply()).error == 0
+        await rig.ask(wire.WRITE, INO, transfer(0, 4, b"data"))
+        request = await rig.asked()
+        assert written_handle(struct.unpack_from("=Q", request.argument)[0]) == (FH, False)
 
     run(scenario)
 

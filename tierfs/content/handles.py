@@ -242,12 +242,13 @@ class Files:
         """
         await self._reader.bring(self._of(fh).live, offset, size)
 
-    async def write(self, fh: int, offset: int, data: bytes) -> int:
-        """Writes all of `data` and returns its length; waits while the tier is full. ENOSPC, EFBIG, EBADF."""
+    async def write(self, fh: int, offset: int, data: bytes, *, is_writeback: bool = False) -> int:
+        """Writes all of `data`, returns its length; waits while the tier is full. ENOSPC, EFBIG, EBADF. `is_writeback`:
+        it was stored by a mapping, and nobody hears of ENOSPC: after the wait it exceeds the tier."""
         handle = self._of(fh)
         if not handle.is_writer:
             raise FsError(errno.EBADF, "not open for writing")
-        return await self._writer.write(handle.live, offset, data)
+        return await self._writer.write(handle.live, offset, data, is_writeback=is_writeback)
 
     async def fallocate(self, fh: int, offset: int, length: int, mode: int) -> None:
         """fallocate(2): room and size (mode 0), a hole, or zeros; never fetches. ENOSPC, EFBIG, EBADF, EINVAL.

@@ -104,8 +104,8 @@ class Writer:
 
     # ---- write ----
 
-    async def write(self, live: LiveFile, offset: int, data: bytes) -> int:
-        """Writes all of `data`. FsError: EFBIG, ENOSPC (see hottier.space), EIO, ESTALE."""
+    async def write(self, live: LiveFile, offset: int, data: bytes, *, is_writeback: bool = False) -> int:
+        """Writes all of `data`; see `Files.write`. FsError: EFBIG, ENOSPC (see hottier.space), EIO, ESTALE."""
         size = len(data)
         if offset + size > _SIZE_MAX_BYTES:
             raise FsError(errno.EFBIG)
@@ -124,7 +124,7 @@ class Writer:
             return size
         view = memoryview(data)
         for at in range(0, size, _BIG_WRITE_PIECE_BYTES):
-            await self._write_slowly(live, offset + at, view[at : at + _BIG_WRITE_PIECE_BYTES])
+            await self._write_slowly(live, offset + at, view[at : at + _BIG_WRITE_PIECE_BYTES], is_writeback)
         return size
 
     def _fits_inline(self, live: LiveFile, offset: int, size: int) -> bool:
@@ -135,9 +135,9 @@ class Writer:
             return False  # extents of a synced file count only once they are on the disk
         return self._ledger.space.fits(size)
 
-    async def _write_slowly(self, live: LiveFile, offset: int, data: memoryview) -> None:
+    async def _write_slowly(self, live: LiveFile, offset: int, data: memoryview, is_writeback: bool) -> None:
         size = len(data)
-        async with self._ledger.space.reserved(size), live.mutate:
+        async with self._ledger.space.reserved(size, overdraws=is_writeback), live.mutate:
             if live.is_dead:
                 raise FsError(errno.ESTALE)
             self._prepare(live, offset, size)

@@ -16,6 +16,7 @@ from tierfs.units import NS_PER_S
 _BLOCK_BYTES: Final = 4096
 _UINT64: Final = (1 << 64) - 1
 _ATTRIBUTES: Final = struct.Struct("=6Q10I")
+_WRITEBACK_FH: Final = 1 << 62  # native/holder/forward.h
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_DIRECTORY: Final = 0o700
 
@@ -66,6 +67,11 @@ def no_entry(timeouts: Timeouts) -> pyfuse3.EntryAttributes:
     attributes.st_ino = pyfuse3.InodeT(0)
     attributes.entry_timeout = timeouts.negative_s
     return attributes
+
+
+def written_handle(fh: int) -> tuple[int, bool]:
+    """(the handle of a WRITE, does the kernel write back what a program stored by a mapping?)"""
+    return fh & ~_WRITEBACK_FH, bool(fh & _WRITEBACK_FH)
 
 
 def attr_change(attributes: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields) -> tuple[AttrChange, int | None]:

@@ -181,7 +181,8 @@ class Operations(pyfuse3.Operations):
 
     @_answer
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
-        return await self._fs.write(fh, off, buf)
+        handle, is_writeback = convert.written_handle(fh)
+        return await self._fs.write(handle, off, buf, is_writeback=is_writeback)
 
     @_answer
     async def flush(self, fh: FileHandleT) -> None:

@@ -5,6 +5,9 @@ than the whole tier and alone in it; the cache's file system keeps `reserve_byte
 before the bytes are written, the charge (what the blocks really take) when they are; so the tier exceeds its
 size by at most what its writers hold beyond their reservations: nothing.
 
+A reservation that `overdraws` is of bytes which a program believes to be written: it waits as the others do, and then
+gets its room beyond the limit, as long as the disk has it.
+
 Making room goes up through `Reclaimer`, which content implements. Writers wait while the tier is full of
 dirty bytes; ENOSPC comes only when nothing was freed or exported for `full_wait_s`. Who reads never waits
 for an export: `reserve_clean` says False at once when clean bytes are not enough.
@@ -13,6 +16,7 @@ Shared by tasks: the counters. Checkpoints: `reserve` and `reserve_clean`; the r
 """
 
 import errno
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
@@ -23,6 +27,7 @@ from tierfs.errors import FsError
 
 # an export makes bytes clean without telling anybody here: look again this often
 _LOOK_AGAIN_S: Final = 0.5
+_log: Final = logging.getLogger(__name__)
 
 
 class Reclaimer(Protocol):
@@ -141,16 +146,21 @@ class Space:
         self._reserved_bytes += size_bytes
         return True
 
-    async def reserve(self, size_bytes: int) -> None:
+    async def reserve(self, size_bytes: int, *, overdraws: bool = False) -> None:
         """Reserves room, waiting while the tier is full of dirty bytes.
 
-        FsError(ENOSPC) after `full_wait_s` in which nothing was freed and no export moved on.
+        FsError(ENOSPC) after `full_wait_s` in which nothing was freed and no export moved on; not if it `overdraws`.
         """
         if await self.reserve_clean(size_bytes):
             return
         self._waiters += 1
         try:
             await self._wait_for_room(size_bytes)
+        except FsError as error:
+            if not overdraws:
+                raise
+            _log.warning("what programs stored by mappings is kept beyond the size of the tier: %s", error)
+            self._reserved_bytes += size_bytes
         finally:
             self._waiters -= 1
 
@@ -168,9 +178,9 @@ class Space:
                 raise FsError(errno.ENOSPC, "the hot tier is full and nothing could be evicted or exported")
 
     @asynccontextmanager
-    async def reserved(self, size_bytes: int) -> AsyncIterator[None]:
+    async def reserved(self, size_bytes: int, *, overdraws: bool = False) -> AsyncIterator[None]:
         """`reserve` with its end."""
-        await self.reserve(size_bytes)
+        await self.reserve(size_bytes, overdraws=overdraws)
         try:
             yield
         finally:

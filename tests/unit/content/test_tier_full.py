@@ -164,6 +164,25 @@ def test_no_progress_is_enospc_and_what_was_written_stays(tmp_path: Path) -> Non
     run(tmp_path, main, limit_bytes=2 * PART + BLOCK)
 
 
+def test_what_was_stored_by_a_mapping_is_kept_beyond_the_ceiling(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The program has gone on long ago: an error would reach nobody."""
+
+    async def main(world: World) -> None:
+        await world.write_new(noise(2 * PART))
+        ino = world.add_new()
+        fh = world.files.created(ino)
+        assert await world.files.write(fh, 0, noise(PART, seed=1), is_writeback=True) == PART
+        assert trio.current_time() > 0, "it waits as others do"
+        assert "beyond the size of the tier" in caplog.text
+        assert world.space.reserved_bytes == 0
+        await world.files.release(fh)
+        assert await world.read(ino) == noise(PART, seed=1)
+
+    run(tmp_path, main, limit_bytes=2 * PART + BLOCK)
+
+
 def test_a_file_three_times_the_tier_is_written_and_read_back(tmp_path: Path) -> None:
     async def main(world: World) -> None:
         seen = watch(world)

@@ -1,14 +1,16 @@
 """One of many programs on a mount: changes its own files, reads everybody's, and believes no byte.
 
-    python tests/mount/stress.py DIRECTORY NAME SEED SECONDS READERS_PREFIX...
+    python tests/mount/stress.py DIRECTORY NAME SEED SECONDS
 
 Every block of 4 KiB says which file, version and block it is, and the rest of it follows from that; a block of zeros
 is never written. Nobody else writes a program's own files, so it knows the version of each of their blocks: an older
 one is a write that was lost. A read of somebody else's file beside his write may be torn, and beside his truncate the
-kernel fills what it no longer gets with zeros; a second look tells both from wrong bytes. Files whose name begins with
-"outside" are replaced as a whole by another client: one descriptor shows one version of them.
-Prints as JSON how often each operation was done, and what its files are in the end. Run by path: nothing of this
-repository is imported.
+kernel fills what it no longer gets with zeros; a second look tells both from wrong bytes. What is mapped writable
+cannot leave the tier, so the programs may fill it for good: a write that finds no room fails, and what was written
+before it counts. Files whose name begins with "outside" are replaced as a whole by another client: one descriptor
+shows one version of them.
+Prints as JSON how often each operation was done and found no room, and what its files are in the end. Run by path:
+nothing of this repository is imported.
 """
 
 import collections
@@ -27,8 +29,6 @@ MAGIC = b"tierfsST"
 BLOCKS_MAX = 700
 LOOKS = 200
 MAPPINGS_MAX = 3
-# what is mapped writable cannot leave the tier: a larger file would let the programs fill it for good
-MAPPED_BLOCKS_MAX = 30
 # what may happen at any time to somebody else's name
 ALLOWED = {errno.ENOENT}
 # and to a version of an object that another client replaces
@@ -71,6 +71,7 @@ class Worker:
         self.version = 0
         self.files: dict[str, list[int]] = {}  # the version of each block
         self.mapped: dict[str, mmap.mmap] = {}
+        self.full_count = 0  # writes that found no room
 
     def path(self, name: str) -> str:
         return os.path.join(self.directory, name)
@@ -81,17 +82,31 @@ class Worker:
     def make(self) -> None:
         name = f"{self.prefix}-{self.choice.randrange(8)}"
         self.version += 1
-        blocks = (1, 3, MAPPED_BLOCKS_MAX) if name in self.mapped else (1, 3, 30, BLOCKS_MAX)
-        versions = [self.version] * self.choice.choice(blocks)
+        versions = [self.version] * self.choice.choice((1, 3, 30, BLOCKS_MAX))
         flags = os.O_CREAT | os.O_TRUNC | self.choice.choice((os.O_WRONLY, os.O_RDWR))
         fd = os.open(self.path(name), flags, 0o644)
         data, step = content(name, versions), self.choice.choice((1, 16, 256)) * BLOCK
-        for at in range(0, len(data), step):
-            os.write(fd, data[at : at + step])
+        written = 0
+        while written < len(data) and (put := self.put(fd, data[written : written + step], written)):
+            written += put
         if self.choice.random() < 0.2:
             os.fsync(fd)
+        if written % BLOCK:
+            os.ftruncate(fd, written // BLOCK * BLOCK)
         os.close(fd)
-        self.files[name] = versions
+        self.files[name] = versions[: written // BLOCK]
+        if not self.files[name]:
+            self.unlink(name)
+
+    def put(self, fd: int, data: bytes, offset: int) -> int:
+        """How much of it was written: none of it where there is no room."""
+        try:
+            return os.pwrite(fd, data, offset)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self.full_count += 1
+            return 0
 
     def overwrite(self) -> None:
         """Sometimes with the times of before, which then tell nobody that it was changed."""
@@ -101,8 +116,8 @@ class Worker:
             fd = os.open(self.path(name), self.choice.choice((os.O_RDWR, os.O_WRONLY)))
             for _ in range(self.choice.randrange(1, 20)):
                 number = self.choice.randrange(len(self.files[name]))
-                os.pwrite(fd, block(name, self.version, number), number * BLOCK)
-                self.files[name][number] = self.version
+                if self.put(fd, block(name, self.version, number), number * BLOCK):
+                    self.files[name][number] = self.version
             os.close(fd)
             if self.choice.random() < 0.2:
                 os.utime(self.path(name), ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -111,9 +126,9 @@ class Worker:
         if (name := self.mine()) is not None and len(self.files[name]) < BLOCKS_MAX:
             self.version += 1
             fd = os.open(self.path(name), os.O_WRONLY | os.O_APPEND)
-            os.write(fd, block(name, self.version, len(self.files[name])))
+            if self.put(fd, block(name, self.version, len(self.files[name])), 0):  # at the end: O_APPEND
+                self.files[name].append(self.version)
             os.close(fd)
-            self.files[name].append(self.version)
 
     def truncate(self) -> None:
         if (name := self.mine()) is not None:
@@ -123,7 +138,7 @@ class Worker:
     def map(self) -> None:
         """The mapping outlives its descriptor by many operations."""
         name = self.mine()
-        if name is not None and name not in self.mapped and len(self.files[name]) <= MAPPED_BLOCKS_MAX:
+        if name is not None and name not in self.mapped:
             if len(self.mapped) == MAPPINGS_MAX:
                 self.mapped.pop(self.choice.choice(sorted(self.mapped))).close()
             fd = os.open(self.path(name), os.O_RDWR)
@@ -140,15 +155,18 @@ class Worker:
             mapping[number * BLOCK : (number + 1) * BLOCK] = block(name, self.version, number)
             self.files[name][number] = self.version
 
-    def unlink(self) -> None:
-        """While it is open: it stays what it was."""
+    def remove(self) -> None:
         if (name := self.mine()) is not None:
-            fd = os.open(self.path(name), os.O_RDONLY)
-            os.unlink(self.path(name))
-            if name in self.mapped:
-                self.mapped.pop(name).close()
-            self.check_own(fd, name, self.files.pop(name))
-            os.close(fd)
+            self.unlink(name)
+
+    def unlink(self, name: str) -> None:
+        """While it is open: it stays what it was."""
+        fd = os.open(self.path(name), os.O_RDONLY)
+        os.unlink(self.path(name))
+        if name in self.mapped:
+            self.mapped.pop(name).close()
+        self.check_own(fd, name, self.files.pop(name))
+        os.close(fd)
 
     def verify(self) -> None:
         """Every write of the past is there."""
@@ -220,7 +238,7 @@ class Worker:
 def main() -> None:
     directory, name, seed, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
     worker = Worker(directory, name, seed)
-    own = [worker.make, worker.overwrite, worker.append, worker.truncate, worker.map, worker.store, worker.unlink]
+    own = [worker.make, worker.overwrite, worker.append, worker.truncate, worker.map, worker.store, worker.remove]
     done: collections.Counter[str] = collections.Counter()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -230,7 +248,7 @@ def main() -> None:
         operation()
         done[operation.__name__] += 1
     worker.end()
-    print(json.dumps({"done": done, "files": worker.files}))
+    print(json.dumps({"done": done, "full_count": worker.full_count, "files": worker.files}))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from tierfs.policy.merge import Decision, Local, Version, conflict_name, decide
 from tierfs.sync import attributes
 from tierfs.sync.apply import Applier, Seen
 from tierfs.sync.paths import Place, display_path, find_place
-from tierfs.sync.plan import TMP_PREFIX, Plan, Work, target_key
+from tierfs.sync.plan import ASIDE_PREFIX, Plan, Work, target_key
 from tierfs.sync.records import bury
 
 LOST_PREFIX: Final = HIDDEN_PREFIX + "lost/"
@@ -86,7 +86,7 @@ class Disputes:
 
     def is_ours(self, tombstone: Intent, info: ObjectInfo) -> bool:
         """Whether the object is the write of ours that the tombstone speaks of."""
-        if tombstone.key.startswith(TMP_PREFIX):
+        if tombstone.key.startswith(ASIDE_PREFIX):
             return True
         op_id = attributes.op_id_of(info)
         if tombstone.op_id:

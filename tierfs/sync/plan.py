@@ -22,8 +22,11 @@ from tierfs.model import HIDDEN_PREFIX, Inode, InodeFlag
 from tierfs.namespace.locations import ROOT_KEY, Locations
 from tierfs.objectstore.base import Condition, IfAbsent, IfMatch
 
-TMP_PREFIX = HIDDEN_PREFIX + "tmp/"
-"""Where an object waits while two renames want each other's keys."""
+ASIDE_PREFIX = HIDDEN_PREFIX + "aside/"
+"""Where an object waits while two renames want each other's keys.
+
+`.tierfs/tmp/` is where a directory as a bucket has unfinished files of its own.
+"""
 
 BESIDE_SUFFIX = b".tierfs-object"
 """An object `a` beside keys `a/...` is shown as `a.tierfs-object`, since the directory has the name `a`."""

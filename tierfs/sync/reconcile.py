@@ -38,7 +38,7 @@ from tierfs.sync.claims import Claims
 from tierfs.sync.disputes import LOST_PREFIX, Disputes
 from tierfs.sync.linkwriter import LinkWriter
 from tierfs.sync.outcomes import BlockedError, LookAgainError, NotYetError, RefusedError, UnprovenError
-from tierfs.sync.plan import TMP_PREFIX, Plan, Work, condition, is_root_key, plan
+from tierfs.sync.plan import ASIDE_PREFIX, Plan, Work, condition, is_root_key, plan
 from tierfs.sync.records import Records, Sent
 
 _STEPS_MAX: Final = 16
@@ -177,13 +177,13 @@ class Reconciler:
         return True
 
     async def _set_aside(self, ino: int) -> None:
-        """Breaks a cycle of renames: the object of `ino` waits under .tierfs/tmp/."""
+        """Breaks a cycle of renames: the object of `ino` waits under .tierfs/aside/."""
         inode = inodes.get(self._index, ino)
         if inode is None or inode.base is None:
             return
         source = self._locations.actual_key(self._index, inode)
         op_id = self._index.next_op_id()
-        key = TMP_PREFIX + op_id
+        key = ASIDE_PREFIX + op_id
         with self._claims.try_hold([source, key]) as is_held:
             if not is_held:
                 raise BlockedError(f"{source!r} is in use")

@@ -13,10 +13,14 @@ import trio
 
 from tests.support.backends import all_keys, get_text, put_text, put_texts
 from tierfs.clock import ManualClock
+from tierfs.content.spill import SPILL_PREFIX
 from tierfs.errors import StoreError, StoreErrorKind
+from tierfs.namespace.locations import ROOT_KEY
 from tierfs.objectstore import directory_tree
 from tierfs.objectstore.base import Always, IfAbsent, IfMatch, ObjectMeta
+from tierfs.objectstore.dialects import OVERFLOW_PREFIX
 from tierfs.objectstore.directory import DirectoryStore
+from tierfs.sync.plan import ASIDE_PREFIX
 
 Kind = StoreErrorKind
 META = ObjectMeta(user={"k": "v"}, content_type="text/plain")
@@ -42,6 +46,17 @@ async def fails(kind: Kind, call: Awaitable[object]) -> StoreError:
 
 def names_in(path: Path) -> list[str]:
     return sorted(entry.name for entry in path.iterdir())
+
+
+def test_objects_of_tierfs_do_not_lie_where_the_store_has_its_own_files(tmp_path: Path) -> None:
+    keys = [ASIDE_PREFIX + "1", SPILL_PREFIX + "1", ROOT_KEY, OVERFLOW_PREFIX + "1"]
+
+    async def test(store: DirectoryStore) -> None:
+        for key in keys:
+            await store.put(key, b"x", META, Always())
+        assert (await all_keys(store))[0] == sorted(keys)
+
+    run(tmp_path, test)
 
 
 # -- other writers

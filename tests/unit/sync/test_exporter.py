@@ -365,7 +365,7 @@ def test_exchange(tmp_path: Path) -> None:
         rig.rename("a", "b", RenameMode.EXCHANGE)
         await rig.sync()
         assert (rig.store.content("a"), rig.store.content("b")) == (b"B", b"A")
-        assert sorted(rig.store.objects) == ["a", "b"]  # nothing is left under .tierfs/tmp/
+        assert sorted(rig.store.objects) == ["a", "b"]  # nothing is left under .tierfs/aside/
         assert not rig.pending()
 
     run_rig(tmp_path, main)

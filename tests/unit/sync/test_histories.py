@@ -155,7 +155,7 @@ def _check_index(rig: Rig, tree: _Tree) -> None:
     assert locations.overrides(rig.index) == []
     assert rig.index.count(Table.LOCATIONS) == 0
     assert conflicts.count(rig.index) == 0
-    assert not [key for key in rig.store.objects if key.startswith(".tierfs/tmp/")]
+    assert not [key for key in rig.store.objects if key.startswith(".tierfs/aside/")]
     for path in tree.files:
         assert not rig.at(path).is_dirty
 

@@ -301,6 +301,7 @@ def _build(
         locations,
         clock,
         TreeSettings(quiet_s=settings.export.quiet_s, key_prefix_bytes=_key_prefix_bytes(source)),
+        needs_object=lambda ino: files.needs_object(ino),  # noqa: PLW0108 - made after the tree
     )
     tree.ensure_root(mount.dir_mode, mount.uid, mount.gid)
     bell = _Bell()

@@ -24,6 +24,7 @@ from tierfs.errors import FsError, TierfsError
 from tierfs.index import dirents, inodes, orphans, xattrs
 from tierfs.index.env import Index
 from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Dirent, Inode, InodeFlag, KernelState
+from tierfs.namespace import xattr_rules
 from tierfs.namespace.authority import Authority, Right
 from tierfs.namespace.changes import AttrChange, NewInode, RenameMode
 from tierfs.namespace.cookies import DOT_COOKIE, DOTDOT_COOKIE, OpenDirectory
@@ -35,9 +36,6 @@ from tierfs.units import NS_PER_S
 
 _log: Final = logging.getLogger(__name__)
 _RELATIME_NS: Final = 86_400 * NS_PER_S
-_XATTR_VALUE_MAX_BYTES: Final = 65_536
-_XATTR_NAMESPACES: Final = (b"user.", b"trusted.", b"security.", b"system.posix_acl_")
-_CAPABILITY: Final = b"security.capability"
 _READDIR_PAGE_ENTRIES: Final = 128
 _UNSET_MODE: Final = 0
 
@@ -132,6 +130,8 @@ class FileSystem:
         for ino in self._files.lent():
             self._take_access_time(ino)
         self._files.disconnected()
+        self._before = KernelState()
+        self.purge_orphans()
 
     def _take_access_time(self, ino: int) -> None:
         """Reads of a lent file moved the access time of its backing file."""
@@ -155,9 +155,10 @@ class FileSystem:
             return
         self._files.forget(ino)
         self._tree.purge(ino)
+        self._wake_export()  # its object may have been kept for it
 
     def purge_orphans(self) -> int:
-        """At start: files that were unlinked while open, when no kernel knows them any more."""
+        """At start and at the end: files that were unlinked while open, when no kernel knows them any more."""
         count, after = 0, 0
         while page := orphans.page(self._index, after, 1000):
             after = page[-1]
@@ -311,8 +312,8 @@ class FileSystem:
         kept = mode & ~stat.S_ISUID & ~(stat.S_ISGID if mode & stat.S_IXGRP else 0)
         if kept != mode:
             self._tree.set_attributes(ino, AttrChange(permissions=stat.S_IMODE(kept)))
-        if xattrs.get(self._index, ino, _CAPABILITY) is not None:
-            self._tree.remove_xattr(ino, _CAPABILITY)
+        if xattrs.get(self._index, ino, xattr_rules.CAPABILITY) is not None:
+            self._tree.remove_xattr(ino, xattr_rules.CAPABILITY)
 
     async def readlink(self, ino: int) -> bytes:
         """The target of a symlink. EINVAL for anything else."""
@@ -330,16 +331,15 @@ class FileSystem:
     async def setxattr(self, ino: int, name: bytes, value: bytes) -> None:
         """EOPNOTSUPP outside user., trusted., security. and POSIX ACLs; ERANGE (name), E2BIG (value) when too long."""
         self._check_writable()
-        self._check_xattr_name(name)
-        if len(value) > _XATTR_VALUE_MAX_BYTES:
-            raise FsError(errno.E2BIG)
+        xattr_rules.check_name(name)
+        xattr_rules.check_value(value)
         await self._with_attributes(self._tree.inode(ino))
         self._tree.set_xattr(ino, name, value)
         await self._acknowledge()
 
     async def getxattr(self, ino: int, name: bytes) -> bytes:
         """ENODATA when it is not set."""
-        self._check_xattr_name(name)
+        xattr_rules.check_name(name)
         await self._with_attributes(self._tree.inode(ino))
         value = xattrs.get(self._index, ino, name)
         if value is None:
@@ -355,17 +355,10 @@ class FileSystem:
     async def removexattr(self, ino: int, name: bytes) -> None:
         """ENODATA when it is not set."""
         self._check_writable()
-        self._check_xattr_name(name)
+        xattr_rules.check_name(name)
         await self._with_attributes(self._tree.inode(ino))
         self._tree.remove_xattr(ino, name)
         await self._acknowledge()
-
-    @staticmethod
-    def _check_xattr_name(name: bytes) -> None:
-        if len(name) > NAME_MAX_BYTES:
-            raise FsError(errno.ERANGE)
-        if not name.startswith(_XATTR_NAMESPACES):
-            raise FsError(errno.EOPNOTSUPP)
 
     # ---- open files ----
 

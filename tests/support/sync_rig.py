@@ -80,7 +80,11 @@ class Rig:
         self.told = Told([], [])
         self.export_settings = export or ExportSettings()
         quiet = TreeSettings(quiet_s=self.export_settings.quiet_s)
-        self.tree = Tree(self.index, self.locations, self.clock, quiet)
+        self.files: Files
+        self.tree = Tree(
+            self.index, self.locations, self.clock, quiet,
+            needs_object=lambda ino: self.files.needs_object(ino),  # noqa: PLW0108 - made after the tree
+        )  # fmt: skip
         self.tree.ensure_root(0o755, UID, GID)
         self.hot = hot = HotFiles(Disk(), directory / "hot")
         hot.prepare()

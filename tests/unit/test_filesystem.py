@@ -7,16 +7,18 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import trio
 from attrs import frozen
 
 from tests.support.sync_rig import Rig, run_rig
 from tierfs.errors import FsError
 from tierfs.filesystem import FileSystem
 from tierfs.model import ROOT_INO, InodeFlag
-from tierfs.namespace.authority import SoleNode
+from tierfs.namespace.authority import Right, SoleNode
 from tierfs.namespace.changes import AttrChange, RenameMode
 from tierfs.namespace.verbs import Caller, DirEntry, Usage
 from tierfs.objectstore.base import Always, ObjectMeta
+from tierfs.sync.plan import ASIDE_PREFIX
 
 USER = Caller(uid=1000, gid=1000, pid=1)
 ROOT_USER = Caller(uid=0, gid=0, pid=1)
@@ -106,6 +108,71 @@ def test_what_was_unlinked_and_open_at_a_crash_is_removed_at_the_next_start(tmp_
         assert mounted.fs.purge_orphans() == 1
         assert not mounted.has(ino)
         assert mounted.rig.hot.stat(ino) is None
+
+    run(tmp_path, test)
+
+
+def _aside(rig: Rig) -> list[str]:
+    return [key for key in rig.store.objects if key.startswith(ASIDE_PREFIX)]
+
+
+def test_the_last_close_lets_the_object_of_an_unlinked_file_go(tmp_path: Path) -> None:
+    body = bytes(range(256)) * 8192
+
+    async def test(mounted: Mounted) -> None:
+        rig, fs = mounted.rig, mounted.fs
+        rig.put_remote("f", body)
+        ino = (await fs.lookup(ROOT_INO, b"f")).ino
+        fs.remember(ino)
+        handle = await fs.open(ino, os.O_RDONLY)
+        await fs.unlink(ROOT_INO, b"f")
+        await rig.sync()
+        assert rig.keys == []
+        assert await fs.read(handle, 0, len(body)) == body
+        await fs.release(handle)
+        assert _aside(rig)
+        fs.forget(ino, 1)
+        await trio.sleep(2)
+        assert not _aside(rig)
+
+    run(tmp_path, test)
+
+
+def test_what_is_open_when_the_kernel_goes_is_removed(tmp_path: Path) -> None:
+    async def test(mounted: Mounted) -> None:
+        rig, fs = mounted.rig, mounted.fs
+        rig.put_remote("f", b"x" * (2 << 20))
+        ino = (await fs.lookup(ROOT_INO, b"f")).ino
+        fs.remember(ino)
+        await fs.open(ino, os.O_RDONLY)
+        await fs.unlink(ROOT_INO, b"f")
+        await rig.sync()
+        assert _aside(rig)
+        fs.disconnected()
+        assert not mounted.has(ino)
+        await rig.sync()
+        assert not _aside(rig)
+
+    run(tmp_path, test)
+
+
+def test_a_file_that_goes_with_its_object_before_its_open_is_answered_is_looked_up_again(tmp_path: Path) -> None:
+    async def test(mounted: Mounted) -> None:
+        rig, fs = mounted.rig, mounted.fs
+        rig.put_remote("f", b"x" * (2 << 20))
+        ino = (await fs.lookup(ROOT_INO, b"f")).ino
+        fs.remember(ino)
+        grant = fs._authority.acquire
+
+        async def wait(number: int, right: Right) -> None:
+            await grant(number, right)
+            await fs.unlink(ROOT_INO, b"f")
+            await rig.sync()
+
+        fs._authority.acquire = wait  # type: ignore[method-assign]
+        with pytest.raises(FsError, check=lambda error: error.errno == errno.ESTALE):
+            await fs.open(ino, os.O_RDONLY)
+        assert mounted.has(ino)
 
     run(tmp_path, test)
 

@@ -51,15 +51,28 @@ class Fetcher:
     # ---- where absent bytes are ----
 
     def source_at(self, live: LiveFile, offset: int) -> Source:
-        """The object that has the byte. FsError(EIO) when nothing has it: an index or a bucket was damaged."""
+        """The object that has the byte.
+
+        FsError(EIO) when nothing has it: an index or a bucket was damaged. FsError(ESTALE) for an unlinked file whose
+        object was deleted: another client replaced it, or nobody had the file open.
+        """
         spills = self._ledger.spills(live)
         spill = next((each for each in spills if each.start <= offset < each.stop), None)
         if spill is not None:
             return Source(spill.key, spill.etag, spill.start, is_spill=True)
         inode = inodes.get(self._ledger.index, live.ino)
+        if inode is not None and inode.base is None and inode.parent == 0:
+            raise FsError(errno.ESTALE, f"the object of inode {live.ino:#x} went with its name")
         if inode is None or inode.base is None or offset >= inode.base.size_bytes:
             raise FsError(errno.EIO, f"no object has byte {offset} of inode {live.ino:#x}")
         return Source(self._locate(live.ino), inode.base.etag)
+
+    def check_reachable(self, live: LiveFile) -> None:
+        """FsError(ESTALE) for a file that lost its name, and its object with it, just before it is opened."""
+        if live.is_whole or self._ledger.inode(live.ino).parent != 0:
+            return
+        for start, stop in live.missing(0, live.size_bytes):
+            self.pieces(live, start, stop)
 
     def pieces(self, live: LiveFile, start: int, stop: int) -> list[tuple[int, int, Source]]:
         """An absent range cut where its source changes and at part boundaries."""

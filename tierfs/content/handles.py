@@ -32,13 +32,12 @@ from tierfs.hottier.files import HotFiles
 from tierfs.hottier.space import Space
 from tierfs.index import inodes, residency
 from tierfs.index.env import Index
-from tierfs.model import Inode, InodeFlag, Residency
+from tierfs.model import Inode, Residency
 from tierfs.objectstore.base import ObjectStore
 from tierfs.units import NS_PER_S
 
 __all__ = ["ContentSettings", "Files", "Piece", "Recovery", "Snapshot", "Where", "WhereKind"]
 
-_BLOCK_BYTES: Final = 512
 _COPY_PIECE_BYTES: Final = 1 << 20
 _COPY_MAX_BYTES: Final = 16 << 20  # a program that was killed leaves no more than this to be copied after its end
 # the kernel closes its backing file a moment after the RELEASE
@@ -124,6 +123,8 @@ class Files:
         """
         live = self._ledger.hold(ino)
         try:
+            if not truncate:
+                self._fetcher.check_reachable(live)
             if write:
                 await self._writer.begin(live)
                 try:
@@ -345,6 +346,11 @@ class Files:
         live = self._ledger.lives.get(ino)
         return live is not None and bool(live.readers or live.writers)
 
+    def needs_object(self, ino: int) -> bool:
+        """Has anybody it open, and not every byte of it is here?"""
+        live = self._ledger.lives.get(ino)
+        return live is not None and not live.is_whole and self.has_handles(ino)
+
     def is_writing(self, ino: int) -> bool:
         """Has anybody a handle for writing?"""
         live = self._ledger.lives.get(ino)
@@ -395,12 +401,7 @@ class Files:
 
     def blocks(self, inode: Inode) -> int:
         """st_blocks, in 512 bytes: what is absent here counts as if it were here."""
-        full_blocks = -(-inode.size_bytes // _BLOCK_BYTES)
-        record = residency.hot_get(self._index, inode.ino) if InodeFlag.DATA_DIRTY in inode.flags else None
-        if record is None or record.residency is not Residency.FULL:
-            return full_blocks
-        stat = self._hot.stat(inode.ino)
-        return full_blocks if stat is None else stat.allocated_bytes // _BLOCK_BYTES
+        return self._ledger.blocks(inode)
 
     def touch_times(self, ino: int, *, atime_ns: int | None = None, mtime_ns: int | None = None) -> None:
         """utimens of a file that may be written or lent: the backing file first; the caller puts the inode after it."""

@@ -26,6 +26,7 @@ from tierfs.index.env import Index, Txn
 from tierfs.model import HotRecord, Inode, InodeFlag, Intent, IntentKind, Residency, Spill
 from tierfs.units import NS_PER_S
 
+_BLOCK_BYTES: Final = 512
 _DISK_BLOCK_BYTES: Final = 4096  # of every file system that the cache is put on, or a divisor of it
 _log: Final = logging.getLogger(__name__)
 
@@ -170,6 +171,15 @@ class Ledger:
             self.space.charge(stat.allocated_bytes - live.charged_bytes)
             live.charged_bytes = stat.allocated_bytes
         return stat
+
+    def blocks(self, inode: Inode) -> int:
+        """st_blocks, in 512 bytes: what is absent here counts as if it were here."""
+        full_blocks = -(-inode.size_bytes // _BLOCK_BYTES)
+        record = residency.hot_get(self.index, inode.ino) if InodeFlag.DATA_DIRTY in inode.flags else None
+        if record is None or record.residency is not Residency.FULL:
+            return full_blocks
+        stat = self.hot.stat(inode.ino)
+        return full_blocks if stat is None else stat.allocated_bytes // _BLOCK_BYTES
 
     # ---- what is present ----
 

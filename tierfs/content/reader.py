@@ -12,7 +12,7 @@ from tierfs.content.flights import Flight
 from tierfs.content.ledger import Ledger, is_clean
 from tierfs.content.live import LiveFile
 from tierfs.errors import FsError, StoreError, StoreErrorKind
-from tierfs.index import intents
+from tierfs.index import intents, locations
 from tierfs.objectstore.base import ObjectStore
 from tierfs.policy.readahead import ReadaheadSettings, advise
 
@@ -155,8 +155,13 @@ class Reader:
 
     def _is_being_exported(self, live: LiveFile) -> bool:
         """Our own write may have changed the object, and its answer is not in the index yet."""
-        intent = intents.of_inode(self._ledger.index, live.ino)
-        return intent is not None and intent.op_id != ""
+        index = self._ledger.index
+        key = locations.location(index, live.ino)
+        # the intent of an unlinked file has become the tombstone of its object
+        for intent in (intents.of_inode(index, live.ino), intents.tombstone(index, key) if key is not None else None):
+            if intent is not None and intent.op_id != "":
+                return True
+        return False
 
     def _has_new_source(self, live: LiveFile, flight: Flight) -> bool:
         if live.is_dead or flight.start >= live.size_bytes:

@@ -8,13 +8,12 @@ Permissions are checked by the kernel (`default_permissions`) before a verb arri
 
 import errno
 import stat
+from collections.abc import Callable
 from typing import Final
-
-from attrs import evolve
 
 from tierfs.clock import Clock
 from tierfs.errors import FsError
-from tierfs.index import dirents, foreign, inodes, intents, links, orphans, xattrs
+from tierfs.index import dirents, inodes, intents, links, xattrs
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Txn
 from tierfs.model import (
@@ -29,7 +28,7 @@ from tierfs.model import (
     IntentKind,
     revise,
 )
-from tierfs.namespace import acl
+from tierfs.namespace import acl, unlinked
 from tierfs.namespace.changes import AttrChange, NewInode, Renamed, RenameMode, TreeSettings
 from tierfs.namespace.keys import name_to_part
 from tierfs.namespace.locations import Locations
@@ -41,7 +40,17 @@ _HIDDEN_NAME: Final = HIDDEN_PREFIX.rstrip("/").encode()
 class Tree:
     """The namespace operations. Raises FsError with the errno of the POSIX call."""
 
-    def __init__(self, index: Index, locations: Locations, clock: Clock, settings: TreeSettings) -> None:
+    def __init__(
+        self,
+        index: Index,
+        locations: Locations,
+        clock: Clock,
+        settings: TreeSettings,
+        *,
+        needs_object: Callable[[int], bool] = lambda ino: False,
+    ) -> None:
+        """`needs_object`: has somebody the file open of which not every byte is on the local disk?"""
+        self._needs_object = needs_object
         self._index = index
         self._locations = locations
         self._clock = clock
@@ -214,10 +223,7 @@ class Tree:
     def purge(self, ino: int) -> None:
         """Removes what the index holds of an unlinked inode that nobody uses any more."""
         with self._index.transaction() as txn:
-            inodes.delete(txn, ino)
-            xattrs.delete_all(txn, ino)
-            foreign.delete(txn, ino)
-            orphans.remove(txn, ino)
+            unlinked.purge(txn, ino, self._clock.now_ns())
 
     def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode) -> Renamed:
         """rename(2) and renameat2(2): one transaction whatever the size of what moves.
@@ -313,27 +319,6 @@ class Tree:
         else:
             self._mark(txn, current, InodeFlag.META_DIRTY, now)
 
-    def _bury(self, txn: Txn, key: str, etag: str, now: int, *, op_id: str = "") -> None:
-        """Leaves a tombstone: the object at `key` has lost its inode. `etag` "" = never confirmed.
-
-        `op_id`: of a write to this key that was sent and whose answer was never seen. If it has arrived,
-        what lies there is ours to delete, too.
-        """
-        known = intents.tombstone(txn, key)
-        if known is not None:
-            if not etag:
-                intents.put(txn, evolve(known, op_id=op_id or known.op_id))
-                return
-            intents.delete(txn, known.seq)
-        index = self._index
-        intents.put(
-            txn,
-            Intent(
-                seq=index.next_seq(), kind=IntentKind.DELETE, ino=0, key=key, etag=etag, created_ns=now,
-                not_before_ns=now, op_id=op_id, node=index.node, epoch=index.epoch,
-            ),
-        )  # fmt: skip
-
     def _drop_link(self, txn: Txn, inode: Inode, parent: int, name: bytes, now: int) -> Inode:
         """Takes one name from a file; its object there gets a tombstone, or serves another link."""
         dirents.delete(txn, parent, name)
@@ -342,7 +327,7 @@ class Tree:
             link = links.get(txn, inode.ino, parent, name)
             links.delete(txn, inode.ino, parent, name)
             if link is not None and link.base is not None:
-                self._bury(txn, self._actual_link_key(txn, parent, name), link.base.etag, now)
+                unlinked.bury(txn, self._actual_link_key(txn, parent, name), link.base.etag, now)
             return self._mark(txn, inode, InodeFlag.META_DIRTY, now)
         if inode.nlink > 0:
             return self._promote_link(txn, inode, now)
@@ -360,7 +345,7 @@ class Tree:
         promoted = revise(inode, parent=heir.parent, name=heir.name)
         if heir.base is not None:
             if inode.base is not None:
-                self._bury(txn, old_key, inode.base.etag, now)
+                unlinked.bury(txn, old_key, inode.base.etag, now)
             rows.clear_location(txn, inode.ino)
             promoted = revise(promoted, base=heir.base)
         elif inode.base is not None:
@@ -369,21 +354,8 @@ class Tree:
 
     def _unlink_last(self, txn: Txn, inode: Inode, now: int) -> Inode:
         """The last name goes: the object gets a tombstone, the inode waits for its last user."""
-        pending = intents.of_inode(txn, inode.ino)
-        if inode.base is not None:
-            self._bury(txn, self._locations.actual_key(txn, inode), inode.base.etag, now)
-        if pending is not None and pending.key:  # sent, but the answer was never seen
-            self._bury(txn, pending.key, "", now, op_id=pending.op_id)
-        if pending is not None:
-            intents.delete(txn, pending.seq)
-        rows.clear_location(txn, inode.ino)
-        gone = revise(
-            inode, parent=0, name=b"", base=None, flags=inode.flags & ~(InodeFlag.DATA_DIRTY | InodeFlag.META_DIRTY),
-            write_seq=inode.write_seq + 1,
-        )  # fmt: skip
-        inodes.put(txn, gone)
-        orphans.add(txn, inode.ino)
-        return gone
+        needs_object = inode.is_regular and self._needs_object(inode.ino)
+        return unlinked.orphan(txn, self._locations, inode, now, needs_object=needs_object)
 
     def _drop_directory(self, txn: Txn, inode: Inode, now: int) -> Inode:
         if not inode.is_dir:
@@ -456,7 +428,7 @@ class Tree:
             links.delete(txn, inode.ino, *source)
             links.put(txn, inode.ino, *target, None)
             if link is not None and link.base is not None:
-                self._bury(txn, actual, link.base.etag, now)
+                unlinked.bury(txn, actual, link.base.etag, now)
             return self._mark(txn, revise(inode, ctime_ns=now), InodeFlag.META_DIRTY, now)
         marker = self._locations.actual_key(txn, inode) if inode.is_dir and inode.base is not None else ""
         moved = revise(inode, parent=target[0], name=target[1], ctime_ns=now)

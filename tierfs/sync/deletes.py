@@ -1,8 +1,9 @@
 """Tombstones carried out: objects that lost their inode are deleted, in the version that was known here.
 
-Two things come before a delete. A live file that belongs at the same key is written over it instead, so
-that a reader of the bucket sees the old or the new version and never none. And a directory without a
-marker gets one before its last object goes, so that it does not vanish for others.
+Three things come before a delete. A live file that belongs at the same key is written over it instead, so
+that a reader of the bucket sees the old or the new version and never none. A directory without a
+marker gets one before its last object goes, so that it does not vanish for others. And what an open file
+still reads of the object is put aside.
 """
 
 import logging
@@ -16,6 +17,7 @@ from tierfs.namespace.locations import Locations
 from tierfs.objectstore.base import ObjectStore
 from tierfs.sync import attributes
 from tierfs.sync.activity import Activity
+from tierfs.sync.aside import Aside
 from tierfs.sync.claims import Claims
 from tierfs.sync.disputes import Disputes
 from tierfs.sync.outcomes import BlockedError
@@ -39,6 +41,7 @@ class Deleter:
         claims: Claims,
         disputes: Disputes,
         reconciler: Reconciler,
+        aside: Aside,
         activity: Activity,
     ) -> None:
         self._index = index
@@ -47,6 +50,7 @@ class Deleter:
         self._claims = claims
         self._disputes = disputes
         self._reconciler = reconciler
+        self._aside = aside
         self._activity = activity
 
     async def delete(self, seq: int) -> None:
@@ -58,6 +62,8 @@ class Deleter:
         if successor is not None:
             raise BlockedError(f"{tombstone.key!r} will be written by inode {successor.ino:#x}")
         await self._keep_directory(tombstone.key)
+        while await self._aside.free(tombstone.key):
+            pass
         with self._claims.try_hold([tombstone.key]) as is_held:
             if not is_held:
                 raise BlockedError(f"{tombstone.key!r} is in use")

@@ -36,6 +36,7 @@ from tierfs.namespace.notify import Notify
 from tierfs.objectstore.base import ObjectStore
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
+from tierfs.sync.aside import Aside
 from tierfs.sync.bodies import Uploader
 from tierfs.sync.claims import Claims
 from tierfs.sync.deletes import Deleter
@@ -46,7 +47,7 @@ from tierfs.sync.paths import ancestors, display_path
 from tierfs.sync.reconcile import Reconciler
 from tierfs.sync.records import Records
 from tierfs.sync.renames import TreeMover
-from tierfs.sync.report import Failing, Outage, PendingSummary, Progress
+from tierfs.sync.report import Failing, Outage, PendingSummary, Progress, advice
 from tierfs.units import NS_PER_S
 
 _PAGE_INTENTS: Final = 128
@@ -93,17 +94,6 @@ class _SizeClass(enum.Enum):
     TREE = enum.auto()  # waits for the intents that it raises, so it must not take their slots
 
 
-def _advice(kind: StoreErrorKind | None) -> str:
-    """What an operator can do about it."""
-    if kind is StoreErrorKind.ACCESS_DENIED:
-        return "Check that the credentials may write, copy and delete under this prefix."
-    if kind is StoreErrorKind.ARCHIVED:
-        return "The object is archived: restore it, then its change goes up."
-    if kind is StoreErrorKind.KEY_TOO_LONG:
-        return "Shorten the path: a key has at most 1,024 bytes."
-    return "The file is safe on the local disk meanwhile."
-
-
 class Exporter:
     """See the module. Made by the daemon; `run` in its nursery, once."""
 
@@ -127,28 +117,28 @@ class Exporter:
         self._locations = locations
         self._clock = clock
         self._settings = settings
-        self._claims = Claims()
+        claims = Claims()
         records = Records(index=index, locations=locations, clock=clock, activity=activity, quiet_s=settings.quiet_s)
-        self._disputes = Disputes(
+        disputes = Disputes(
             index=index, store=store, locations=locations, files=files, clock=clock, applier=applier,
             notify=notify, host=host,
         )  # fmt: skip
+        aside = Aside(index=index, store=store, locations=locations, records=records, claims=claims)
         self._reconciler = Reconciler(
             index=index, store=store, locations=locations, files=files, clock=clock, records=records,
-            disputes=self._disputes, claims=self._claims,
-            uploader=Uploader(store, buffers=2 * settings.concurrency),
+            disputes=disputes, claims=claims, aside=aside, uploader=Uploader(store, buffers=2 * settings.concurrency),
             link_writer=LinkWriter(
-                index=index, store=store, locations=locations, records=records, disputes=self._disputes,
-                claims=self._claims,
+                index=index, store=store, locations=locations, records=records, disputes=disputes,
+                claims=claims,
             ),
             authority=authority or SoleNode(),
         )  # fmt: skip
         self._deleter = Deleter(
-            index=index, store=store, locations=locations, claims=self._claims, disputes=self._disputes,
-            reconciler=self._reconciler, activity=activity,
+            index=index, store=store, locations=locations, claims=claims, disputes=disputes,
+            reconciler=self._reconciler, aside=aside, activity=activity,
         )  # fmt: skip
         self._mover = TreeMover(
-            index=index, store=store, locations=locations, clock=clock, applier=applier, disputes=self._disputes,
+            index=index, store=store, locations=locations, clock=clock, applier=applier, disputes=disputes,
             activity=activity, next_change=self._next_change, wake=self.wake,
         )  # fmt: skip
         self._scan_waited_s = 0.0  # of the scan under way, for a free slot: not work
@@ -373,6 +363,9 @@ class Exporter:
         if kind in _STORE_WIDE:
             self._starved.add(intent.seq)
             self._lose_store(str(error))
+        if intents.get(self._index, intent.seq) is None:
+            _log.debug("intent %d is void, and failed: %s", intent.seq, error)
+            return _Outcome.DONE  # an unlink, say: there is nothing left to be done or told
         is_permanent = not (isinstance(error, TierfsError) and error.retryable)
         if kind is StoreErrorKind.ARCHIVED:
             wait_s = _ARCHIVED_WAIT_S
@@ -382,7 +375,11 @@ class Exporter:
         path, text = self._path_of(intent), str(error) or type(error).__name__
         if kind not in _STORE_WIDE and self._failing.get(intent.seq, Failing("", "", 0, False)).error != text:
             _log.warning(
-                "%s is not in the bucket yet: %s; tried again in %.0f s. %s", path, text, wait_s, _advice(kind)
+                "%s is not in the bucket yet: %s; tried again in %.0f s. %s",
+                path,
+                text,
+                wait_s,
+                advice(kind, intent.kind),
             )
         if len(self._failing) < _FAILING_KEPT or intent.seq in self._failing:
             number = (error.errno if isinstance(error, TierfsError | OSError) else None) or errno.EIO

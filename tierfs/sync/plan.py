@@ -23,7 +23,7 @@ from tierfs.namespace.locations import ROOT_KEY, Locations
 from tierfs.objectstore.base import Condition, IfAbsent, IfMatch
 
 ASIDE_PREFIX = HIDDEN_PREFIX + "aside/"
-"""Where an object waits while two renames want each other's keys.
+"""Where an object waits that is in the way, see sync.aside.
 
 `.tierfs/tmp/` is where a directory as a bucket has unfinished files of its own.
 """

@@ -33,12 +33,13 @@ from tierfs.objectstore.base import (
 )
 from tierfs.policy.merge import Version
 from tierfs.sync import attributes
+from tierfs.sync.aside import Aside
 from tierfs.sync.bodies import Stretch, Uploader, checksum_text, read_small
 from tierfs.sync.claims import Claims
 from tierfs.sync.disputes import LOST_PREFIX, Disputes
 from tierfs.sync.linkwriter import LinkWriter
 from tierfs.sync.outcomes import BlockedError, LookAgainError, NotYetError, RefusedError, UnprovenError
-from tierfs.sync.plan import ASIDE_PREFIX, Plan, Work, condition, is_root_key, plan
+from tierfs.sync.plan import Plan, Work, condition, is_root_key, plan
 from tierfs.sync.records import Records, Sent
 
 _STEPS_MAX: Final = 16
@@ -80,6 +81,7 @@ class Reconciler:
         records: Records,
         disputes: Disputes,
         claims: Claims,
+        aside: Aside,
         uploader: Uploader,
         link_writer: LinkWriter,
         authority: Authority,
@@ -92,6 +94,7 @@ class Reconciler:
         self._records = records
         self._disputes = disputes
         self._claims = claims
+        self._aside = aside
         self._uploader = uploader
         self._links = link_writer
         self._authority = authority
@@ -164,34 +167,19 @@ class Reconciler:
         if tombstone is not None and not tombstone.etag:
             await self._disputes.identify(tombstone)
             return True
+        if await self._aside.free(work.key):
+            return True
         occupant = self._locations.occupant(self._index, work.key)
         if occupant is None or occupant == ino:
             return False
         if occupant in chain:
-            await self._set_aside(occupant)
+            await self._aside.put(occupant)  # a ring of renames
         elif len(chain) >= _CHAIN_MAX:
             raise NotYetError("too long a chain of renames")
         else:
             self._disputes.mark(occupant)
             await self.reconcile(occupant, is_aged=False, chain=chain)
         return True
-
-    async def _set_aside(self, ino: int) -> None:
-        """Breaks a cycle of renames: the object of `ino` waits under .tierfs/aside/."""
-        inode = inodes.get(self._index, ino)
-        if inode is None or inode.base is None:
-            return
-        source = self._locations.actual_key(self._index, inode)
-        op_id = self._index.next_op_id()
-        key = ASIDE_PREFIX + op_id
-        with self._claims.try_hold([source, key]) as is_held:
-            if not is_held:
-                raise BlockedError(f"{source!r} is in use")
-            self._records.expect(key)
-            written = await self._store.copy(source, key, if_match=inode.base.etag, condition=Always())
-            base = evolve(inode.base, etag=written.etag, version_id=written.version_id, last_modified_ns=0)
-            work = Plan(Work.COPY, key, source, -1)
-            self._records.written(Sent(ino, work, inode.base, base, is_current=False))
 
     # ---- the write ----
 

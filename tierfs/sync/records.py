@@ -4,11 +4,12 @@ from attrs import evolve, frozen
 
 from tierfs.clock import Clock
 from tierfs.index import inodes, intents, links, residency
+from tierfs.index import locations as rows
 from tierfs.index.env import Index, Txn
 from tierfs.model import Base, Inode, InodeFlag, Intent, IntentKind
 from tierfs.namespace.locations import Locations
 from tierfs.sync.activity import Activity
-from tierfs.sync.plan import Plan, target_key
+from tierfs.sync.plan import ASIDE_PREFIX, Plan, target_key
 from tierfs.units import NS_PER_S
 
 _DIRTY = InodeFlag.DATA_DIRTY | InodeFlag.META_DIRTY
@@ -83,6 +84,8 @@ class Records:
             intent = intents.of_inode(txn, sent.ino)
             if inode is None or not self._is_of_planned_link(txn, inode, sent):
                 bury(txn, plan.key, sent.base.etag, now)
+                if inode is not None and inode.parent == 0:
+                    self._read_on(txn, inode, sent)
                 if intent is not None:
                     intents.put(txn, evolve(intent, key="", op_id=""))
                 return False
@@ -103,9 +106,36 @@ class Records:
 
         A rename changes the name and leaves the base where it was; another link brings its own base.
         """
-        if inode.parent == 0 or _etag(inode.base) != _etag(sent.planned_base):
+        return inode.parent != 0 and self._has_planned_base(txn, inode, sent)
+
+    def _has_planned_base(self, txn: Txn, inode: Inode, sent: Sent) -> bool:
+        if _etag(inode.base) != _etag(sent.planned_base):
             return False
-        return inode.base is None or self._locations.actual_key(txn, inode) == sent.plan.source
+        if inode.base is None:
+            return True
+        key = rows.location(txn, inode.ino) if inode.parent == 0 else self._locations.actual_key(txn, inode)
+        return key == sent.plan.source
+
+    def _read_on(self, txn: Txn, inode: Inode, sent: Sent) -> None:
+        """Who has the unlinked inode open reads what was written: it has every byte that the base before had.
+
+        What is aside for him has no tombstone: his last close leaves it.
+        """
+        if inode.base is None or not self._has_planned_base(txn, inode, sent):
+            return
+        inodes.put(txn, evolve(inode, base=sent.base))
+        rows.set_location(txn, inode.ino, sent.plan.key)
+        tombstone = intents.tombstone(txn, sent.plan.key)
+        if tombstone is not None and sent.plan.key.startswith(ASIDE_PREFIX):
+            intents.delete(txn, tombstone.seq)
+
+    def lose_object(self, ino: int, key: str) -> None:
+        """The object at `key` goes, and the unlinked inode has what it needs of it, or cannot have it any more."""
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, ino)
+            if inode is not None and rows.location(txn, ino) == key:
+                rows.clear_location(txn, ino)
+                inodes.put(txn, evolve(inode, base=None))
 
     def _replace_base(self, txn: Txn, inode: Inode, sent: Sent, now: int) -> None:
         plan = sent.plan
@@ -140,7 +170,7 @@ class Records:
         intent = intents.of_inode(txn, ino)
         if intent is not None:
             intents.delete(txn, intent.seq)
-        if inode is not None and inode.is_dirty:
+        if inode is not None and inode.is_dirty and inode.parent != 0:
             inodes.put(txn, evolve(inode, flags=inode.flags & ~_DIRTY))
         return True
 

@@ -19,7 +19,7 @@ from tests.support.memstore import MemoryStore
 from tests.support.sync_rig import Rig, run_rig
 from tierfs.config.sections import ExportSettings, ImportSettings
 from tierfs.errors import StoreError, StoreErrorKind
-from tierfs.index import conflicts, locations
+from tierfs.index import conflicts, locations, orphans
 from tierfs.index.schema import Table
 from tierfs.model import Inode, InodeFlag
 from tierfs.namespace.changes import AttrChange, RenameMode
@@ -28,6 +28,8 @@ from tierfs.objectstore.base import Condition, ListPage, ObjectMeta, Written
 NAMES = ("a", "b", "c", "d")
 OPERATIONS_IN_A_LIFE = 25
 LIVES = 3
+READERS_MAX = 3
+READ_TRIES_MAX = 20
 
 
 class _Unruly(MemoryStore):
@@ -143,6 +145,53 @@ def _rename(rig: Rig, tree: _Tree, path: str, other: str) -> None:
         tree.move(path, other)
 
 
+class _Readers:
+    """Programs that have files open, of which nothing is on the local disk, whatever becomes of the names."""
+
+    def __init__(self, rig: Rig, tree: _Tree, chance: random.Random) -> None:
+        self._rig = rig
+        self._tree = tree
+        self._chance = chance
+        self._opened: list[tuple[int, int, list[bytes]]] = []
+
+    async def step(self) -> None:
+        """One opens a clean file; one reads what has lost its name since, and closes it."""
+        for path in self._chance.sample(sorted(self._tree.files), len(self._tree.files)):
+            ino, body = self._rig.at(path).ino, self._tree.files[path]
+            if len(self._opened) < READERS_MAX and await self._rig.files.drop(ino):
+                self._opened.append((ino, await self._rig.files.open(ino, write=True, truncate=False), body))
+        if self._opened and self._chance.random() < 0.3:
+            number = self._chance.randrange(len(self._opened))
+            if self._rig.inode(self._opened[number][0]).parent == 0 or self._chance.random() < 0.1:
+                await self._close(*self._opened.pop(number))
+
+    async def end(self) -> None:
+        """All are closed."""
+        while self._opened:
+            await self._close(*self._opened.pop())
+
+    async def _close(self, ino: int, handle: int, body: list[bytes]) -> None:
+        inode = self._rig.inode(ino)
+        if inode.parent == 0:
+            for _ in range(READ_TRIES_MAX):
+                with contextlib.suppress(StoreError):  # it refuses now and then
+                    assert await self._rig.files.read(handle, 0, 100) == body[0]
+                    break
+            else:
+                raise AssertionError("an open file without a name cannot be read")
+        await self._rig.files.release(handle)
+        if inode.parent == 0:
+            self._rig.files.forget(ino)
+            self._rig.tree.purge(ino)
+
+
+def _purge_orphans(rig: Rig) -> None:
+    """As FileSystem.purge_orphans."""
+    for ino in orphans.page(rig.index, 0, 100):
+        rig.files.forget(ino)
+        rig.tree.purge(ino)
+
+
 def _check_bucket(rig: Rig, tree: _Tree) -> None:
     wanted = {path: body[0] for path, body in tree.files.items()}
     assert {key: rig.store.content(key) for key in rig.keys if not key.endswith("/")} == wanted
@@ -178,8 +227,11 @@ def test_a_history_ends_with_the_bucket_as_the_tree(tmp_path: Path, seed: int) -
     import_ = ImportSettings(revalidate_s=chance.choice([5.0, 86_400.0]))
 
     async def live(rig: Rig) -> None:
+        _purge_orphans(rig)
+        readers = _Readers(rig, tree, chance)
         for _ in range(OPERATIONS_IN_A_LIFE):
             await _step(rig, tree, chance)
+            await readers.step()
             if chance.random() < 0.4:
                 await trio.sleep(chance.choice([0.1, 1, 3, 10]))
             if chance.random() < 0.1:
@@ -187,8 +239,11 @@ def test_a_history_ends_with_the_bucket_as_the_tree(tmp_path: Path, seed: int) -
             if chance.random() < 0.1:
                 with contextlib.suppress(StoreError):
                     await rig.list(chance.choice(sorted(tree.directories)))
+        if chance.random() < 0.7:  # else the daemon dies before them
+            await readers.end()
 
     async def settle(rig: Rig) -> None:
+        _purge_orphans(rig)
         await rig.sync()
         await trio.sleep(3600)
         store.is_calm = True

@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from attrs import define, evolve
+from attrs import evolve
 
 from tierfs.clock import Clock
 from tierfs.content.handles import Files
@@ -25,6 +25,7 @@ from tierfs.index import dirents, inodes, orphans, xattrs
 from tierfs.index.env import Index
 from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Dirent, Inode, InodeFlag, KernelState
 from tierfs.namespace import xattr_rules
+from tierfs.namespace.access import OpenFile, is_moved_by_read
 from tierfs.namespace.authority import Authority, Right
 from tierfs.namespace.changes import AttrChange, NewInode, RenameMode
 from tierfs.namespace.cookies import DOT_COOKIE, DOTDOT_COOKIE, OpenDirectory
@@ -32,22 +33,10 @@ from tierfs.namespace.lookups import LookupCounts
 from tierfs.namespace.tree import Tree
 from tierfs.namespace.verbs import Caller, Capacity, DirEntry, Usage
 from tierfs.sync.importer import Importer
-from tierfs.units import NS_PER_S
 
 _log: Final = logging.getLogger(__name__)
-_RELATIME_NS: Final = 86_400 * NS_PER_S
 _READDIR_PAGE_ENTRIES: Final = 128
 _UNSET_MODE: Final = 0
-
-
-@define
-class _OpenFile:
-    """What a file handle means to the verbs; its bytes are `content`'s."""
-
-    ino: int
-    is_reader: bool = False
-    keeps_atime: bool = False
-    next_atime_check_ns: int = 0
 
 
 def _new(mode: int, caller: Caller, rdev: int = 0) -> NewInode:
@@ -84,7 +73,7 @@ class FileSystem:
         self._read_only = read_only
         self._durable_operations = durable_operations
         self._lookups = LookupCounts()
-        self._handles: dict[int, _OpenFile] = {}
+        self._handles: dict[int, OpenFile] = {}
         self._directories: dict[int, OpenDirectory] = {}
         self._next_directory = 1
         self._before = KernelState()
@@ -178,14 +167,13 @@ class FileSystem:
     async def reopen(self) -> None:
         """Its handles mean again what they meant. One whose file is lost is not known: EBADF."""
         for opened in self._before.files:
-            mode = opened.flags & os.O_ACCMODE
+            is_writer = opened.flags & os.O_ACCMODE != os.O_RDONLY
             try:
-                await self._files.reopen(opened.handle, opened.ino, write=mode != os.O_RDONLY)
+                await self._files.reopen(opened.handle, opened.ino, write=is_writer)
             except TierfsError as error:
                 _log.warning("inode %#x cannot be opened again: %s", opened.ino, error)
                 continue
-            keeps_atime = bool(opened.flags & os.O_NOATIME) or self._read_only
-            self._handles[opened.handle] = _OpenFile(opened.ino, mode != os.O_WRONLY, keeps_atime)
+            self._handles[opened.handle] = OpenFile.of(opened.ino, opened.flags, read_only=self._read_only)
         for opened in self._before.directories:
             self._directories[opened.handle] = directory = OpenDirectory(opened.ino)
             self._next_directory = max(self._next_directory, opened.handle + 1)
@@ -203,7 +191,7 @@ class FileSystem:
         """A new regular file, open for reading and writing: (inode, file handle)."""
         inode = await self._create(parent, name, _new(stat.S_IFREG | stat.S_IMODE(mode), caller))
         handle = self._files.created(inode.ino)
-        self._handles[handle] = _OpenFile(inode.ino)
+        self._handles[handle] = OpenFile(inode.ino)
         return self._files.live(inode), handle
 
     async def mknod(self, parent: int, name: bytes, mode: int, rdev: int, caller: Caller) -> Inode:
@@ -381,8 +369,7 @@ class FileSystem:
             self._strip_privileges(ino)
         in_place = not flags & (os.O_TRUNC | os.O_APPEND)
         handle = await self._files.open(ino, write=write or truncate, truncate=truncate, in_place=in_place)
-        keeps_atime = bool(flags & os.O_NOATIME) or self._read_only
-        self._handles[handle] = _OpenFile(ino, is_reader=flags & os.O_ACCMODE != os.O_WRONLY, keeps_atime=keeps_atime)
+        self._handles[handle] = OpenFile.of(ino, flags, read_only=self._read_only)
         return handle
 
     async def read(self, handle: int, offset: int, size_bytes: int) -> bytes:
@@ -435,17 +422,9 @@ class FileSystem:
         await self._files.release(handle)
         self._purge_if_unused(opened.ino)
 
-    def _note_access(self, opened: _OpenFile) -> None:
-        """relatime: a read moves atime when it is not newer than mtime and ctime, or older than a day.
-
-        Looked at once a second for each open file: a read from the page cache costs 20 us, this 5.
-        """
+    def _note_access(self, opened: OpenFile) -> None:
         now_ns = self._clock.now_ns()
-        if opened.keeps_atime or now_ns < opened.next_atime_check_ns:
-            return
-        opened.next_atime_check_ns = now_ns + NS_PER_S
-        inode = self._files.live(self._tree.inode(opened.ino))
-        if inode.atime_ns <= max(inode.mtime_ns, inode.ctime_ns) or now_ns - inode.atime_ns >= _RELATIME_NS:
+        if opened.is_look_due(now_ns) and is_moved_by_read(self._files.live(self._tree.inode(opened.ino)), now_ns):
             self._tree.note_access(opened.ino, now_ns)
 
     # ---- open directories ----

@@ -65,7 +65,7 @@ class FileSystem:
         self._wake_export = wake_export
         self._index = index
         self._tree = tree
-        self.files = self._files = files  # the front asks it what is no verb
+        self._files = files
         self._importer = importer
         self._authority = authority
         self._capacity = capacity
@@ -108,6 +108,18 @@ class FileSystem:
             await self._importer.ensure_attributes(inode.ino)
             inode = self._tree.inode(inode.ino)
         return self._files.live(inode)
+
+    def blocks(self, inode: Inode) -> int:
+        """st_blocks, in 512 bytes."""
+        return self._files.blocks(inode)
+
+    def is_written_past_us(self, ino: int) -> bool:
+        """May size and times change without a verb?"""
+        return self._files.is_written_past_us(ino)
+
+    def is_lent(self, ino: int) -> bool:
+        """May the kernel open, read and write it without a verb?"""
+        return self._files.lending.has(ino)
 
     def used(self, ino: int, when_ns: int) -> None:
         """A lent file was opened or read, not seen here."""

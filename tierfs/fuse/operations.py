@@ -64,8 +64,8 @@ class Operations(pyfuse3.Operations):
 
     def attributes(self, inode: Inode) -> EntryAttributes:
         """As the kernel is told."""
-        timeouts = self._changing if self._fs.files.is_written_past_us(inode.ino) else self._timeouts
-        return convert.entry(inode, self._fs.files.blocks(inode), timeouts)
+        timeouts = self._changing if self._fs.is_written_past_us(inode.ino) else self._timeouts
+        return convert.entry(inode, self._fs.blocks(inode), timeouts)
 
     def _strips(self, ctx: RequestContext) -> bool:
         """With HANDLE_KILLPRIV_V2, which the holder asks for, the kernel leaves setuid and setgid to us."""
@@ -165,7 +165,7 @@ class Operations(pyfuse3.Operations):
     def _goes_direct(self, inode: InodeT, flags: int) -> bool:
         """Who only writes, to the holder, has no use for pages: each would be made twice, in the cache's file, too."""
         is_writer = flags & os.O_ACCMODE == os.O_WRONLY
-        return is_writer and self._holder.takes_files and not self._fs.files.lending.has(inode)
+        return is_writer and self._holder.takes_files and not self._fs.is_lent(inode)
 
     @_answer
     async def create(

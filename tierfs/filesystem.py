@@ -329,7 +329,7 @@ class FileSystem:
     # ---- extended attributes ----
 
     async def setxattr(self, ino: int, name: bytes, value: bytes) -> None:
-        """EOPNOTSUPP outside user., trusted., security. and POSIX ACLs; ERANGE (name), E2BIG (value) when too long."""
+        """EOPNOTSUPP, ERANGE, E2BIG: see `xattr_rules`."""
         self._check_writable()
         xattr_rules.check_name(name)
         xattr_rules.check_value(value)
@@ -347,10 +347,9 @@ class FileSystem:
         return value
 
     async def listxattr(self, ino: int, caller: Caller) -> Sequence[bytes]:
-        """The names that are set; `trusted.` ones are root's to see, as xattr(7) has it."""
+        """The names that are set and `caller` may see."""
         await self._with_attributes(self._tree.inode(ino))
-        names = xattrs.names(self._index, ino)
-        return names if caller.uid == 0 else [name for name in names if not name.startswith(b"trusted.")]
+        return xattr_rules.visible(xattrs.names(self._index, ino), caller)
 
     async def removexattr(self, ino: int, name: bytes) -> None:
         """ENODATA when it is not set."""

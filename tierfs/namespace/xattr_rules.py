@@ -1,10 +1,12 @@
-"""Which extended attributes there may be: names and values as xattr(7) bounds them."""
+"""Which extended attributes there may be, and who sees them: xattr(7). Pure."""
 
 import errno
+from collections.abc import Sequence
 from typing import Final
 
 from tierfs.errors import FsError
 from tierfs.model import NAME_MAX_BYTES
+from tierfs.namespace.verbs import Caller
 
 CAPABILITY: Final = b"security.capability"
 _VALUE_MAX_BYTES: Final = 65_536
@@ -12,7 +14,7 @@ _NAMESPACES: Final = (b"user.", b"trusted.", b"security.", b"system.posix_acl_")
 
 
 def check_name(name: bytes) -> None:
-    """ERANGE when it is too long, EOPNOTSUPP outside user., trusted., security. and POSIX ACLs."""
+    """FsError: EOPNOTSUPP outside user., trusted., security. and POSIX ACLs; ERANGE when it is too long."""
     if len(name) > NAME_MAX_BYTES:
         raise FsError(errno.ERANGE)
     if not name.startswith(_NAMESPACES):
@@ -20,6 +22,11 @@ def check_name(name: bytes) -> None:
 
 
 def check_value(value: bytes) -> None:
-    """E2BIG when it is too long."""
+    """FsError(E2BIG) when it is too long."""
     if len(value) > _VALUE_MAX_BYTES:
         raise FsError(errno.E2BIG)
+
+
+def visible(names: Sequence[bytes], caller: Caller) -> Sequence[bytes]:
+    """Those of `trusted.` are root's to see."""
+    return names if caller.uid == 0 else [name for name in names if not name.startswith(b"trusted.")]

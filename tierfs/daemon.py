@@ -33,7 +33,9 @@ from tierfs.errors import FsError, TierfsError
 from tierfs.filesystem import FileSystem
 from tierfs.fuse import session
 from tierfs.fuse import takeover as takeovers
+from tierfs.fuse.calls import Calls
 from tierfs.fuse.convert import Timeouts
+from tierfs.fuse.failures import Failures
 from tierfs.fuse.kernel import Kernel
 from tierfs.fuse.operations import Operations
 from tierfs.fuse.takeover import Takeover
@@ -385,12 +387,6 @@ async def _serve(
         drain_timeout_s=settings.export.drain_timeout_s,
     )
     limits = server.Limits(max_clients=settings.control.max_clients, idle_timeout_s=settings.control.idle_timeout_s)
-    options = session.MountOptions(
-        fsname=settings.mount.fsname or facts.source,
-        allow_other=settings.mount.allow_other,
-        read_only=settings.mount.read_only,
-        kernel_options=settings.mount.kernel_options,
-    )
     timeouts = Timeouts(
         entry_s=settings.mount.entry_timeout_s,
         attr_s=settings.mount.attr_timeout_s,
@@ -403,8 +399,10 @@ async def _serve(
         nursery.start_soon(parts.exporter.run)
         await nursery.start(functools.partial(server.serve, socket_path, service, limits=limits))
         await parts.fs.reopen()
-        operations = Operations(parts.fs, timeouts, parts.kernel)
-        async with parts.kernel.mounted(operations, parts.fs, facts.mountpoint, options):
+        failures = Failures()
+        operations = Operations(parts.fs, timeouts, parts.kernel, failures)
+        calls = Calls(parts.fs, failures)
+        async with parts.kernel.mounted(operations, calls, facts.mountpoint, _mount_options(settings, facts)):
             if parts.kernel.takes_files:
                 parts.files.lending.borrower = parts.kernel
                 await parts.fs.recall_lent()
@@ -427,6 +425,15 @@ async def _serve(
         await parts.hot.sync_all()
         registry.unregister(identifier)
         nursery.cancel_scope.cancel()
+
+
+def _mount_options(settings: Settings, facts: MountFacts) -> session.MountOptions:
+    return session.MountOptions(
+        fsname=settings.mount.fsname or facts.source,
+        allow_other=settings.mount.allow_other,
+        read_only=settings.mount.read_only,
+        kernel_options=settings.mount.kernel_options,
+    )
 
 
 async def _drain(settings: Settings, parts: _Parts, stop: _Stop) -> None:

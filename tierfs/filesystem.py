@@ -33,6 +33,7 @@ from tierfs.namespace.lookups import LookupCounts
 from tierfs.namespace.tree import Tree
 from tierfs.namespace.verbs import Caller, Capacity, DirEntry, Usage
 from tierfs.sync.importer import Importer
+from tierfs.sync.paths import display_path
 
 _log: Final = logging.getLogger(__name__)
 _READDIR_PAGE_ENTRIES: Final = 128
@@ -120,6 +121,15 @@ class FileSystem:
     def is_lent(self, ino: int) -> bool:
         """May the kernel open, read and write it without a verb?"""
         return self._files.lending.has(ino)
+
+    def path_of(self, ino: int) -> str:
+        """For the log; "(unlinked)" where it has none."""
+        return display_path(self._index, ino)
+
+    def path_of_handle(self, handle: int) -> str:
+        """As `path_of`, of an open file."""
+        opened = self._handles.get(handle)
+        return self.path_of(opened.ino) if opened is not None else "(not open)"
 
     def used(self, ino: int, when_ns: int) -> None:
         """A lent file was opened or read, not seen here."""

@@ -99,6 +99,25 @@ def test_body_that_stays_corrupt_is_eio(rig: Rig, errors_of: Errors) -> None:
         assert (reader.path / "f").read_bytes() == SMALL
 
 
+def test_a_dirty_file_whose_bytes_are_lost_is_eio_with_one_line(rig: Rig, errors_of: Errors) -> None:
+    with rig.mounted(export={"quiet_s": 3600}) as mount:
+        (mount.path / "d").mkdir()
+        (mount.path / "d/f").write_bytes(SMALL)
+        mount.umount(drain=False)
+        (lost,) = (path for path in (mount.cache / "hot").rglob("*") if path.is_file() and path.stat().st_size)
+        lost.unlink()
+        mount.mount()
+        for _ in range(2):
+            with pytest.raises(OSError) as caught:
+                (mount.path / "d/f").read_bytes()
+            assert caught.value.errno == errno.EIO
+        told = [line for line in errors_of(mount, "/d/f") if "failed with EIO" in line]
+        assert len(told) == 1, mount.log()
+        assert "open /d/f failed with EIO: the backing file of " in told[0]
+        assert "its changes are lost. Write the file anew or remove it." in told[0]
+        (mount.path / "d/f").unlink()
+
+
 def test_body_that_stays_truncated_is_eio(rig: Rig) -> None:
     rig.put("large", LARGE)
     rig.double.fail_next("GetObject", "large", Fault(truncate_body=True), times=0)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.faults.conftest import RETRY_BUDGET_S, Rig
+from tests.faults.conftest import MIB, RETRY_BUDGET_S, Rig
 from tests.support import programs
 from tests.support.mounts import Mount
 from tests.support.s3double import Fault
@@ -93,6 +93,25 @@ def test_cold_read_waits_for_the_retry_budget_and_fails_with_one_line(rig: Rig, 
         rig.double.start()
         assert (mount.path / "cold").read_bytes() == b"cold bytes"
         assert mount.status()["degraded"] is None
+
+
+def test_a_file_that_fails_again_and_again_is_one_line(rig: Rig, errors_of: Errors) -> None:
+    rig.put("cold", bytes(3 * MIB))
+    with rig.mounted() as mount:
+        assert (mount.path / "cold").stat().st_size == 3 * MIB
+        with (mount.path / "cold").open("rb", buffering=0) as file:
+            rig.double.stop()
+            # a read that the holder parks: the file is open, and more than an open brings at once
+            for _ in range(3):
+                with pytest.raises(OSError) as caught:
+                    os.pread(file.fileno(), 4096, MIB)
+                assert caught.value.errno == errno.EIO
+        (line,) = errors_of(mount, "cold")
+        assert "read /cold failed with EIO: " in line
+        assert "(key 'cold')" in line
+        assert "It works again when the server answers" in line
+        rig.double.start()
+        assert (mount.path / "cold").read_bytes() == bytes(3 * MIB)
 
 
 def test_cold_read_outlasts_a_short_absence(rig: Rig, errors_of: Errors) -> None:

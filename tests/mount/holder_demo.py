@@ -21,6 +21,8 @@ from typing import Any
 import pyfuse3
 import trio
 
+from tierfs.fuse.calls import Calls
+from tierfs.fuse.failures import Failures
 from tierfs.fuse.holder import Holder, held
 from tierfs.fuse.holder_process import HolderOptions
 
@@ -180,6 +182,10 @@ class Demo(pyfuse3.Operations):
         os.unlink(os.path.join(os.fsencode(self.directory), name))
         self.inos.pop(name, None)
 
+    def path_of_handle(self, handle: int) -> str:
+        """`calls.Requests`."""
+        return os.readlink(f"/proc/self/fd/{handle}")
+
     async def fallocate(self, handle: int, offset: int, length: int, mode: int) -> None:
         """`calls.Requests`."""
         if LIBC.fallocate(handle, mode, offset, length) != 0:
@@ -284,7 +290,7 @@ async def main(mountpoint: str, directory: str, program: str, words: list[str]) 
         tasks_max=TASKS_MAX,
         stop_timeout_s=5,
     )
-    async with held(Path(mountpoint), options, requests=demo, program=Path(program)) as holder:
+    async with held(Path(mountpoint), options, calls=Calls(demo, Failures()), program=Path(program)) as holder:
         demo.holder = holder
         await _serve(demo, holder.session_path)
 

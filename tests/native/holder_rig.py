@@ -13,6 +13,8 @@ import attrs
 import trio
 from attrs import frozen
 
+from tierfs.fuse.calls import Calls
+from tierfs.fuse.failures import Failures
 from tierfs.fuse.holder import Holder, held
 from tierfs.fuse.holder_process import HolderOptions
 
@@ -102,6 +104,10 @@ class CallsDouble:
         """`calls.Requests`."""
         return await self._answer(handle_in, offset_in, handle_out, offset_out, length)
 
+    def path_of_handle(self, handle: int) -> str:
+        """`calls.Requests`."""
+        return f"/file-of-{handle}"
+
     async def bring(self, handle: int, offset: int, size: int) -> None:
         """`calls.Requests`."""
         await self._answer(handle, offset, size)
@@ -179,7 +185,7 @@ async def rig(program: Path, latency_device: str = "", restart: Sequence[str] = 
         async with held(
             Path("/nonexistent"),
             HolderOptions(tasks_max=TASKS_MAX, latency_device=latency_device, restart=restart),
-            requests=calls,
+            calls=Calls(calls, Failures()),
             program=program,
             kernel_fd=holders.fileno(),
         ) as holder:

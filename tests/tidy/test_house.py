@@ -34,7 +34,6 @@ TESTED_ELSEWHERE = {
     "tierfs/content/reclaim.py": "tests/unit/content/test_tier_full.py",
     "tierfs/control/inspector.py": "tests/mount/test_commands.py",
     "tierfs/daemon.py": "tests/mount/test_commands.py",
-    "tierfs/fuse/failures.py": "tests/unit/fuse/test_calls.py",
     "tierfs/fuse/kernel.py": "tests/mount/test_passthrough.py",
     "tierfs/fuse/operations.py": "tests/mount/test_posix.py",
     "tierfs/fuse/session.py": "tests/mount/test_posix.py",

@@ -106,9 +106,8 @@ class Ledger:
             if error.errno != errno.ENOENT:
                 raise
             if InodeFlag.DATA_DIRTY in inode.flags:
-                raise FsError(
-                    errno.EIO, f"the backing file of {inode.ino:#x} is missing: its changes are lost"
-                ) from error
+                what = f"the backing file of {inode.ino:#x} is missing: its changes are lost"
+                raise FsError(errno.EIO, f"{what}. Write the file anew or remove it") from error
             self.forget_record(inode.ino)
             return None
         if backing.stat().size_bytes == inode.size_bytes:

@@ -119,10 +119,16 @@ class Reader:
         assert flight is not None, "an absent byte of which launch() was told has a flight"
         await self._fetcher.join(live, flight)
         if live.is_dead:
-            raise FsError(errno.ESTALE, "the file was replaced while it was read")
+            raise self._replaced(flight, "read")
         if flight.error is not None and not await self._is_elsewhere_now(live, flight):
             raise self._to_raise(live, flight.error)
         return flight
+
+    @staticmethod
+    def _replaced(flight: Flight, what: str) -> StoreError:
+        return StoreError(
+            StoreErrorKind.PRECONDITION_FAILED, f"the file was replaced while it was {what}", key=flight.source.key
+        )
 
     @staticmethod
     def _check_progress(live: LiveFile, void_count: int) -> None:
@@ -209,6 +215,6 @@ class Reader:
             self._fetcher.hasten(flight)
             await self._fetcher.join(live, flight)
             if live.is_dead:
-                raise FsError(errno.ESTALE, "the file was replaced while it was opened")
+                raise self._replaced(flight, "opened")
             if flight.error is not None and not await self._is_elsewhere_now(live, flight):
                 raise self._to_raise(live, flight.error)

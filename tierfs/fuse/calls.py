@@ -5,8 +5,10 @@ import errno
 import struct
 from typing import Final, Protocol
 
+from attrs import frozen
+
 from tierfs.errors import FsError
-from tierfs.fuse.failures import errno_of
+from tierfs.fuse.failures import Failures
 
 # opcodes and arguments as in native/holder/fuse_wire.h
 _READ: Final = 15
@@ -19,6 +21,7 @@ _VERBS: Final = {
     _LSEEK: "seek",
     **dict.fromkeys(_COPY_FILE_RANGE, "copy_range"),
 }
+_HANDLE: Final = struct.Struct("=Q")  # what each argument begins with
 _READ_IN: Final = struct.Struct("=QqI20x")  # fh, offset, size
 _FALLOCATE_IN: Final = struct.Struct("=QqqIxxxx")  # fh, offset, length, mode
 _LSEEK_IN: Final = struct.Struct("=QqIxxxx")  # fh, offset, whence
@@ -27,6 +30,10 @@ _COPY_IN: Final = struct.Struct("=QqQQqQQ")  # fh, offset, inode, fh, offset, le
 
 class Requests(Protocol):
     """Who answers; handles are those that it gave to OPEN and CREATE. Errors: TierfsError, OSError."""
+
+    def path_of_handle(self, handle: int) -> str:
+        """The file's path in the mount, for the log."""
+        ...
 
     async def bring(self, handle: int, offset: int, size: int) -> None:
         """read(2) up to its answer: the bytes are in the backing file and the holder was told, or cannot be there."""
@@ -45,14 +52,24 @@ class Requests(Protocol):
         ...
 
 
-async def answer(requests: Requests | None, opcode: int, argument: bytes) -> tuple[int, int]:
-    """(errno or 0, value) of one request. ENOSYS, after which the kernel does not ask again, without `requests`."""
-    if requests is None:
-        return errno.ENOSYS, 0
-    try:
-        return 0, await _call(requests, opcode, argument)
-    except Exception as error:
-        return errno_of(error, _VERBS.get(opcode, "call")), 0
+@frozen
+class Calls:
+    """Those requests, answered; a failure is logged as one of a request that came through pyfuse3 is."""
+
+    _requests: Requests
+    _failures: Failures
+
+    async def answer(self, opcode: int, argument: bytes) -> tuple[int, int]:
+        """(errno or 0, value) of one request."""
+        try:
+            return 0, await _call(self._requests, opcode, argument)
+        except Exception as error:
+            verb = _VERBS.get(opcode, "call")
+            return self._failures.errno_of(error, verb, lambda: self._path_in(argument)), 0
+
+    def _path_in(self, argument: bytes) -> str:
+        (handle,) = _HANDLE.unpack_from(argument)
+        return self._requests.path_of_handle(handle)
 
 
 async def _call(requests: Requests, opcode: int, argument: bytes) -> int:

@@ -30,7 +30,7 @@ import trio
 from attrs import frozen
 
 import tierfs
-from tierfs.fuse.calls import Requests, answer
+from tierfs.fuse.calls import Calls
 from tierfs.fuse.holder_process import HolderOptions, HolderProcess
 from tierfs.fuse.takeover import Takeover
 from tierfs.units import NS_PER_S
@@ -127,7 +127,7 @@ class Holder:
     """Notifications that were not sent: the kernel believes the old state until its timeout."""
     _control: trio.socket.SocketType = attrs.field(kw_only=True)
     _direct: socket.socket = attrs.field(kw_only=True)
-    _requests: Requests | None = attrs.field(default=None, kw_only=True)
+    _carried: Calls | None = attrs.field(default=None, kw_only=True)
     _refused: Counter[int] = attrs.field(factory=Counter, init=False)  # by errno; each is logged once
     _backlog: deque[bytes] = attrs.field(factory=deque, init=False)
     _wakeup: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -363,7 +363,9 @@ class Holder:
     async def _reply(self, packet: bytes) -> None:
         """Answers one request that pyfuse3 does not know, or whose bytes do not go through it."""
         _, _, opcode, _, unique, _ = _ANSWER.unpack_from(packet)
-        code, value = await answer(self._requests, opcode, packet[_ANSWER.size :])
+        code, value = errno.ENOSYS, 0  # after which the kernel does not ask again
+        if self._carried is not None:
+            code, value = await self._carried.answer(opcode, packet[_ANSWER.size :])
         if not unique:  # it was only told
             return
         with suppress(OSError):  # the end of the link is the kernel's answer, too
@@ -451,7 +453,7 @@ async def held(
     mountpoint: Path,
     options: HolderOptions,
     *,
-    requests: Requests | None = None,
+    calls: Calls | None = None,
     program: Path | None = None,
     kernel_fd: int | None = None,
     takeover: Takeover | None = None,
@@ -460,7 +462,7 @@ async def held(
 
     End the session with `unmount` while pyfuse3 still serves, then close pyfuse3. Leaving the block closes the links,
     and the holder unmounts lazily whatever is still mounted. OSError: it cannot be started or cannot mount.
-    `requests` answers what pyfuse3 does not know. `kernel_fd` is for tests that play the kernel. With `takeover` it is
+    `calls` answers what pyfuse3 does not know. `kernel_fd` is for tests that play the kernel. With `takeover` it is
     the holder that has the mount already, and nothing is started.
     """
     if takeover is not None:
@@ -479,7 +481,7 @@ async def held(
     try:
         await started.mounted(control, options.start_timeout_s)
         holder = Holder(
-            session_fd, started.process.pid, trio.Event(), control=control, direct=started.control, requests=requests
+            session_fd, started.process.pid, trio.Event(), control=control, direct=started.control, carried=calls
         )
         if takeover is not None:
             holder._adopt(takeover)

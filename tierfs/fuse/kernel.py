@@ -19,7 +19,7 @@ from typing import Final
 import pyfuse3
 import trio
 
-from tierfs.fuse.calls import Requests
+from tierfs.fuse.calls import Calls
 from tierfs.fuse.convert import packed_attributes
 from tierfs.fuse.holder import Holder, Use, held
 from tierfs.fuse.holder_process import HolderOptions
@@ -173,15 +173,15 @@ class Kernel:
 
     @asynccontextmanager
     async def mounted(
-        self, operations: Operations, requests: Requests, mountpoint: Path, options: MountOptions
+        self, operations: Operations, calls: Calls, mountpoint: Path, options: MountOptions
     ) -> AsyncIterator[None]:
         """The mount exists inside the block; leaving it unmounts. Raises OSError or RuntimeError when it cannot.
 
-        `requests` answers what pyfuse3 does not know, where there is a holder to carry it.
+        `calls` answers what pyfuse3 does not know, where there is a holder to carry it.
         """
         self._operations = operations
         async with AsyncExitStack() as stack:
-            await self._enter(stack, operations, requests, mountpoint, options)
+            await self._enter(stack, operations, calls, mountpoint, options)
             try:
                 yield
             finally:
@@ -191,7 +191,7 @@ class Kernel:
         self,
         stack: AsyncExitStack,
         operations: Operations,
-        requests: Requests,
+        calls: Calls,
         mountpoint: Path,
         options: MountOptions,
     ) -> None:
@@ -199,7 +199,7 @@ class Kernel:
             try:
                 wanted = self._holder_options(options)
                 self._holder = await stack.enter_async_context(
-                    held(mountpoint, wanted, requests=requests, takeover=self._takeover)
+                    held(mountpoint, wanted, calls=calls, takeover=self._takeover)
                 )
             except OSError as error:
                 if self._wanted != "auto" or self._takeover is not None:

@@ -6,9 +6,10 @@ that reached pyfuse3 would end the mount (DESIGN.md 5).
 
 import errno
 import functools
+import inspect
 import os
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ParamSpec, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import pyfuse3
 from attrs import evolve
@@ -17,20 +18,26 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, In
 from tierfs.errors import FsError
 from tierfs.filesystem import FileSystem
 from tierfs.fuse import convert
-from tierfs.fuse.failures import errno_of
+from tierfs.fuse.failures import Failures
 from tierfs.model import NAME_MAX_BYTES, Inode
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def _answer(handler: Callable[_P, Coroutine[Any, Any, _R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:
+def _answer(
+    handler: Callable[Concatenate["Operations", _P], Coroutine[Any, Any, _R]],
+) -> Callable[Concatenate["Operations", _P], Coroutine[Any, Any, _R]]:
+    signature = inspect.signature(handler)
+
     @functools.wraps(handler)
-    async def answer(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+    async def answer(self: "Operations", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
-            return await handler(*args, **kwargs)
+            return await handler(self, *args, **kwargs)
         except Exception as error:
-            raise pyfuse3.FUSEError(errno_of(error, handler.__name__)) from None
+            about = signature.bind(self, *args, **kwargs).arguments
+            code = self._failures.errno_of(error, handler.__name__, lambda: self._path_in(about))
+            raise pyfuse3.FUSEError(code) from None
 
     return answer
 
@@ -55,17 +62,30 @@ class Operations(pyfuse3.Operations):
     enable_writeback_cache = False
     enable_acl = True
 
-    def __init__(self, fs: FileSystem, timeouts: convert.Timeouts, holder: HolderView) -> None:
+    def __init__(self, fs: FileSystem, timeouts: convert.Timeouts, holder: HolderView, failures: Failures) -> None:
         super().__init__()
         self._fs = fs
         self._timeouts = timeouts
         self._changing = evolve(timeouts, attr_s=0)
         self._holder = holder
+        self._failures = failures
 
     def attributes(self, inode: Inode) -> EntryAttributes:
         """As the kernel is told."""
         timeouts = self._changing if self._fs.is_written_past_us(inode.ino) else self._timeouts
         return convert.entry(inode, self._fs.blocks(inode), timeouts)
+
+    def _path_in(self, arguments: Mapping[str, Any]) -> str:
+        """What a request is about, by its arguments; the handle of a directory does not tell."""
+        match arguments:
+            case {"inode": ino}:
+                return self._fs.path_of(ino)
+            case {"fh": fh}:
+                ino = self._holder.inode_of(fh)
+                return self._fs.path_of(ino) if ino is not None else self._fs.path_of_handle(fh)
+            case {"parent_inode": parent, "name": name} | {"parent_inode_old": parent, "name_old": name}:
+                return f"{self._fs.path_of(parent).rstrip('/')}/{name.decode(errors='backslashreplace')}"
+        return ""
 
     def _strips(self, ctx: RequestContext) -> bool:
         """With HANDLE_KILLPRIV_V2, which the holder asks for, the kernel leaves setuid and setgid to us."""
@@ -205,20 +225,20 @@ class Operations(pyfuse3.Operations):
         return FileHandleT(await self._fs.opendir(inode))
 
     @_answer
-    async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        for item in self._fs.readdir(fh, start_id):
+    async def readdir(self, directory: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        for item in self._fs.readdir(directory, start_id):
             if not pyfuse3.readdir_reply(token, item.name, self.attributes(item.inode), item.cookie):
                 return
             if item.name not in (b".", b".."):
                 self._fs.remember(item.inode.ino)
 
     @_answer
-    async def releasedir(self, fh: FileHandleT) -> None:
-        await self._fs.releasedir(fh)
+    async def releasedir(self, directory: FileHandleT) -> None:
+        await self._fs.releasedir(directory)
 
     @_answer
-    async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
-        await self._fs.fsyncdir(fh)
+    async def fsyncdir(self, directory: FileHandleT, datasync: bool) -> None:
+        await self._fs.fsyncdir(directory)
 
     @_answer
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:

@@ -7,9 +7,10 @@ import pytest
 import trio
 
 from tierfs.errors import FsError, StoreError, StoreErrorKind
-from tierfs.fuse.calls import answer
+from tierfs.fuse.calls import Calls
+from tierfs.fuse.failures import Failures
 
-LSEEK, LOOKUP = 46, 1
+LOOKUP, READ, LSEEK = 1, 15, 46
 
 
 class SeekDouble:
@@ -17,6 +18,15 @@ class SeekDouble:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
+
+    def path_of_handle(self, handle: int) -> str:
+        """`calls.Requests`."""
+        return f"/file-of-{handle}"
+
+    async def bring(self, handle: int, offset: int, size: int) -> None:
+        """`calls.Requests`."""
+        if self.error is not None:
+            raise self.error
 
     async def fallocate(self, handle: int, offset: int, length: int, mode: int) -> None:
         """`calls.Requests`."""
@@ -32,6 +42,10 @@ class SeekDouble:
         return length
 
 
+def answer(requests: SeekDouble, opcode: int, argument: bytes) -> tuple[int, int]:
+    return trio.run(Calls(requests, Failures()).answer, opcode, argument)
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -44,10 +58,18 @@ class SeekDouble:
 )
 def test_every_error_has_an_errno(error: Exception, code: int) -> None:
     argument = struct.pack("=QqII", 7, 10, 3, 0)
-    assert trio.run(answer, SeekDouble(error), LSEEK, argument) == (code, 0)
-    assert trio.run(answer, SeekDouble(), LSEEK, argument) == (0, 10)
+    assert answer(SeekDouble(error), LSEEK, argument) == (code, 0)
+    assert answer(SeekDouble(), LSEEK, argument) == (0, 10)
 
 
-def test_nobody_to_ask_is_enosys() -> None:
-    assert trio.run(answer, None, LSEEK, b"") == (errno.ENOSYS, 0)
-    assert trio.run(answer, SeekDouble(), LOOKUP, b"") == (errno.ENOSYS, 0)
+def test_a_parked_read_that_fails_is_logged_with_its_file(caplog: pytest.LogCaptureFixture) -> None:
+    error = StoreError(StoreErrorKind.TIMEOUT, "no answer", key="d/f", request_id="R1")
+    argument = struct.pack("=QqI20x", 7, 10, 4096)
+    assert answer(SeekDouble(error), READ, argument) == (errno.EIO, 0)
+    (line,) = caplog.messages
+    assert line.startswith("read /file-of-7 failed with EIO: timeout: no answer (key 'd/f') (request id R1).")
+
+
+def test_what_nobody_knows_is_enosys(caplog: pytest.LogCaptureFixture) -> None:
+    assert answer(SeekDouble(), LOOKUP, b"") == (errno.ENOSYS, 0)
+    assert not caplog.records

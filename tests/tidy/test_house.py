@@ -47,7 +47,6 @@ TESTED_ELSEWHERE = {
     "tierfs/sync/listing.py": "tests/unit/sync/test_importer.py",
     "tierfs/sync/reconcile.py": "tests/unit/sync/test_exporter.py",
     "tierfs/sync/records.py": "tests/unit/sync/test_exporter.py",
-    "tierfs/sync/report.py": "tests/unit/sync/test_exporter.py",
 }
 
 

@@ -364,8 +364,11 @@ class Exporter:
             self._starved.add(intent.seq)
             self._lose_store(str(error))
         if intents.get(self._index, intent.seq) is None:
-            _log.debug("intent %d is void, and failed: %s", intent.seq, error)
-            return _Outcome.DONE  # an unlink, say: there is nothing left to be done or told
+            return _Outcome.DONE  # void since an unlink, say
+        if self._is_gone(intent):
+            _log.debug("intent %d has nothing to bring up any more, after it failed: %s", intent.seq, error)
+            self._block(intent)  # the next look at it ends it
+            return _Outcome.LATER
         is_permanent = not (isinstance(error, TierfsError) and error.retryable)
         if kind is StoreErrorKind.ARCHIVED:
             wait_s = _ARCHIVED_WAIT_S
@@ -374,13 +377,8 @@ class Exporter:
             wait_s = min(longest_s, first_s * 2 ** min(intent.attempts, 20))
         path, text = self._path_of(intent), str(error) or type(error).__name__
         if kind not in _STORE_WIDE and self._failing.get(intent.seq, Failing("", "", 0, False)).error != text:
-            _log.warning(
-                "%s is not in the bucket yet: %s; tried again in %.0f s. %s",
-                path,
-                text,
-                wait_s,
-                advice(kind, intent.kind),
-            )
+            what_to_do = advice(kind, intent.kind)
+            _log.warning("%s is not in the bucket yet: %s; tried again in %.0f s.%s", path, text, wait_s, what_to_do)
         if len(self._failing) < _FAILING_KEPT or intent.seq in self._failing:
             number = (error.errno if isinstance(error, TierfsError | OSError) else None) or errno.EIO
             self._failing[intent.seq] = Failing(path, text, number, is_permanent)
@@ -399,6 +397,11 @@ class Exporter:
         except FsError as refusal:
             self._block(intent)
             _log.warning("the index does not take that an export failed: %s", refusal)
+
+    def _is_gone(self, intent: Intent) -> bool:
+        """Was the file unlinked? What the bucket has of it is a deletion's business."""
+        inode = inodes.get(self._index, intent.ino)
+        return intent.kind is IntentKind.RECONCILE and (inode is None or inode.parent == 0)
 
     def _path_of(self, intent: Intent) -> str:
         if intent.kind is IntentKind.DELETE:

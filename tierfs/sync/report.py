@@ -1,11 +1,23 @@
 """What the export engine tells of itself: values for status and for those who wait."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from attrs import frozen
 
 from tierfs.errors import StoreErrorKind
 from tierfs.model import IntentKind
+
+_ADVICE: Final = {
+    StoreErrorKind.ACCESS_DENIED: " Check that the credentials may write, copy and delete under this prefix.",
+    StoreErrorKind.ARCHIVED: " The object is archived: restore it, then its change goes up.",
+    StoreErrorKind.KEY_TOO_LONG: " Shorten the path: a key has at most 1,024 bytes.",
+}
+_MEANWHILE: Final = {
+    IntentKind.RECONCILE: " The file is safe on the local disk meanwhile.",
+    IntentKind.DELETE: " The object stays in the bucket meanwhile.",
+    IntentKind.MOVE_TREE: " Each file is whole at its old or its new key meanwhile.",
+}
 
 Progress = Callable[[int, int], Awaitable[None]]
 """Told now and then: (intents left, bytes left)."""
@@ -39,14 +51,9 @@ class Outage:
     reason: str
 
 
-def advice(kind: StoreErrorKind | None, intent: IntentKind) -> str:
-    """What an operator can do about a failure."""
-    if kind is StoreErrorKind.ACCESS_DENIED:
-        return "Check that the credentials may write, copy and delete under this prefix."
-    if kind is StoreErrorKind.ARCHIVED:
-        return "The object is archived: restore it, then its change goes up."
-    if kind is StoreErrorKind.KEY_TOO_LONG:
-        return "Shorten the path: a key has at most 1,024 bytes."
-    if intent is IntentKind.DELETE:
-        return "Until then others see the object."
-    return "The file is safe on the local disk meanwhile."
+def advice(kind: StoreErrorKind | None, work: IntentKind) -> str:
+    """What an operator can do about work that failed, or how things are until it succeeds.
+
+    "" where the store is not the cause (`kind` None): how the local bytes are is then not known.
+    """
+    return _ADVICE.get(kind, _MEANWHILE[work]) if kind is not None else ""

@@ -223,6 +223,30 @@ def test_an_unlink_while_the_upload_is_under_way_deletes_what_arrives(tmp_path: 
     run_rig(tmp_path, main)
 
 
+@pytest.mark.parametrize("is_open", [False, True])
+def test_an_unlink_while_an_upload_fails_leaves_nothing_to_tell(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_open: bool
+) -> None:
+    async def main(rig: Rig) -> None:
+        ino = await rig.write("f", b"x")
+        handle = await rig.files.open(ino, write=False, truncate=False) if is_open else None
+        rig.store.hold("put")
+        rig.exporter.hurry()
+        await rig.idle()
+        rig.unlink("f")
+        rig.store.fail_next("put", StoreErrorKind.ACCESS_DENIED)
+        rig.store.release("put")
+        await rig.sync()
+        assert rig.keys == []
+        assert not rig.pending()
+        assert rig.exporter.pending().failing == ()
+        if handle is not None:
+            await rig.files.release(handle)
+
+    run_rig(tmp_path, main)
+    assert not caplog.messages
+
+
 def test_an_unlink_while_an_overwrite_is_under_way(tmp_path: Path) -> None:
     async def main(rig: Rig) -> None:
         await rig.write("f", b"x")

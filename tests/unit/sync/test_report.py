@@ -1,0 +1,29 @@
+"""What is said to do about an export that failed: nothing that is not known to be true."""
+
+import pytest
+
+from tierfs.errors import StoreErrorKind
+from tierfs.model import IntentKind
+from tierfs.sync.report import advice
+
+
+@pytest.mark.parametrize(
+    ("kind", "work", "said"),
+    [
+        (StoreErrorKind.ACCESS_DENIED, IntentKind.RECONCILE, "credentials may write"),
+        (StoreErrorKind.ACCESS_DENIED, IntentKind.DELETE, "credentials may write, copy and delete"),
+        (StoreErrorKind.ARCHIVED, IntentKind.RECONCILE, "restore it"),
+        (StoreErrorKind.KEY_TOO_LONG, IntentKind.RECONCILE, "Shorten the path"),
+        (StoreErrorKind.THROTTLED, IntentKind.RECONCILE, "safe on the local disk"),
+        (StoreErrorKind.PERMANENT, IntentKind.DELETE, "object stays in the bucket"),
+        (StoreErrorKind.PERMANENT, IntentKind.MOVE_TREE, "old or its new key"),
+    ],
+)
+def test_advice(kind: StoreErrorKind, work: IntentKind, said: str) -> None:
+    assert said in advice(kind, work)
+
+
+@pytest.mark.parametrize("work", list(IntentKind))
+def test_every_kind_of_work_has_a_word_and_a_local_failure_none(work: IntentKind) -> None:
+    assert advice(StoreErrorKind.PERMANENT, work)
+    assert advice(None, work) == ""

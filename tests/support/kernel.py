@@ -58,8 +58,7 @@ class Kernel:
     ) -> bool:
         if ino in self.served:
             os.close(self.served.pop(ino).fd)
-        flags = os.O_RDWR if limit_bytes else os.O_RDONLY
-        self.served[ino] = Served(os.open(f"/proc/self/fd/{fd}", flags), ranges, limit_bytes, is_new)
+        self.served[ino] = Served(os.dup(fd), ranges, limit_bytes, is_new)  # as SCM_RIGHTS passes it
         return True
 
     def present(self, ino: int, start: int, stop: int | None) -> None:

@@ -174,9 +174,8 @@ class Lending:
         ranges = None if live.present is None else list(live.present)
         limit_bytes = limit_bytes if live.writers and ranges is None else 0
         try:
-            is_understood = self.borrower.offer(
-                live.ino, live.backing.writable_fd(), ranges=ranges, limit_bytes=limit_bytes, is_new=is_new
-            )
+            with live.backing.shared(writable=limit_bytes > 0) as fd:
+                is_understood = self.borrower.offer(live.ino, fd, ranges=ranges, limit_bytes=limit_bytes, is_new=is_new)
         except OSError as error:
             self._note_failure(error)
             return

@@ -182,10 +182,15 @@ class Disk:
         return crc, got
 
     @_raises_fs_error
+    def open_again(self, fd: int, *, writable: bool) -> int:
+        """Another descriptor of the same file, also of one that was unlinked; a descriptor's mode is its open's."""
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC
+        return os.open(f"/proc/self/fd/{fd}", flags | os.O_NOATIME)
+
+    @_raises_fs_error
     def reopen(self, fd: int, *, writable: bool) -> None:
         """Changes what the descriptor may do; reads that are under way are not disturbed."""
-        flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC
-        fresh = os.open(f"/proc/self/fd/{fd}", flags | os.O_NOATIME)
+        fresh = self.open_again(fd, writable=writable)
         try:
             os.dup2(fresh, fd, inheritable=False)
         finally:

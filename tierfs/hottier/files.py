@@ -11,6 +11,7 @@ their checkpoints in worker threads, and those do not abandon a read or write th
 import errno
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple, Unpack
 
@@ -106,10 +107,22 @@ class BackingFile:
         """Where data or a hole begins, from `offset` on. FsError(ENXIO)."""
         return self._disk.seek(self.fd, offset, whence)
 
-    def writable_fd(self) -> int:
-        """The descriptor, for somebody else to read and write by."""
-        self._want_writable()
-        return self.fd
+    @contextmanager
+    def shared(self, *, writable: bool) -> Iterator[int]:
+        """A descriptor for somebody else to read, or also to write by: his copy outlives the block.
+
+        As long as he has one that may write, he is a writer to every lease.
+        """
+        if writable:
+            self._want_writable()
+        if writable == self._is_writable:
+            yield self.fd
+            return
+        fd = self._disk.open_again(self.fd, writable=False)
+        try:
+            yield fd
+        finally:
+            self._disk.close(fd)
 
     def has_other_writers(self) -> bool:
         """Has anybody but us the file open for writing, or mapped writable? Not while a write of ours is under way."""

@@ -1,5 +1,6 @@
 """Open files whose reads and writes a kernel connection, played here, answers from their backing files."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -21,6 +22,28 @@ async def bring(world: World, kernel: Kernel, ino: int, fh: int, offset: int, si
         await world.files.bring(fh, offset, size)
         data = kernel.read(ino, offset, size)
     return await world.files.read(fh, offset, size) if data is None else data
+
+
+def may_write(fd: int) -> bool:
+    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+
+
+def test_who_only_reads_a_served_file_is_no_writer_to_a_lease(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_object(LARGE)
+        fh = await world.files.open(ino, write=False, truncate=False)
+        assert not may_write(kernel.served[ino].fd)
+        await bring(world, kernel, ino, fh, 0, PART)  # we have it open for writing now
+        again = await world.files.open(ino, write=False, truncate=False)
+        assert not may_write(kernel.served[ino].fd)
+        written = world.add_object(b"old bytes")
+        writer = await world.files.open(written, write=True, truncate=True)
+        assert may_write(kernel.served[written].fd)
+        for handle in (fh, again, writer):
+            await world.files.release(handle)
+
+    run(tmp_path, main)
 
 
 def test_what_is_written_past_us_to_a_new_file_is_exported(tmp_path: Path) -> None:

@@ -44,6 +44,21 @@ def test_a_missing_file_is_enoent(hot: HotFiles) -> None:
     assert hot.stat(7) is None
 
 
+@pytest.mark.parametrize("writable", [False, True])
+def test_what_is_shared_is_a_writer_only_if_it_may_write(hot: HotFiles, writable: bool) -> None:
+    backing = hot.open(7, create=True)
+    backing.write_inline(0, b"ours may write by now")
+    before = open_descriptors()
+    with backing.shared(writable=writable) as fd:
+        theirs = os.dup(fd)
+    assert open_descriptors() == before + 1
+    assert os.pread(theirs, 4, 0) == b"ours"
+    assert backing.has_other_writers() is writable
+    os.close(theirs)
+    assert not backing.has_other_writers()
+    backing.close()
+
+
 def test_small_and_big_writes_and_reads(hot: HotFiles) -> None:
     async def main() -> None:
         backing = hot.open(7, create=True)

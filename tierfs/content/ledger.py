@@ -397,25 +397,29 @@ class Ledger:
         inode = inodes.get(self.index, live.ino)
         if inode is None:
             return
-        inode = self.current(live, inode)
-        if is_last and live.record is not None:
+        inode, record = self.current(live, inode), live.record
+        if is_last and record is not None:
             self.recharge(live)
-            live.record = evolve(live.record, writing=False, bytes_charged=live.charged_bytes)
+            record = evolve(record, writing=False, bytes_charged=live.charged_bytes)
         if live.content_version != live.marked_version:
-            self.mark(live, inode, record_changed=is_last)
+            self.mark(live, inode, record)
             return
         if live.has_news or is_last:
             with self.index.transaction() as txn:
                 if live.has_news:
                     inodes.put(txn, inode)
-                if is_last and live.record is not None:
-                    residency.hot_put(txn, live.ino, live.record)
+                if is_last and record is not None:
+                    residency.hot_put(txn, live.ino, record)
+            live.record = record
             live.has_news = False
 
-    def mark(self, live: LiveFile, inode: Inode | None = None, *, record_changed: bool = False) -> None:
-        """The content differs from the base object from now on: flags, write_seq and the intent."""
+    def mark(self, live: LiveFile, inode: Inode | None = None, record: HotRecord | None = None) -> None:
+        """The content differs from the base object from now on: flags, write_seq and the intent.
+
+        What is given of `inode` and `record` is put in the same transaction.
+        """
         inode = inode or self.current(live, self.inode(live.ino))
-        record = live.record
+        record = record or live.record
         assert record is not None
         with self.index.transaction() as txn:
             intents.mark_dirty(
@@ -423,8 +427,7 @@ class Ledger:
             )
             if InodeFlag.DATA_DIRTY not in inode.flags and (record.synced or self.is_unproven(record)):
                 record = evolve(record, synced=False, boot_id=self.index.boot_id)
-                record_changed = True
-            if record_changed:
+            if record is not live.record:
                 residency.hot_put(txn, live.ino, record)
         live.record = record
         live.has_news = False

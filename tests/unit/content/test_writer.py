@@ -439,6 +439,23 @@ def test_st_blocks_speaks_of_the_file_and_not_of_the_cache(tmp_path: Path) -> No
     run(tmp_path, main)
 
 
+def test_a_close_that_the_index_refuses_changes_nothing_in_memory_either(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        ino = await world.write_new(b"old bytes")
+        writer = await world.files.open(ino, write=True, truncate=False)
+        reader = await world.files.open(ino, write=False, truncate=False)
+        live = world.files._of(writer).live
+        world.index.freeze("by the test")
+        with pytest.raises(FsError) as refused:
+            await world.files.release(writer)
+        assert refused.value.errno == errno.EROFS
+        assert live.record == world.record(ino)
+        await world.files.release(reader)
+        world.crash().close()
+
+    run(tmp_path, main)
+
+
 def test_forget_removes_everything(tmp_path: Path) -> None:
     async def main(world: World) -> None:
         ino = await world.write_new(BIG)

@@ -15,6 +15,20 @@ from tierfs.errors import FsError
 LARGE = noise(8 * PART)
 
 
+async def opened_large(world: World) -> tuple[Kernel, int, int]:
+    """A large file of the bucket, open for reading: (kernel, inode, file handle)."""
+    kernel = lending_to(world)
+    ino = world.add_object(LARGE)
+    return kernel, ino, await world.files.open(ino, write=False, truncate=False)
+
+
+def created(world: World) -> tuple[Kernel, int, int]:
+    """A new file, open for writing: (kernel, inode, file handle)."""
+    kernel = lending_to(world)
+    ino = world.add_new()
+    return kernel, ino, world.files.created(ino)
+
+
 async def bring(world: World, kernel: Kernel, ino: int, fh: int, offset: int, size: int) -> bytes:
     """A READ of the kernel: from the backing file, once the bytes are there."""
     data = kernel.read(ino, offset, size)
@@ -30,9 +44,7 @@ def may_write(fd: int) -> bool:
 
 def test_who_only_reads_a_served_file_is_no_writer_to_a_lease(tmp_path: Path) -> None:
     async def main(world: World) -> None:
-        kernel = lending_to(world)
-        ino = world.add_object(LARGE)
-        fh = await world.files.open(ino, write=False, truncate=False)
+        kernel, ino, fh = await opened_large(world)
         assert not may_write(kernel.served[ino].fd)
         await bring(world, kernel, ino, fh, 0, PART)  # we have it open for writing now
         again = await world.files.open(ino, write=False, truncate=False)
@@ -48,9 +60,7 @@ def test_who_only_reads_a_served_file_is_no_writer_to_a_lease(tmp_path: Path) ->
 
 def test_what_is_written_past_us_to_a_new_file_is_exported(tmp_path: Path) -> None:
     async def main(world: World) -> None:
-        kernel = lending_to(world)
-        ino = world.add_new()
-        fh = world.files.created(ino)
+        kernel, ino, fh = created(world)
         assert kernel.served[ino].is_new
         assert kernel.write(ino, 0, b"by the kernel")
         assert world.files.live(world.inode(ino)).size_bytes == 13
@@ -65,9 +75,7 @@ def test_what_is_written_past_us_to_a_new_file_is_exported(tmp_path: Path) -> No
 
 def test_a_write_past_us_survives_the_end_of_the_daemon(tmp_path: Path) -> None:
     async def main(world: World) -> None:
-        kernel = lending_to(world)
-        ino = world.add_new()
-        world.files.created(ino)
+        kernel, ino, _ = created(world)
         assert kernel.write(ino, 0, b"acknowledged")
         after = world.crash()
         assert after.inode(ino).size_bytes == 12
@@ -98,9 +106,7 @@ def test_an_open_file_that_is_written_past_us_is_dirty_before_its_close(tmp_path
 
 def test_a_file_is_not_served_for_writing_beyond_its_share_of_the_tier(tmp_path: Path) -> None:
     async def main(world: World) -> None:
-        kernel = lending_to(world)
-        ino = world.add_new()
-        fh = world.files.created(ino)
+        kernel, ino, fh = created(world)
         assert kernel.served[ino].limit_bytes == 64 * KIB
         assert not kernel.write(ino, 60 * KIB, bytes(8 * KIB))
         await world.files.release(fh)
@@ -136,9 +142,7 @@ def test_writers_past_us_have_a_budget_that_the_tier_has_room_for(tmp_path: Path
 
 def test_absent_bytes_are_brought_and_then_read_past_us(tmp_path: Path) -> None:
     async def main(world: World) -> None:
-        kernel = lending_to(world)
-        ino = world.add_object(LARGE)
-        fh = await world.files.open(ino, write=False, truncate=False)
+        kernel, ino, fh = await opened_large(world)
         assert kernel.read(ino, 0, BLOCK) is None
         await world.files.bring(fh, 0, BLOCK)
         assert kernel.read(ino, 0, BLOCK) == LARGE[:BLOCK]
@@ -152,9 +156,7 @@ def test_absent_bytes_are_brought_and_then_read_past_us(tmp_path: Path) -> None:
 
 def test_no_byte_is_evicted_while_it_may_be_read_past_us(tmp_path: Path) -> None:
     async def main(world: World) -> None:
-        kernel = lending_to(world)
-        ino = world.add_object(LARGE)
-        fh = await world.files.open(ino, write=False, truncate=False)
+        kernel, ino, fh = await opened_large(world)
         await bring(world, kernel, ino, fh, 0, PART)
         await wait_all_tasks_blocked()  # what is read ahead has landed
         kernel.may_withdraw = trio.Event()
@@ -173,9 +175,7 @@ def test_no_byte_is_evicted_while_it_may_be_read_past_us(tmp_path: Path) -> None
 
 def test_a_tier_that_is_smaller_than_the_file_is_read_through(tmp_path: Path) -> None:
     async def main(world: World) -> None:
-        kernel = lending_to(world)
-        ino = world.add_object(LARGE)
-        fh = await world.files.open(ino, write=False, truncate=False)
+        kernel, ino, fh = await opened_large(world)
         for at in range(0, len(LARGE), BLOCK):
             assert await bring(world, kernel, ino, fh, at, BLOCK) == LARGE[at : at + BLOCK]
         assert kernel.withdrawn, "it lost bytes on the way"
@@ -186,9 +186,7 @@ def test_a_tier_that_is_smaller_than_the_file_is_read_through(tmp_path: Path) ->
 
 def test_a_file_that_spills_is_written_through_us(tmp_path: Path) -> None:
     async def main(world: World) -> None:
-        kernel = lending_to(world)
-        ino = world.add_new()
-        fh = world.files.created(ino)
+        kernel, ino, fh = created(world)
         size = at = 0
         while size < len(LARGE):
             piece = LARGE[size : size + BLOCK]
@@ -210,9 +208,7 @@ def test_a_file_that_spills_is_written_through_us(tmp_path: Path) -> None:
 
 def test_a_truncated_file_shows_nothing_that_was_cut_off(tmp_path: Path) -> None:
     async def main(world: World) -> None:
-        kernel = lending_to(world)
-        ino = world.add_object(LARGE)
-        fh = await world.files.open(ino, write=False, truncate=False)
+        kernel, ino, fh = await opened_large(world)
         await bring(world, kernel, ino, fh, 0, PART)
         await world.files.set_size(ino, 2 * BLOCK)
         await world.files.set_size(ino, 4 * BLOCK)
@@ -226,9 +222,7 @@ def test_what_is_closed_keeps_its_bytes_until_the_kernel_has_heard_of_it(tmp_pat
     """The next open's reads may still be answered from what was true before."""
 
     async def main(world: World) -> None:
-        kernel = lending_to(world)
-        ino = world.add_object(LARGE)
-        fh = await world.files.open(ino, write=False, truncate=False)
+        kernel, ino, fh = await opened_large(world)
         assert await bring(world, kernel, ino, fh, 0, len(LARGE)) == LARGE
         kernel.is_deaf = True
         await world.files.release(fh)

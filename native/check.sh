@@ -18,6 +18,7 @@ $cc $flags -Wmissing-prototypes -O2 -g -fsanitize=address,undefined -fno-sanitiz
     -Wl,--wrap=pread,--wrap=pwrite \
     "$here/check.c" "$here/checksum.c" "$here/xxh3.c" "$here/copy.c" -o "$work/check"
 $cc $flags -Wmissing-prototypes -D_GNU_SOURCE -O1 -g -pthread -fsanitize=address,undefined -fno-sanitize-recover=all \
-    "$here/check_holder.c" "$here/holder/fuse_wire.c" "$here/holder/pieces.c" "$here/holder/served.c" "$here/holder/gate.c" "$here/holder/inflight.c" -o "$work/check_holder"
+    "$here/check_holder.c" "$here/holder/fuse_wire.c" "$here/holder/pieces.c" "$here/holder/served.c" "$here/holder/gate.c" "$here/holder/inflight.c" \
+    "$here/holder/whole_io.c" -o "$work/check_holder"
 # the holder's tables live as long as its process: nothing frees them
 cd "$work" && ASAN_OPTIONS=detect_leaks=0 ./check_holder "$@" && ./check "$@"

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "brake.h"
+#include "clocks.h"
 #include "gate.h"
 #include "holder.h"
 #include "latency.h"
@@ -31,13 +31,6 @@ struct unmounting {
     uint32_t tag;
     bool lazy;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static int send_answer(struct holder *holder, const struct control_answer *answer, const void *payload,
                        size_t payload_bytes, int flags)
@@ -138,7 +131,7 @@ static bool try_revoke(struct holder *holder, const struct revoke *order)
 {
     int result = hot_revoke(holder->hot, order->ino, order->flags);
     bool wait = (order->flags & REVOKE_WAIT) && (result == -EBUSY || result == -EAGAIN);
-    if (wait && now_ms() < order->until_ms)
+    if (wait && monotonic_ms() < order->until_ms)
         return false;
     if (wait)
         hot_revoke_cancel(holder->hot, order->ino);
@@ -158,7 +151,7 @@ static void begin_revoke(struct control_link *link, const struct control_request
     struct revoke order = {.tag = in->tag,
                            .flags = (uint32_t)in->a,
                            .ino = in->ino,
-                           .until_ms = now_ms() + (in->b < most_ms ? in->b : most_ms)};
+                           .until_ms = monotonic_ms() + (in->b < most_ms ? in->b : most_ms)};
     if (link->revoke_count == REVOKES_WAITING_MAX)
         order.flags &= ~(uint32_t)REVOKE_WAIT;
     if (!try_revoke(link->holder, &order))

@@ -1,23 +1,15 @@
 #include <sys/stat.h>
 
+#include "clocks.h"
 #include "hot_entry.h"
-
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
 
 /* What the attributes depend on. Passthrough writes show in the backing file alone, by its ctime. */
 static uint64_t note_of(struct hot_table *table, struct entry *entry)
 {
     struct stat status;
     uint64_t note = entry->changes + table->renames;
-    if (entry->written && entry->fd >= 0 && fstat(entry->fd, &status) == 0) {
-        uint64_t ctime_ns = (uint64_t)status.st_ctim.tv_sec * UINT64_C(1000000000) + (uint64_t)status.st_ctim.tv_nsec;
-        note ^= ctime_ns * UINT64_C(0x9E3779B97F4A7C15);
-    }
+    if (entry->written && entry->fd >= 0 && fstat(entry->fd, &status) == 0)
+        note ^= timespec_ns(status.st_ctim) * UINT64_C(0x9E3779B97F4A7C15);
     return note;
 }
 

@@ -6,17 +6,11 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "brake.h"
-
-static uint64_t wall_clock_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
+#include "clocks.h"
+#include "whole_io.h"
 
 struct hot_table *hot_new(int kernel_fd, struct brake *brake)
 {
@@ -358,22 +352,9 @@ long hot_read(struct hot_table *table, uint64_t ino, void *buffer, size_t size_b
     struct entry *entry = busy_begin(table, ino);
     if (entry == NULL)
         return -EBADF;
-    size_t done = 0;
-    long result = 0;
-    if (offset > INT64_MAX - size_bytes)
-        result = -EINVAL;
-    while (result == 0 && done < size_bytes) {
-        ssize_t got = pread(entry->fd, (char *)buffer + done, size_bytes - done, (off_t)(offset + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0) {
-            result = got < 0 ? -errno : 0;
-            break;
-        }
-        done += (size_t)got;
-    }
-    busy_end(table, entry, done);
-    return result < 0 ? result : (long)done;
+    ssize_t done = pread_whole(entry->fd, buffer, size_bytes, offset);
+    busy_end(table, entry, done < 0 ? 0 : (size_t)done);
+    return done;
 }
 
 long long hot_lseek(struct hot_table *table, uint64_t ino, uint64_t offset, uint32_t whence)

@@ -1,9 +1,9 @@
 #include "known.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
+
+#include "whole_io.h"
 
 enum { FIRST_CAPACITY = 1024 };
 
@@ -130,20 +130,6 @@ void known_released(struct known *known, enum known_kind kind, uint64_t fh)
     pthread_mutex_unlock(&known->lock);
 }
 
-static int write_all(int fd, const void *bytes, size_t size_bytes)
-{
-    for (const char *at = bytes; size_bytes > 0;) {
-        ssize_t done = write(fd, at, size_bytes);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return done < 0 ? -errno : -EIO;
-        at += done;
-        size_bytes -= (size_t)done;
-    }
-    return 0;
-}
-
 int known_write(struct known *known, int fd)
 {
     enum { AT_ONCE = 1024 };
@@ -155,7 +141,7 @@ int known_write(struct known *known, int fd)
         if (known->records[i].kind != 0)
             batch[count++] = known->records[i];
         if (count == AT_ONCE || (i + 1 == known->capacity && count > 0)) {
-            result = write_all(fd, batch, count * sizeof *batch);
+            result = write_whole(fd, batch, count * sizeof *batch);
             count = 0;
         }
     }

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clocks.h"
+
 /* so many requests within so long are a burst, which ends when none came for as long */
 enum { BURST_REQUESTS = 4, BURST_NS = 2000000 };
 
@@ -42,13 +44,6 @@ int latency_state(const struct latency *latency)
     return latency->error < 0 ? latency->error : 1;
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
 /* Called with the lock held. A wish that is refused costs speed, nothing else. */
 static void wish(struct latency *latency, bool awake)
 {
@@ -62,7 +57,7 @@ void latency_note(struct latency *latency)
 {
     if (latency->fd < 0)
         return;
-    uint64_t now = now_ns();
+    uint64_t now = monotonic_ns();
     uint_fast64_t place = atomic_fetch_add(&latency->count, 1) % BURST_REQUESTS;
     uint64_t before = atomic_exchange(&latency->times_ns[place], now);
     if (now - before > BURST_NS || atomic_load(&latency->awake))

@@ -10,10 +10,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "brake.h"
+#include "clocks.h"
 #include "control.h"
 #include "gate.h"
 #include "holder.h"
@@ -80,13 +80,6 @@ bool restart_gives_up(uint64_t starts_ms[], size_t *count, uint64_t now_ms)
         return true;
     starts_ms[(*count)++] = now_ms;
     return false;
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 /* Nobody has them any more. A RELEASE needs no answer from the next daemon, which is not told of the handle. */
@@ -250,7 +243,7 @@ bool restart_daemon(struct holder *holder)
     if (restart == NULL || restart->init == NULL || !atomic_load(&holder->init_answered) ||
         atomic_load(&holder->ended) || atomic_load(&holder->leaving) || !was_killed(restart))
         return false;
-    if (restart_gives_up(restart->starts_ms, &restart->count, now_ms())) {
+    if (restart_gives_up(restart->starts_ms, &restart->count, monotonic_ms())) {
         say("the daemon died %d times within %d s and is not started again", LIVES_MAX + 1, LIVES_WITHIN_MS / 1000);
         return false;
     }

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "whole_io.h"
+
 enum { BUCKETS = 4096, TELL_SHIFT = 20 /* of each MiB that reads come to */ };
 
 struct file {
@@ -244,22 +246,6 @@ static enum served_outcome look(struct file *file, uint64_t offset, uint64_t sto
     return SERVED_DONE;
 }
 
-static ssize_t read_all(int fd, char *buffer, size_t size_bytes, uint64_t offset)
-{
-    size_t done = 0;
-    while (done < size_bytes) {
-        ssize_t got = pread(fd, buffer + done, size_bytes - done, (off_t)(offset + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -1;
-        if (got == 0)
-            break;
-        done += (size_t)got;
-    }
-    return (ssize_t)done;
-}
-
 enum served_outcome served_read(struct served_table *table, uint64_t ino, void *buffer, size_t size_bytes,
                                 uint64_t offset, size_t *got, bool *tell)
 {
@@ -283,7 +269,7 @@ enum served_outcome served_read(struct served_table *table, uint64_t ino, void *
         pthread_mutex_unlock(&table->lock);
     }
     if (outcome == SERVED_DONE) {
-        ssize_t done = read_all(file->fd, buffer, size_bytes, offset);
+        ssize_t done = pread_whole(file->fd, buffer, size_bytes, offset);
         *got = done < 0 ? 0 : (size_t)done;
         if (done < 0)
             outcome = SERVED_NOT;
@@ -308,17 +294,9 @@ enum served_outcome served_write(struct served_table *table, uint64_t ino, const
     if (!takes)
         return SERVED_NOT;
 
-    size_t done = 0;
-    while (done < size_bytes) {
-        ssize_t put = pwrite(file->fd, (const char *)data + done, size_bytes - done, (off_t)(offset + done));
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0)
-            break;
-        done += (size_t)put;
-    }
+    int failed = pwrite_whole(file->fd, data, size_bytes, offset);
     leave(table, file);
-    return done == size_bytes ? SERVED_DONE : SERVED_NOT;
+    return failed == 0 ? SERVED_DONE : SERVED_NOT;
 }
 
 bool served_has(struct served_table *table, uint64_t ino)

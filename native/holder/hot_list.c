@@ -1,9 +1,7 @@
 #include "hot_entry.h"
 
-#include <errno.h>
-#include <unistd.h>
-
 #include "known.h"
+#include "whole_io.h"
 
 int hot_write(struct hot_table *table, int fd)
 {
@@ -14,8 +12,8 @@ int hot_write(struct hot_table *table, int fd)
             struct known_record record = {.kind = KNOWN_LENT, .id = entry->ino, .value = HOLDER_FH | entry->number};
             if (entry->written)
                 entry->attr_known = false; /* size and times are found anew in the backing file */
-            if (entry->fd >= 0 && write(fd, &record, sizeof record) != (ssize_t)sizeof record)
-                result = errno != 0 ? -errno : -EIO;
+            if (entry->fd >= 0)
+                result = write_whole(fd, &record, sizeof record);
         }
     pthread_mutex_unlock(&table->lock);
     return result;

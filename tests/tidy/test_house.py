@@ -35,7 +35,6 @@ TESTED_ELSEWHERE = {
     "tierfs/control/inspector.py": "tests/mount/test_commands.py",
     "tierfs/daemon.py": "tests/mount/test_commands.py",
     "tierfs/fuse/kernel.py": "tests/mount/test_passthrough.py",
-    "tierfs/fuse/operations.py": "tests/mount/test_posix.py",
     "tierfs/fuse/session.py": "tests/mount/test_posix.py",
     "tierfs/namespace/cookies.py": "tests/unit/test_filesystem.py",
     "tierfs/namespace/notify.py": "tests/mount/test_other_clients.py",

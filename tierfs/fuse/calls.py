@@ -2,14 +2,16 @@
 READs of absent bytes, which the holder answers when they are here."""
 
 import errno
+import logging
 import struct
 from typing import Final, Protocol
 
 from attrs import frozen
 
-from tierfs.errors import FsError
+from tierfs.errors import FsError, TierfsError
 from tierfs.fuse.failures import Failures
 
+_log: Final = logging.getLogger(__name__)
 # opcodes and arguments as in native/holder/fuse_wire.h
 _READ: Final = 15
 _FALLOCATE: Final = 43
@@ -59,11 +61,14 @@ class Calls:
     _requests: Requests
     _failures: Failures
 
-    async def answer(self, opcode: int, argument: bytes) -> tuple[int, int]:
-        """(errno or 0, value) of one request."""
+    async def answer(self, opcode: int, argument: bytes, *, is_told: bool = False) -> tuple[int, int]:
+        """(errno or 0, value) of one request. `is_told`: the program has its answer, and none waits for this one."""
         try:
             return 0, await _call(self._requests, opcode, argument)
         except Exception as error:
+            if is_told and isinstance(error, TierfsError):
+                _log.debug("what was to be read ahead does not come: %s", error)
+                return error.errno, 0
             verb = _VERBS.get(opcode, "call")
             return self._failures.errno_of(error, verb, lambda: self._path_in(argument)), 0
 

@@ -365,7 +365,7 @@ class Holder:
         _, _, opcode, _, unique, _ = _ANSWER.unpack_from(packet)
         code, value = errno.ENOSYS, 0  # after which the kernel does not ask again
         if self._carried is not None:
-            code, value = await self._carried.answer(opcode, packet[_ANSWER.size :])
+            code, value = await self._carried.answer(opcode, packet[_ANSWER.size :], is_told=not unique)
         if not unique:  # it was only told
             return
         with suppress(OSError):  # the end of the link is the kernel's answer, too

@@ -1,6 +1,8 @@
 """Requests that pyfuse3 does not know: what becomes of errors. Their bytes are in tests/native/test_holder_wire.py."""
 
 import errno
+import functools
+import logging
 import struct
 
 import pytest
@@ -68,6 +70,13 @@ def test_a_parked_read_that_fails_is_logged_with_its_file(caplog: pytest.LogCapt
     assert answer(SeekDouble(error), READ, argument) == (errno.EIO, 0)
     (line,) = caplog.messages
     assert line.startswith("read /file-of-7 failed with EIO: timeout: no answer (key 'd/f') (request id R1).")
+
+
+def test_a_read_that_has_its_answer_does_not_fail(caplog: pytest.LogCaptureFixture) -> None:
+    calls = Calls(SeekDouble(StoreError(StoreErrorKind.TIMEOUT, "no answer", key="d/f")), Failures())
+    argument = struct.pack("=QqI20x", 7, 10, 4096)
+    assert trio.run(functools.partial(calls.answer, READ, argument, is_told=True)) == (errno.EIO, 0)
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
 
 
 def test_what_nobody_knows_is_enosys(caplog: pytest.LogCaptureFixture) -> None:

@@ -39,7 +39,6 @@ TESTED_ELSEWHERE = {
     "tierfs/namespace/cookies.py": "tests/unit/test_filesystem.py",
     "tierfs/namespace/notify.py": "tests/mount/test_other_clients.py",
     "tierfs/namespace/unlinked.py": "tests/unit/sync/test_aside.py",
-    "tierfs/namespace/xattr_rules.py": "tests/unit/test_filesystem.py",
     "tierfs/sync/deletes.py": "tests/unit/sync/test_exporter.py",
     "tierfs/sync/hardlinks.py": "tests/unit/sync/test_exporter.py",
     "tierfs/sync/linkwriter.py": "tests/unit/sync/test_exporter.py",

@@ -53,6 +53,7 @@ from tierfs.objectstore.opening import open_store
 from tierfs.objectstore.probe import probe
 from tierfs.objectstore.retrying import RetryingStore
 from tierfs.objectstore.settings import RetrySettings, S3Settings
+from tierfs.policy.merge import ConflictRules, Policy
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
 from tierfs.sync.attributes import Defaults
@@ -329,7 +330,8 @@ def _build(
     authority = SoleNode()
     exporter = Exporter(
         index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.export,
-        applier=applier, activity=activity, notify=kernel, host=socket.gethostname(), authority=authority,
+        applier=applier, activity=activity, notify=kernel, authority=authority,
+        rules=ConflictRules(socket.gethostname(), Policy(settings.conflicts.policy)),
     )  # fmt: skip
     bell.exporter, bell.importer = exporter, importer
     fs = FileSystem(

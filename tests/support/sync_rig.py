@@ -24,16 +24,20 @@ from tests.support.clocks import TrioWallClock, jump_when_idle, wait_until_idle
 from tests.support.memstore import MemoryStore
 from tierfs.config.sections import ExportSettings, ImportSettings
 from tierfs.content.handles import ContentSettings, Files
+from tierfs.filesystem import FileSystem
 from tierfs.hottier.disk import Disk
 from tierfs.hottier.files import HotFiles
 from tierfs.hottier.space import Space
 from tierfs.index import dirents, inodes, intents
 from tierfs.index.env import Index, IndexSettings
 from tierfs.model import ROOT_INO, Inode, Intent
+from tierfs.namespace.authority import SoleNode
 from tierfs.namespace.changes import NewInode, RenameMode, TreeSettings
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.tree import Tree
+from tierfs.namespace.verbs import Usage
 from tierfs.objectstore.base import ObjectMeta, ObjectStore
+from tierfs.policy.merge import ConflictRules, Policy
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
 from tierfs.sync.attributes import Defaults
@@ -59,6 +63,11 @@ class Told:
         self.inodes.append((ino, content))
 
 
+class _Room:
+    def usage(self) -> Usage:
+        return Usage(100, 50, 10, 5)
+
+
 class Rig:
     """One mount's parts; paths are given with slashes, from the root."""
 
@@ -70,6 +79,7 @@ class Rig:
         export: ExportSettings | None = None,
         import_: ImportSettings | None = None,
         used_store: ObjectStore | None = None,
+        policy: Policy = Policy.KEEP_BOTH,
     ) -> None:
         self.store = store
         self.clock = TrioWallClock()
@@ -107,7 +117,8 @@ class Rig:
         )  # fmt: skip
         self.exporter = Exporter(
             index=self.index, store=asked, locations=self.locations, files=self.files, clock=self.clock,
-            settings=self.export_settings, applier=self.applier, activity=activity, notify=self.told, host="here",
+            settings=self.export_settings, applier=self.applier, activity=activity, notify=self.told,
+            rules=ConflictRules("here", policy),
         )  # fmt: skip
 
     def _locate(self, ino: int) -> str:
@@ -116,6 +127,13 @@ class Rig:
     @property
     def limiters(self) -> tuple[trio.CapacityLimiter, ...]:
         return (self.hot._limiter, self.index._sync_limiter)
+
+    def file_system(self, *, read_only: bool = False) -> FileSystem:
+        """The POSIX verbs over it."""
+        return FileSystem(
+            index=self.index, tree=self.tree, files=self.files, importer=self.importer, authority=SoleNode(),
+            capacity=_Room(), clock=self.clock, wake_export=self.exporter.wake, read_only=read_only,
+        )  # fmt: skip
 
     async def idle(self) -> None:
         """All that can happen without time passing has happened."""
@@ -260,6 +278,7 @@ def run_rig(
     export: ExportSettings | None = None,
     import_: ImportSettings | None = None,
     reads_ahead: bool = True,
+    policy: Policy = Policy.KEEP_BOTH,
 ) -> MemoryStore:
     """Runs `main` with a Rig at work; returns the store, so that another Rig can go on with it.
 
@@ -272,7 +291,7 @@ def run_rig(
     clock = trio.testing.MockClock()
 
     async def whole() -> None:
-        rig = Rig(directory, used, export=export, import_=import_)
+        rig = Rig(directory, used, export=export, import_=import_, policy=policy)
         try:
             async with trio.open_nursery() as nursery, rig.running(reads_ahead=reads_ahead):
                 nursery.start_soon(jump_when_idle, clock, rig.limiters)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tierfs import config
 from tierfs.config.kinds import DURATION, MODE, SIZE
 from tierfs.errors import ConfigError
+from tierfs.policy.merge import Policy
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "tierfs.example.toml"
 
@@ -227,3 +228,9 @@ def test_a_shown_mode_reads_back(mode: int) -> None:
 
 def _toml_value(text: str) -> object:
     return text.strip('"') if text.startswith('"') else int(text)
+
+
+def test_every_policy_can_be_set_and_nothing_is_lost_by_default() -> None:
+    kind = attrs.fields_dict(config.sections.ConflictSettings)["policy"].metadata["kind"]
+    assert [kind.parse(policy.value) for policy in Policy] == kind.what.split(" | ")
+    assert Policy(config.Settings().conflicts.policy) is Policy.KEEP_BOTH

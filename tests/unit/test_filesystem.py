@@ -14,19 +14,14 @@ from tests.support.sync_rig import Rig, run_rig
 from tierfs.errors import FsError
 from tierfs.filesystem import FileSystem
 from tierfs.model import ROOT_INO, InodeFlag
-from tierfs.namespace.authority import Right, SoleNode
+from tierfs.namespace.authority import Right
 from tierfs.namespace.changes import AttrChange, RenameMode
-from tierfs.namespace.verbs import Caller, DirEntry, Usage
+from tierfs.namespace.verbs import Caller, DirEntry
 from tierfs.objectstore.base import Always, ObjectMeta
 from tierfs.sync.plan import ASIDE_PREFIX
 
 USER = Caller(uid=1000, gid=1000, pid=1)
 ROOT_USER = Caller(uid=0, gid=0, pid=1)
-
-
-class _Room:
-    def usage(self) -> Usage:
-        return Usage(100, 50, 10, 5)
 
 
 @frozen
@@ -60,11 +55,7 @@ class Mounted:
 
 def run(tmp_path: Path, test: Callable[[Mounted], Awaitable[None]], *, read_only: bool = False) -> None:
     async def main(rig: Rig) -> None:
-        fs = FileSystem(
-            index=rig.index, tree=rig.tree, files=rig.files, importer=rig.importer, authority=SoleNode(),
-            capacity=_Room(), clock=rig.clock, wake_export=rig.exporter.wake, read_only=read_only,
-        )  # fmt: skip
-        await test(Mounted(rig, fs))
+        await test(Mounted(rig, rig.file_system(read_only=read_only)))
 
     run_rig(tmp_path, main)
 

@@ -234,6 +234,20 @@ class ImportSettings:
 
 
 @frozen(kw_only=True)
+class ConflictSettings:
+    """Files that were changed here and in the bucket."""
+
+    policy: str = setting(
+        "keep-both",
+        one_of("keep-both", "bucket-wins", "local-wins", "newest"),
+        """Whose version wins. "keep-both": the bucket's version has the name, the local one stays beside it as
+        name.conflict-<host>-<time>, in the bucket too; no byte is lost. The others drop the version that does not win,
+        with a line in the log: "bucket-wins", "local-wins", or "newest" by the time of modification, which trusts the
+        clocks of all that write.""",
+    )
+
+
+@frozen(kw_only=True)
 class IndexSettings:
     """The index of names and attributes on the local disk."""
 
@@ -292,6 +306,7 @@ class Settings:
     content: ContentSettings = attrs.field(factory=ContentSettings)
     export: ExportSettings = attrs.field(factory=ExportSettings)
     import_: ImportSettings = attrs.field(factory=ImportSettings)
+    conflicts: ConflictSettings = attrs.field(factory=ConflictSettings)
     index: IndexSettings = attrs.field(factory=IndexSettings)
     control: ControlSettings = attrs.field(factory=ControlSettings)
     log: LogSettings = attrs.field(factory=LogSettings)
@@ -304,6 +319,7 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "content": ContentSettings,
     "export": ExportSettings,
     "import": ImportSettings,
+    "conflicts": ConflictSettings,
     "index": IndexSettings,
     "control": ControlSettings,
     "log": LogSettings,

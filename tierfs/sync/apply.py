@@ -21,7 +21,7 @@ from tierfs.namespace.locations import Locations
 from tierfs.namespace.notify import Notify
 from tierfs.objectstore import dialects
 from tierfs.objectstore.base import ObjectInfo
-from tierfs.policy.merge import Decision, Local, Version, decide
+from tierfs.policy.merge import Decision, Local, decide
 from tierfs.sync import attributes, hardlinks
 from tierfs.sync.activity import Activity
 from tierfs.sync.attributes import Defaults
@@ -226,8 +226,7 @@ class Applier:
         base = self._base_at(self._index, inode, place, seen.key)
         if base is None:
             return
-        content = attributes.content_of(info)
-        decision = decide(attributes.version_of(base), Local.CLEAN, Version(info.etag, info.size_bytes, content))
+        decision = decide(attributes.version_of(base), Local.CLEAN, attributes.seen_version(info))
         if decision is Decision.ADOPT:
             self._set_base(inode, place, attributes.base_of(info))
         elif decision is Decision.IMPORT and inode.is_dir:
@@ -302,6 +301,10 @@ class Applier:
             merged = revise(fresh, mode=inode.mode, uid=inode.uid, gid=inode.gid)
             now = self._clock.now_ns()
             intents.mark_dirty(txn, merged, InodeFlag.META_DIRTY, now_ns=now, quiet_s=0)
+
+    def give_up(self, inode: Inode, info: ObjectInfo) -> None:
+        """The bucket's version in place of what this side has under the name, changes and all."""
+        self._replace_name(Place(inode.parent, inode.name), Seen(inode.name, info.key, info), assume=False)
 
     # ---- the listed directory itself, and names that two things claim ----
 

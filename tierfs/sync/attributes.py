@@ -101,9 +101,19 @@ def base_of(info: ObjectInfo) -> Base:
     )
 
 
-def version_of(base: Base | None) -> Version | None:
-    """The base as the decision table sees it."""
-    return None if base is None else Version(base.etag, base.size_bytes, base.content)
+def version_of(base: Base | None, fmt: int = 0) -> Version | None:
+    """The base as the decision table sees it; `fmt`: the S_IFMT part of its mode, 0 where that is not known."""
+    return None if base is None else Version(base.etag, base.size_bytes, base.content, fmt)
+
+
+def seen_version(info: ObjectInfo) -> Version:
+    """What a HEAD, GET or LIST shows as the decision table sees it."""
+    if info.meta is None:
+        return Version(info.etag, info.size_bytes, modified_ns=info.last_modified_ns)
+    view = dialects.read(info)
+    modified_ns = info.last_modified_ns if view.mtime_ns is None else view.mtime_ns
+    fmt = 0 if view.overflow_key else view.fmt or stat.S_IFREG
+    return Version(info.etag, info.size_bytes, content_of(info), fmt, modified_ns)
 
 
 def op_id_of(info: ObjectInfo) -> str:

@@ -119,8 +119,9 @@ class Deleter:
             self._done(tombstone)
         elif info is None:
             self._done(tombstone)
-        elif intents.get(self._index, tombstone.seq) == tombstone:
-            self._disputes.resurrect(tombstone, info)
+        elif intents.get(self._index, tombstone.seq) == tombstone and self._disputes.deletes(tombstone, info):
+            await self._store.delete(tombstone.key, if_match=info.etag)
+            self._done(tombstone)
 
     def _done(self, tombstone: Intent) -> None:
         self._activity.note(tombstone.key)

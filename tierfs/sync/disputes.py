@@ -20,15 +20,21 @@ from tierfs.model import HIDDEN_PREFIX, Inode, InodeFlag, Intent, Residency
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.notify import Notify
 from tierfs.objectstore.base import ObjectInfo, ObjectStore
-from tierfs.policy.merge import Decision, Local, Version, conflict_name, decide
+from tierfs.policy.merge import ConflictRules, Decision, Local, Policy, Version, conflict_name, decide
+from tierfs.policy.resolution import Kind
 from tierfs.sync import attributes
 from tierfs.sync.apply import Applier, Seen
-from tierfs.sync.paths import Place, display_path, find_place
+from tierfs.sync.paths import Place, display_path, find_place, text_path
 from tierfs.sync.plan import ASIDE_PREFIX, Plan, Work, target_key
 from tierfs.sync.records import bury
 
 LOST_PREFIX: Final = HIDDEN_PREFIX + "lost/"
 _NAME_ATTEMPTS_MAX: Final = 1000
+_LOSING: Final = {
+    Decision.REMOVE: "it is gone there, and here too now",
+    Decision.IMPORT: "the bucket's version is taken",
+    Decision.OVERWRITE: "the local version goes over the bucket's",
+}
 _log: Final = logging.getLogger(__name__)
 
 
@@ -45,7 +51,7 @@ class Disputes:
         clock: Clock,
         applier: Applier,
         notify: Notify,
-        host: str,
+        rules: ConflictRules,
     ) -> None:
         self._index = index
         self._store = store
@@ -54,7 +60,7 @@ class Disputes:
         self._clock = clock
         self._applier = applier
         self._notify = notify
-        self._host = host
+        self._rules = rules
 
     def mark(self, ino: int) -> None:
         """The inode's object has to be looked at now; gives it an intent if it has none."""
@@ -93,12 +99,33 @@ class Disputes:
             return op_id == tombstone.op_id
         return op_id.startswith(f"{self._index.node:x}-")
 
-    def resurrect(self, tombstone: Intent, info: ObjectInfo) -> None:
-        """Deleted here, changed there: the bucket's version stays and gets its name back."""
+    def deletes(self, tombstone: Intent, info: ObjectInfo) -> bool:
+        """Deleted here, changed there: whether the deletion goes over the version that is there now.
+
+        If not, that version gets its name back.
+        """
+        # without a version of ours: a deletion has no time that could be newer
+        decision = decide(
+            Version(tombstone.etag, 0), Local.DELETED, attributes.seen_version(info), policy=self._rules.policy
+        )
+        if decision is Decision.RESURRECT:
+            self._resurrect(tombstone, info)
+            return False
+        _log.warning(
+            "%r was deleted here and changed in the bucket: it is deleted there, too (policy %s)",
+            tombstone.key, self._rules.policy.value,
+        )  # fmt: skip
+        return True
+
+    def _resurrect(self, tombstone: Intent, info: ObjectInfo) -> None:
         place = find_place(self._index, tombstone.key)
         with self._index.transaction() as txn:
             intents.delete(txn, tombstone.seq)
-            self._note(txn, "deleted-here-changed-there", "/" + tombstone.key, "/" + tombstone.key, "")
+            if place is not None:
+                path, parent = text_path(txn, place.parent, place.name), place.parent
+            else:
+                path, parent = "/" + tombstone.key, 0
+            conflicts.add(txn, Conflict(self._clock.now_ns(), Kind.DELETED_HERE, path, path, "", parent))
         _log.warning(
             "%r was deleted here and changed in the bucket: the bucket's version is kept and comes back", tombstone.key
         )
@@ -197,8 +224,10 @@ class Disputes:
         if info is not None and InodeFlag.ATTRS_KNOWN not in inode.flags:
             self._applier.absorb(inode.ino, info)  # never read, so what is here of them is a guess
 
-    def _take_over(self, inode: Inode, work: Plan, info: ObjectInfo, clean: InodeFlag) -> None:
-        """What lies at the key is ours, or the same as ours: it is the base of the next write."""
+    def _take_over(
+        self, inode: Inode, work: Plan, info: ObjectInfo, clean: InodeFlag, *, dirty: InodeFlag = InodeFlag.NONE
+    ) -> None:
+        """What lies at the key is ours, the same as ours, or to be replaced: it is the base of the next write."""
         with self._index.transaction() as txn:
             current = inodes.get(txn, inode.ino)
             if current is None:
@@ -208,7 +237,7 @@ class Disputes:
             tombstone = intents.tombstone(txn, work.key)
             if tombstone is not None:
                 intents.delete(txn, tombstone.seq)
-            flags = attributes.with_foreign(current.flags & ~clean, info) | InodeFlag.META_DIRTY
+            flags = attributes.with_foreign(current.flags & ~clean, info) | InodeFlag.META_DIRTY | dirty
             changed = evolve(current, base=attributes.base_of(info), flags=flags)
             inodes.put(txn, changed)
             self._locations.settle(txn, changed, work.key)
@@ -217,9 +246,13 @@ class Disputes:
 
     def _carry_out(self, inode: Inode, work: Plan, info: ObjectInfo | None, local: Local, ours: Version | None) -> None:
         """`info` is what lies at `work.key`; `inode.base` None: what lies there was never ours."""
-        content = attributes.content_of(info) if info is not None else ""
-        remote = Version(info.etag, info.size_bytes, content) if info is not None else None
-        decision = decide(attributes.version_of(inode.base), local, remote, ours=ours)
+        is_home = work.key == target_key(self._index, self._locations, inode)
+        decision = self._decide(inode, local, info, ours, is_contest=is_home and not work.is_move)
+        if local is Local.CONTENT and decision in _LOSING:
+            _log.warning(
+                "%s changed here and in the bucket: %s (policy %s)",
+                display_path(self._index, inode.ino), _LOSING[decision], self._rules.policy.value,
+            )  # fmt: skip
         if decision is Decision.REMOVE:
             self._applier.remove_name(Place(inode.parent, inode.name))
         elif decision is Decision.EXPORT:
@@ -228,14 +261,35 @@ class Disputes:
             with self._index.transaction() as txn:
                 flags = attributes.with_foreign(inode.flags, info)
                 inodes.put(txn, evolve(inode, base=attributes.base_of(info), flags=flags))
+        elif info is not None and decision is Decision.IMPORT:
+            self._forget_tombstone(work.key)
+            self._applier.give_up(inode, info)
         elif info is not None and decision is Decision.SETTLE:
             self._take_over(inode, work, info, InodeFlag.DATA_DIRTY)
+        elif info is not None and decision is Decision.OVERWRITE:
+            self._take_over(inode, work, info, InodeFlag.NONE, dirty=InodeFlag.DATA_DIRTY)
         elif info is not None and decision is Decision.MERGE:
             self._applier.take_content(inode, info)
-        elif decision is Decision.KEEP_BOTH and work.key != target_key(self._index, self._locations, inode):
+        elif decision is Decision.KEEP_BOTH and not is_home:
             self._write_anew(inode)  # renamed here and changed under the old name there: both have a name
         elif info is not None and decision is Decision.KEEP_BOTH:
             self._keep_both(inode.ino, Place(inode.parent, inode.name), work.key, info)
+
+    def _decide(
+        self, inode: Inode, local: Local, info: ObjectInfo | None, ours: Version | None, *, is_contest: bool
+    ) -> Decision:
+        """`is_contest`: two versions of one file want its name. A rename on one side loses nothing on the other,
+        whatever the policy."""
+        fmt = stat.S_IFMT(inode.mode) if InodeFlag.ATTRS_KNOWN in inode.flags else 0
+        mine = ours or Version("", inode.size_bytes)
+        return decide(
+            attributes.version_of(inode.base, fmt),
+            local,
+            attributes.seen_version(info) if info is not None else None,
+            ours=evolve(mine, fmt=fmt, modified_ns=self._files.live(inode).mtime_ns),
+            policy=self._rules.policy if is_contest else Policy.KEEP_BOTH,
+            is_whole=self._is_whole(inode),
+        )
 
     def _write_anew(self, inode: Inode) -> None:
         """Changed here, deleted there: our bytes go up as a new object, if all of them are here."""
@@ -262,7 +316,8 @@ class Disputes:
         with self._index.transaction() as txn:
             inodes.put(txn, inode)
             self._locations.settle(txn, inode, f"{LOST_PREFIX}{inode.ino:x}")
-            self._note(txn, "base-lost", path, "", path)
+            where = text_path(txn, inode.parent, inode.name)
+            conflicts.add(txn, Conflict(self._clock.now_ns(), Kind.BASE_LOST, where, "", where, inode.parent))
         _log.error(
             "%s was changed here, and the version in the bucket that holds its other bytes was replaced or deleted: "
             "only the changed ranges are left",
@@ -300,12 +355,13 @@ class Disputes:
                 links.put(txn, ino, place.parent, kept_name, None)
             intents.mark_dirty(txn, inode, InodeFlag.META_DIRTY, now_ns=now, quiet_s=0)
             self._applier.add(txn, directory, Seen(place.name, key, info), assume=False)
-            path = "/" + key
-            kept_path = path[: len(path) - len(path.rsplit("/", 1)[1])] + kept_name.decode(errors="backslashreplace")
-            self._note(txn, "both-changed", path, path, kept_path)
-            if had_base_here and not is_whole:
-                self._note(txn, "base-lost", path, "", kept_path)
-        _log.warning("%s changed here and in the bucket: the local version is kept as %s", path, kept_path)
+            path, kept_path = (text_path(txn, place.parent, name) for name in (place.name, kept_name))
+            kind = Kind.BASE_LOST if had_base_here and not is_whole else Kind.BOTH_CHANGED
+            conflicts.add(txn, Conflict(now, kind, path, path, kept_path, place.parent))
+        _log.warning(
+            "%r changed here and in the bucket: the local version is kept as %r%s",
+            path, kept_path, ", with gaps" if kind is Kind.BASE_LOST else "",
+        )  # fmt: skip
         self._notify.entry_changed(place.parent, place.name)
         self._notify.entry_changed(place.parent, kept_name)
 
@@ -313,12 +369,17 @@ class Disputes:
         """A further link's name holds another object in the bucket: that keeps the name."""
         self._keep_both(ino, link, key, info)
 
+    def note_taken(self, place: Place, copy: bytes) -> None:
+        """An object came to the key that a file at `place` was leaving, and is shown beside it as `copy`."""
+        with self._index.transaction() as txn:
+            path, copy_path = (text_path(txn, place.parent, name) for name in (place.name, copy))
+            conflict = Conflict(self._clock.now_ns(), Kind.NAME_TAKEN, path, path, copy_path, place.parent)
+            conflicts.add(txn, conflict)
+        _log.warning("an object came to where %r was renamed from: it is shown as %r", path, copy_path)
+
     def _free_name(self, txn: Txn, place: Place, now: int) -> bytes:
         for attempt in range(_NAME_ATTEMPTS_MAX):
-            name = conflict_name(place.name, self._host, now, attempt=attempt)
+            name = conflict_name(place.name, self._rules.host, now, attempt=attempt)
             if dirents.get(txn, place.parent, name) is None:
                 return name
         raise RuntimeError(f"no free name for a conflict copy of {place.name!r}")
-
-    def _note(self, txn: Txn, kind: str, path: str, winner: str, loser: str) -> None:
-        conflicts.add(txn, Conflict(self._clock.now_ns(), kind, path, winner, loser))

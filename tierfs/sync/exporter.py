@@ -34,6 +34,7 @@ from tierfs.namespace.authority import Authority, SoleNode
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.notify import Notify
 from tierfs.objectstore.base import ObjectStore
+from tierfs.policy.merge import ConflictRules
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
 from tierfs.sync.aside import Aside
@@ -109,7 +110,7 @@ class Exporter:
         applier: Applier,
         activity: Activity,
         notify: Notify,
-        host: str,
+        rules: ConflictRules,
         authority: Authority | None = None,
     ) -> None:
         self._index = index
@@ -121,7 +122,7 @@ class Exporter:
         records = Records(index=index, locations=locations, clock=clock, activity=activity, quiet_s=settings.quiet_s)
         disputes = Disputes(
             index=index, store=store, locations=locations, files=files, clock=clock, applier=applier,
-            notify=notify, host=host,
+            notify=notify, rules=rules,
         )  # fmt: skip
         aside = Aside(index=index, store=store, locations=locations, records=records, claims=claims)
         self._reconciler = Reconciler(

@@ -75,3 +75,13 @@ def display_path(reader: Reader, ino: int) -> str:
     if current is None or current.ino != ROOT_INO:
         return "(unlinked)"
     return "/" + b"/".join(reversed(parts)).decode(errors="backslashreplace")
+
+
+def text_path(reader: Reader, parent: int, name: bytes) -> str:
+    """The path of a name in a directory, from the root of the mount, lossless (surrogateescape)."""
+    parts = [name]
+    current = inodes.get(reader, parent)
+    while current is not None and current.ino != ROOT_INO and current.parent != 0 and len(parts) < _DEPTH_MAX:
+        parts.append(current.name)
+        current = inodes.get(reader, current.parent)
+    return "/" + b"/".join(reversed(parts)).decode(errors="surrogateescape")

@@ -31,7 +31,7 @@ from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier, Seen
 from tierfs.sync.disputes import Disputes
 from tierfs.sync.outcomes import UnfinishedError
-from tierfs.sync.paths import display_path, find_entry, find_owner
+from tierfs.sync.paths import Place, display_path, find_entry, find_owner
 from tierfs.sync.plan import BESIDE_SUFFIX, target_key
 from tierfs.sync.records import bury
 
@@ -237,7 +237,11 @@ class TreeMover:
             if find_owner(self._index, info.key[: info.key.rfind("/") + 1]) is not None:
                 return None  # the old name is a directory again, it is that one's
             # somebody put an object where ours was moved away: both are kept
-            name = conflict_name(name, "bucket", self._clock.now_ns())
+            copy = conflict_name(name, "bucket", self._clock.now_ns())
+            added = self._applier.add_object(directory, Seen(copy, info.key, info))
+            if added is not None:
+                self._disputes.note_taken(Place(directory, name), copy)
+            return added
         return self._applier.add_object(directory, Seen(name, info.key, info))
 
     def _bury_link(self, inode: Inode, directory: int, name: bytes, info: ObjectInfo) -> None:

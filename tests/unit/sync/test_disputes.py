@@ -10,6 +10,7 @@ from tierfs.config.sections import ExportSettings
 from tierfs.index import conflicts
 from tierfs.namespace.changes import AttrChange
 from tierfs.objectstore import dialects
+from tierfs.policy.resolution import Kind
 
 DAY_S = 86_400.0
 
@@ -33,8 +34,9 @@ def test_both_changed_keeps_both(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         assert rig.at("d/f").ino != ino
         assert await rig.read("d/f") == b"theirs"
         ((_, row),) = conflicts.page(rig.index, 0, 10)
-        assert (row.kind, row.path, row.winner, row.loser) == ("both-changed", "/d/f", "/d/f", f"/d/{loser}")
-        assert f"kept as /d/{loser}" in caplog.text
+        assert (row.kind, row.path, row.winner, row.loser) == (Kind.BOTH_CHANGED, "/d/f", "/d/f", f"/d/{loser}")
+        assert row.parent == rig.at("d").ino
+        assert f"kept as '/d/{loser}'" in caplog.text
         assert (rig.at("d").ino, b"f") in rig.told.entries
         assert not rig.pending()
 
@@ -95,7 +97,7 @@ def test_deleted_here_changed_there_comes_back(tmp_path: Path) -> None:
         assert rig.store.content("f") == b"theirs"
         assert await rig.read("f") == b"theirs"
         ((_, row),) = conflicts.page(rig.index, 0, 10)
-        assert row.kind == "deleted-here-changed-there"
+        assert (row.kind, row.winner, row.loser) == (Kind.DELETED_HERE, "/f", "")
         assert not rig.pending()
 
     run_rig(tmp_path, main)
@@ -128,6 +130,21 @@ def test_attributes_here_and_bytes_there_are_both_taken(tmp_path: Path) -> None:
         assert rig.user_meta("f")["team"] == "blue"
         assert await rig.read("f") == b"theirs"
         assert rig.at("f").size_bytes == 6
+
+    run_rig(tmp_path, main)
+
+
+def test_attributes_here_and_another_type_there(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        ino = await rig.write("f", b"base")
+        await rig.sync()
+        rig.tree.set_attributes(ino, AttrChange(permissions=0o600))
+        rig.put_remote("f", b"target", user={"file-permissions": "0120777"})
+        await rig.sync()
+        found = await rig.stat("f")
+        assert found.is_symlink and found.target == b"target"
+        assert rig.user_meta("f") == {"file-permissions": "0120777"}
+        assert conflicts.count(rig.index) == 0
 
     run_rig(tmp_path, main)
 
@@ -285,7 +302,8 @@ def test_changed_ranges_of_a_file_whose_rest_is_gone_are_kept_and_told(
         await rig.files.release(handle)
         (failing,) = rig.exporter.pending().failing
         assert failing[0] == f"/{loser}"
-        assert conflicts.count(rig.index) == 2
+        ((_, row),) = conflicts.page(rig.index, 0, 10)
+        assert (row.kind, row.path, row.loser) == (Kind.BASE_LOST, "/big", f"/{loser}")
         assert loser not in rig.store.objects  # never a body with holes
 
     run_rig(tmp_path, main, export=ExportSettings(quiet_s=DAY_S))

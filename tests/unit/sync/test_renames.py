@@ -10,10 +10,11 @@ from attrs import evolve
 from tests.support.memstore import MemoryStore
 from tests.support.sync_rig import Rig, run_rig
 from tierfs.errors import StoreErrorKind
-from tierfs.index import locations
+from tierfs.index import conflicts, locations
 from tierfs.index.schema import Table
 from tierfs.namespace.changes import RenameMode
 from tierfs.objectstore.base import ListPage, Written
+from tierfs.policy.resolution import Kind
 
 
 def _is_settled(rig: Rig) -> bool:
@@ -297,6 +298,36 @@ class _LateLists(MemoryStore):
             self.asked.set()
             await self.go_on.wait()
         return page
+
+
+def test_an_object_put_where_a_file_has_left_already_is_kept_beside_it_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = _LateLists("a/")
+
+    async def main(rig: Rig) -> None:
+        rig.mkdir("a")
+        await rig.write("a/f", b"ours")
+        await rig.sync()
+        rig.rename("a", "b")
+        rig.exporter.hurry()
+        await store.asked.wait()
+        await rig.write("b/f", b"ours, later")
+        rig.exporter.hurry()
+        await rig.idle()
+        assert "b/f" in store.objects and "a/f" not in store.objects, "moved while the listing is on its way"
+        rig.put_remote("a/f", b"theirs")
+        store.go_on.set()
+        await rig.sync()
+        (copy,) = [name for name in await rig.list("b") if ".conflict-bucket-" in name]
+        assert rig.keys == ["b/", "b/f", f"b/{copy}"]
+        assert (await rig.read("b/f"), await rig.read(f"b/{copy}")) == (b"ours, later", b"theirs")
+        ((_, row),) = conflicts.page(rig.index, 0, 10)
+        assert (row.kind, row.winner, row.loser) == (Kind.NAME_TAKEN, "/b/f", f"/b/{copy}")
+        assert f"shown as '/b/{copy}'" in caplog.text
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main, store=store)
 
 
 def test_a_delete_below_a_directory_that_is_being_listed_leaves_no_marker_behind(tmp_path: Path) -> None:

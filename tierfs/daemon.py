@@ -26,6 +26,7 @@ from tierfs.content.handles import Files
 from tierfs.content.settings import ContentSettings
 from tierfs.control import mountpoint as mountpoints
 from tierfs.control import registry, server
+from tierfs.control.conflicts import Conflicts
 from tierfs.control.inspector import Inspector, MountFacts, walk
 from tierfs.control.protocol import Json
 from tierfs.control.service import Progress, Service, group_id
@@ -54,6 +55,7 @@ from tierfs.objectstore.probe import probe
 from tierfs.objectstore.retrying import RetryingStore
 from tierfs.objectstore.settings import RetrySettings, S3Settings
 from tierfs.policy.merge import ConflictRules, Policy
+from tierfs.policy.resolution import Keep
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
 from tierfs.sync.attributes import Defaults
@@ -139,6 +141,7 @@ class _Control:
         self._inspector = inspector
         self._mountpoint = mountpoint
         self._stop = stop
+        self._conflicts = Conflicts(index=parts.index, fs=parts.fs, notify=parts.kernel)
 
     def status(self) -> Json:
         return self._inspector.status()
@@ -167,6 +170,18 @@ class _Control:
         except FsError:
             self._stop.drains = before
             raise
+
+    def conflicts(self, after: int, path: bytes, uid: int | None) -> Json:
+        return self._conflicts.page(after=after, path=path, uid=uid)
+
+    def conflict_owners(self, number: int) -> set[int]:
+        return self._conflicts.owners(number)
+
+    async def diff_conflict(self, number: int) -> Json:
+        return await self._conflicts.diff(number)
+
+    async def resolve_conflict(self, number: int, keep: Keep, *, dry_run: bool) -> Json:
+        return await self._conflicts.resolve(number, keep, dry_run=dry_run)
 
 
 @define

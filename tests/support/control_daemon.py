@@ -16,6 +16,7 @@ from tierfs.control import registry, server
 from tierfs.control.protocol import Json
 from tierfs.control.service import Progress, Service
 from tierfs.errors import FsError, StoreError, StoreErrorKind, TierfsError
+from tierfs.policy.resolution import Keep
 
 
 class ScriptedDaemon:
@@ -37,6 +38,80 @@ class ScriptedDaemon:
         self.ended = trio.Event()
         self._changed = trio.Event()
         self.synced: list[bytes | None] = []
+        self.conflict_rows: list[Json] = []
+        self.texts: list[str] | None = ["one\n", "two\n"]
+        self.resolved: list[tuple[int, Keep, bool]] = []
+
+    def add_conflict(self, number: int, path: str, *, uid: int = 0, state: str = "open") -> None:
+        """One where both sides changed `path`, whose versions belong to `uid`."""
+        copy = f"{path}.conflict-here-20231114T221320Z"
+        self.conflict_rows.append(
+            {
+                "id": number,
+                "time_ns": 1_700_000_000_000_000_000,
+                "kind": "both-changed",
+                "path": path,
+                "winner": path,
+                "loser": copy,
+                "bucket": path,
+                "local": copy,
+                "state": state,
+                "uid": uid,
+            }
+        )
+
+    def _conflict(self, number: int) -> Json:
+        for row in self.conflict_rows:
+            if row["id"] == number:
+                return row
+        raise FsError(errno.ENOENT, f"there is no conflict {number}")
+
+    def conflicts(self, after: int, path: bytes, uid: int | None) -> Json:
+        """Pages of two."""
+        found = [
+            row
+            for row in self.conflict_rows
+            if row["id"] > after and row["path"].startswith(os.fsdecode(path)) and uid in (None, row["uid"])
+        ]
+        return {"conflicts": found[:2], "next": found[1]["id"] if len(found) > 2 else None}
+
+    def conflict_owners(self, number: int) -> set[int]:
+        return {self._conflict(number)["uid"]}
+
+    async def diff_conflict(self, number: int) -> Json:
+        conflict = self._conflict(number)
+        side = {
+            "type": "file",
+            "mode": 0o100640,
+            "uid": conflict["uid"],
+            "gid": 0,
+            "size_bytes": 4,
+            "mtime_ns": 1_700_000_000_123_456_789,
+            "etag": "0123",
+            "last_modified_ns": 1_700_000_000_000_000_000,
+            "checksum": None,
+        }
+        content = {
+            "kind": "text" if self.texts is not None else "binary",
+            "differs_at": 0,
+            "looked_at_bytes": 4,
+            "texts": self.texts,
+            "checksums": ["crc64nvme:00000000000000aa", "crc64nvme:00000000000000bb"],
+        }
+        return {"conflict": conflict, "bucket": side, "local": {**side, "etag": None}, "content": content}
+
+    async def resolve_conflict(self, number: int, keep: Keep, *, dry_run: bool) -> Json:
+        conflict = self._conflict(number)
+        self.resolved.append((number, keep, dry_run))
+        action = {"verb": "rename", "path": conflict["loser"], "to": conflict["path"]}
+        if keep is Keep.BUCKET:
+            action = {"verb": "unlink", "path": conflict["loser"]}
+        return {
+            "id": number,
+            "keep": keep.value,
+            "dry_run": dry_run,
+            "action": action if keep is not Keep.BOTH else None,
+        }
 
     def upload(self, path: bytes) -> None:
         del self.pending[path]

@@ -24,6 +24,11 @@ def printable(text: object) -> str:
     )
 
 
+def printable_line(text: str) -> str:
+    """The same for a line of a file: its tabs stay, and so does its length."""
+    return "\t".join(map(printable, text.split("\t")))
+
+
 def _hex(character: str) -> str:
     return f"\\u{ord(character):04x}"
 

@@ -6,18 +6,18 @@ it runs in scripts and prompts and has to start within 150 ms.
 
 import argparse
 import sys
+import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tierfs import __version__
-from tierfs.cli import terminal
+from tierfs.cli import conflicts, terminal
+from tierfs.cli.connecting import connect
 from tierfs.cli.terminal import format_age
 from tierfs.control import protocol, registry
-from tierfs.control.client import Client
-from tierfs.control.exitcodes import ExitCode, ExitError
+from tierfs.control.exitcodes import ExitCode
 from tierfs.control.exitcodes import table as exit_code_table
-from tierfs.control.registry import Entry
 from tierfs.units import format_size, parse_duration_s
 
 _EXAMPLES: Final = """\
@@ -27,7 +27,14 @@ examples:
   tierctl info /mnt/data/model.pt       is it here, is it in the bucket?
   tierctl sync /mnt/data/results        upload now, and wait for it
   tierctl wait --synced /mnt/data/results --timeout 10min
+  tierctl conflicts list                files that were changed here and in the bucket
   tierctl mounts                        what is mounted
+"""
+_CONFLICT_EXAMPLES: Final = """\
+examples:
+  tierctl conflicts list /mnt/data/results   those at or below a path
+  tierctl conflicts diff 3                   how the versions of number 3 differ
+  tierctl conflicts resolve 3 --keep local   the local version gets the name
 """
 _CODES: Final = (
     ExitCode.OK,
@@ -41,7 +48,7 @@ _CODES: Final = (
     ExitCode.BUSY,
     ExitCode.INTERRUPTED,
 )
-_ANSWER_LIMIT_S: Final = 10.0
+_WARNING_COLUMNS: Final = 64
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON object, for programs")
 
-    def verb(name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
-        made = verbs.add_parser(
+    def verb(name: str, run: Any, text: str, example: str, group: Any = verbs) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = group.add_parser(
             name,
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
@@ -86,8 +93,42 @@ def _parser() -> argparse.ArgumentParser:
     wait.add_argument("--synced", action="store_true", required=True, help="what to wait for")
     wait.add_argument("--timeout", type=_duration, metavar="TIME", help="such as 30s or 10min; default: no limit")
     wait.add_argument("path", nargs="?", metavar="PATH", help="only what is below it")
+    _add_conflicts(verbs, verb)
     verb("mounts", _mounts, "list the mounts of this machine that you can see", "tierctl mounts --json")
     return parser
+
+
+def _add_conflicts(verbs: Any, verb: Callable[..., argparse.ArgumentParser]) -> None:
+    text = "show and resolve files that were changed here and in the bucket"
+    group = verbs.add_parser(
+        "conflicts",
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=f"{_CONFLICT_EXAMPLES}\nexit codes:\n{exit_code_table(*_CODES)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).add_subparsers(metavar="list|diff|resolve", required=True)
+    shown = verb("list", conflicts.run_list, "list them, oldest first", "tierctl conflicts list /mnt/data", group)
+    shown.add_argument("path", nargs="?", metavar="PATH", help="only what is there or below it")
+    diff = verb("diff", conflicts.run_diff, "show how both versions differ", "tierctl conflicts diff 3", group)
+    diff.add_argument("id", type=_number, metavar="ID", help="the number that list shows")
+    resolve = verb(
+        "resolve",
+        conflicts.run_resolve,
+        "keep one version, which gets the name, or both as they are",
+        "tierctl conflicts resolve 3 --keep local",
+        group,
+    )
+    resolve.add_argument("id", type=_number, nargs="+", metavar="ID", help="numbers that list shows")
+    resolve.add_argument("--keep", choices=conflicts.KEEP_CHOICES, required=True, help="whose version")
+    resolve.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    for parser in (diff, resolve):
+        parser.add_argument("--mount", metavar="PATH", help="any path in the mount, where there are several")
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a conflict; tierctl conflicts list shows them")
+    return int(text)
 
 
 def _duration(text: str) -> float:
@@ -100,17 +141,8 @@ def _duration(text: str) -> float:
 # --- verbs
 
 
-def _connect(entry: Entry, silence_limit_s: float | None = None) -> Client:
-    try:
-        return Client(entry.socket, silence_limit_s=silence_limit_s or _ANSWER_LIMIT_S)
-    except ExitError:
-        if registry.is_running(entry):
-            raise  # there, but it does not let us in
-        raise ExitError(ExitCode.NO_DAEMON, registry.stale_message(entry)) from None
-
-
 def _status(options: argparse.Namespace) -> int:
-    with _connect(registry.find(options.path)) as client:
+    with connect(registry.find(options.path)) as client:
         status = client.call("status")
     if options.json:
         terminal.print_json(status)
@@ -122,7 +154,7 @@ def _status(options: argparse.Namespace) -> int:
 def _info(options: argparse.Namespace) -> int:
     entry = registry.find(options.path)
     path = registry.path_within(entry, options.path)
-    with _connect(entry) as client:
+    with connect(entry) as client:
         info = client.call("info", {"path": protocol.path_to_json(path)})
     if options.json:
         terminal.print_json(info)
@@ -145,7 +177,7 @@ def _until_synced(options: argparse.Namespace, verb: str, args: Mapping[str, Any
     path = registry.path_within(entry, options.path) if options.path is not None else None
     where = {} if path is None else {"path": protocol.path_to_json(path)}
     line = terminal.ProgressLine(doing)
-    with _connect(entry, silence_limit_s=30.0) as client:
+    with connect(entry, silence_limit_s=30.0) as client:
         try:
             result = client.call(verb, {**where, **args}, on_progress=line)
         finally:
@@ -187,7 +219,10 @@ def _status_text(status: Mapping[str, Any]) -> str:
     ]
     rows += [("failing", f"{failing['path']}: {failing['error']}") for failing in status.get("failing_exports", [])]
     if status.get("conflicts"):
-        rows.append(("conflicts", str(status["conflicts"])))
+        rows.append(("conflicts", f"{status['conflicts']}; tierctl conflicts list shows them"))
+    for warning in status.get("store_warnings", []):
+        first, *more = textwrap.wrap(warning, _WARNING_COLUMNS)
+        rows += [("server", first), *(("", line) for line in more)]
     if index := status.get("index"):
         rows.append(("index", f"{index['entries']} entries, {format_size(index['bytes'])}"))
     if degraded := status.get("degraded"):

@@ -36,7 +36,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.NO_DAEMON: "no tierfs mount there, or its daemon is gone or does not answer",
     ExitCode.TIMEOUT: "the time given by --timeout was over",
     ExitCode.PERMISSION: "you may not do that",
-    ExitCode.NOT_FOUND: "no such file in the mount",
+    ExitCode.NOT_FOUND: "no such file in the mount, or no such conflict",
     ExitCode.INCOMPATIBLE: "the daemon speaks another version of the protocol",
     ExitCode.NO_FUSE: "FUSE cannot be used on this machine",
     ExitCode.MOUNTPOINT: "the mountpoint is missing or cannot be used",

@@ -19,18 +19,19 @@ from tierfs.content.handles import Files
 from tierfs.control.protocol import Json
 from tierfs.errors import FsError
 from tierfs.hottier.space import Space
-from tierfs.index import conflicts, dirents, inodes, intents, residency
+from tierfs.index import dirents, inodes, intents, residency
 from tierfs.index.env import Index, IndexState
 from tierfs.model import ROOT_INO, Inode, Residency
 from tierfs.namespace.locations import Locations
 from tierfs.objectstore.retrying import RetryingStore
 from tierfs.sync.exporter import Exporter
+from tierfs.sync.standing import OpenCount
 from tierfs.telemetry import Counters, rss_anon_bytes
 from tierfs.units import NS_PER_S
 
 _FAILING_SHOWN_MAX: Final = 20
 _RESIDENCY_NAMES: Final = {Residency.COLD: "cold", Residency.PARTIAL: "partial", Residency.FULL: "hot"}
-_TYPE_NAMES: Final = {
+TYPE_NAMES: Final = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
     stat.S_IFLNK: "symlink",
@@ -106,6 +107,7 @@ class Inspector:
         self._space = space
         self._exporter = exporter
         self._clock = clock
+        self._conflicts = OpenCount(index)
 
     def status(self) -> Json:
         """See `service.Daemon.status`."""
@@ -132,7 +134,7 @@ class Inspector:
             "pending_exports": pending.count,
             "oldest_export_age_s": pending.oldest_age_s,
             "failing_exports": [{"path": path, "error": error} for path, error in pending.failing[:_FAILING_SHOWN_MAX]],
-            "conflicts": conflicts.count(self._index),
+            "conflicts": self._conflicts.now(),
             "degraded": self._degraded(now_ns),
             "index": {"entries": self._index.entries, "bytes": self._index.size_on_disk_bytes},
             "store_warnings": list(self._store.capabilities.warnings),
@@ -160,7 +162,7 @@ class Inspector:
         return {
             "path": os.fsdecode(path),
             "ino": inode.ino,
-            "type": _TYPE_NAMES.get(stat.S_IFMT(inode.mode), "not known yet"),
+            "type": TYPE_NAMES.get(stat.S_IFMT(inode.mode), "not known yet"),
             "mode": inode.mode,
             "uid": inode.uid,
             "gid": inode.gid,

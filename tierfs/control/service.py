@@ -7,6 +7,9 @@
 | wait | path?, timeout_s? | any path; none = all | paths that they own |
 | sync | path? | any path; none = all | no |
 | unmount | drain?, lazy? | yes | no |
+| conflicts | path?, after? | everything | those of which they own every version |
+| conflict_diff | id | any | those of which they own every version |
+| conflict_resolve | id, keep, dry_run? | any | no: they have rm and mv |
 
 Admin is uid 0, the uid of the daemon, and members of `[control] admin_group`. Others hear of a file
 that is not theirs what they hear of one that does not exist.
@@ -15,7 +18,10 @@ that is not theirs what they hear of one that does not exist.
 bucket; `sync` has it uploaded at once. `unmount` with drain first does what `sync` does, then takes
 the mount away; what came meanwhile is uploaded while the daemon ends.
 
-Checkpoints: only in `wait`, `sync` and `unmount`, which may be cancelled at any time without harm.
+`conflicts` answers in pages: "next" is the `after` of the next one, null at the end.
+
+Checkpoints: only in `wait`, `sync`, `unmount`, `conflict_diff` and `conflict_resolve`, which may be cancelled at any
+time without harm.
 """
 
 import enum
@@ -32,6 +38,7 @@ from attrs import frozen
 from tierfs.control import protocol
 from tierfs.control.protocol import ErrorCode, Json, Request
 from tierfs.errors import ConfigError, FsError, TierfsError
+from tierfs.policy.resolution import Keep
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +46,7 @@ Progress: TypeAlias = Callable[[Mapping[str, Any]], None]
 """Takes the latest state of long work, e.g. {"files": 3, "bytes": 4096} left; never blocks, may drop."""
 
 WAIT_LIMIT_S: Final = 30 * 86400.0
+_NUMBER_MAX: Final = 2**63 - 1
 
 
 class Daemon(Protocol):
@@ -50,7 +58,7 @@ class Daemon(Protocol):
         At least: pid, holder_pid (None without one), source, mountpoint, cache, mode, mode_reason,
         read_only, uptime_s, tier {size_bytes, used_bytes, dirty_bytes}, pending_exports,
         oldest_export_age_s (None when nothing is pending), failing_exports [{path, error}] (at
-        most 20; `info` of the path tells more), conflicts (count), degraded (None or {since_s, reason}),
+        most 20; `info` of the path tells more), conflicts (how many are open), degraded (None or {since_s, reason}),
         index {entries, bytes}, requests {name: count}, rss_anon_bytes, version.
         """
         ...
@@ -85,6 +93,22 @@ class Daemon(Protocol):
         """
         ...
 
+    def conflicts(self, after: int, path: bytes, uid: int | None) -> Json:
+        """See `conflicts.Conflicts.page`."""
+        ...
+
+    def conflict_owners(self, number: int) -> set[int]:
+        """The owners of the versions that are there. Raises FsError(ENOENT)."""
+        ...
+
+    async def diff_conflict(self, number: int) -> Json:
+        """See `conflicts.Conflicts.diff`."""
+        ...
+
+    async def resolve_conflict(self, number: int, keep: Keep, *, dry_run: bool) -> Json:
+        """See `conflicts.Conflicts.resolve`."""
+        ...
+
 
 @frozen
 class Peer:
@@ -101,6 +125,7 @@ class Scope(enum.Enum):
 
     REDACTED = enum.auto()
     OWN_PATHS = enum.auto()
+    OWN_CONFLICTS = enum.auto()
     NOTHING = enum.auto()
 
 
@@ -110,6 +135,9 @@ VERBS: Final[Mapping[str, Scope]] = {
     "wait": Scope.OWN_PATHS,
     "sync": Scope.NOTHING,
     "unmount": Scope.NOTHING,
+    "conflicts": Scope.REDACTED,
+    "conflict_diff": Scope.OWN_CONFLICTS,
+    "conflict_resolve": Scope.NOTHING,
 }
 # everything that names no file, no error text and no place that is closed to others
 PUBLIC_STATUS: Final = frozenset(
@@ -148,12 +176,15 @@ class Service:
         self._drain_timeout_s = drain_timeout_s or math.inf
         self._daemon_uid = daemon_uid
         self._admin_gid = admin_gid
-        self._handlers: Mapping[str, Callable[[Request, bool, Progress], Awaitable[Json]]] = {
+        self._handlers: Mapping[str, Callable[[Request, Peer, Progress], Awaitable[Json]]] = {
             "status": self._status,
             "info": self._info,
             "wait": self._wait,
             "sync": self._sync,
             "unmount": self._unmount,
+            "conflicts": self._conflicts,
+            "conflict_diff": self._conflict_diff,
+            "conflict_resolve": self._conflict_resolve,
         }
 
     def is_admin(self, peer: Peer) -> bool:
@@ -168,9 +199,8 @@ class Service:
             handler = self._handlers.get(request.verb)
             if handler is None:
                 raise Refusal(ErrorCode.UNKNOWN_VERB, f"unknown verb {request.verb[:40]!r}; known: {', '.join(VERBS)}")
-            admin = self.is_admin(peer)
-            self._permit(request, peer, admin=admin)
-            return await handler(request, admin, progress)
+            self._permit(request, peer)
+            return await handler(request, peer, progress)
         except Refusal:
             raise
         except TierfsError as error:
@@ -180,35 +210,44 @@ class Service:
             _log.exception("control verb %s failed", request.verb, extra={"event": "TFS7001"})
             raise Refusal(ErrorCode.INTERNAL, "a fault of tierfs; its log has the details", errno_codes.EIO) from error
 
-    def _permit(self, request: Request, peer: Peer, *, admin: bool) -> None:
+    def _permit(self, request: Request, peer: Peer) -> None:
         scope = VERBS[request.verb]
-        if admin or scope is Scope.REDACTED:
+        if scope is Scope.REDACTED or self.is_admin(peer):
             return
-        path = _path_of(request)
-        if scope is Scope.OWN_PATHS and path is not None:
-            try:
-                if self._daemon.info(path)["uid"] == peer.uid:
-                    return
-            except FsError:
-                pass  # told apart from somebody else's file, it would say which names exist
-            raise Refusal(ErrorCode.PERMISSION, "no such file, or it is not yours", errno_codes.EPERM)
-        raise Refusal(ErrorCode.PERMISSION, f"{request.verb} is for root and the owner of the mount", errno_codes.EPERM)
+        if scope is Scope.NOTHING or (scope is Scope.OWN_PATHS and _path_of(request) is None):
+            raise Refusal(
+                ErrorCode.PERMISSION, f"{request.verb} is for root and the owner of the mount", errno_codes.EPERM
+            )
+        if self._owners_of(request, scope) != {peer.uid}:
+            # told apart from somebody else's file, one that is not there would say which names exist
+            what = "conflict" if scope is Scope.OWN_CONFLICTS else "file"
+            raise Refusal(ErrorCode.PERMISSION, f"no such {what}, or it is not yours", errno_codes.EPERM)
 
-    async def _status(self, _request: Request, admin: bool, _progress: Progress) -> Json:
+    def _owners_of(self, request: Request, scope: Scope) -> set[int]:
+        """Of what a request is about; nobody where that is not there."""
+        try:
+            if scope is Scope.OWN_CONFLICTS:
+                return self._daemon.conflict_owners(_number_of(request, "id"))
+            path = _path_of(request)
+            return {self._daemon.info(path)["uid"]} if path is not None else set()
+        except FsError:
+            return set()
+
+    async def _status(self, _request: Request, peer: Peer, _progress: Progress) -> Json:
         status = self._daemon.status()
-        if admin:
+        if self.is_admin(peer):
             return {**status, "redacted": False}
         # whether, not why: the reason may name a key
         public = {name: value for name, value in status.items() if name in PUBLIC_STATUS}
         return {**public, "is_degraded": status.get("degraded") is not None, "redacted": True}
 
-    async def _info(self, request: Request, _admin: bool, _progress: Progress) -> Json:
+    async def _info(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
         path = _path_of(request)
         if path is None:
             raise Refusal(ErrorCode.BAD_REQUEST, "info needs a path", errno_codes.EINVAL)
         return self._daemon.info(path)
 
-    async def _wait(self, request: Request, _admin: bool, progress: Progress) -> Json:
+    async def _wait(self, request: Request, _peer: Peer, progress: Progress) -> Json:
         path, timeout_s = self._subtree_of(request), _timeout_of(request)
         try:
             with trio.fail_after(timeout_s):
@@ -219,7 +258,7 @@ class Service:
             ) from None
         return {"synced": True}
 
-    async def _sync(self, request: Request, _admin: bool, progress: Progress) -> Json:
+    async def _sync(self, request: Request, _peer: Peer, progress: Progress) -> Json:
         await self._daemon.sync(self._subtree_of(request), progress)
         return {"synced": True}
 
@@ -231,7 +270,7 @@ class Service:
         self._daemon.info(path)
         return path
 
-    async def _unmount(self, request: Request, _admin: bool, progress: Progress) -> Json:
+    async def _unmount(self, request: Request, _peer: Peer, progress: Progress) -> Json:
         drain, lazy = _switch_of(request, "drain", True), _switch_of(request, "lazy", False)
         if drain and not lazy:
             with trio.move_on_after(self._drain_timeout_s) as limit:
@@ -244,6 +283,22 @@ class Service:
             "pending_exports": status["pending_exports"],
             "dirty_bytes": status["tier"]["dirty_bytes"],
         }
+
+    async def _conflicts(self, request: Request, peer: Peer, _progress: Progress) -> Json:
+        uid = None if self.is_admin(peer) else peer.uid
+        return self._daemon.conflicts(_number_of(request, "after", 0), _path_of(request) or b"", uid)
+
+    async def _conflict_diff(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
+        return await self._daemon.diff_conflict(_number_of(request, "id"))
+
+    async def _conflict_resolve(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
+        try:
+            keep = Keep(request.args.get("keep", ""))
+        except ValueError:
+            choices = ", ".join(Keep)
+            raise Refusal(ErrorCode.BAD_REQUEST, f"keep must be one of: {choices}", errno_codes.EINVAL) from None
+        dry_run = _switch_of(request, "dry_run", False)
+        return await self._daemon.resolve_conflict(_number_of(request, "id"), keep, dry_run=dry_run)
 
 
 def group_id(name: str) -> int | None:
@@ -289,6 +344,13 @@ def _timeout_of(request: Request) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or math.isnan(value) or value < 0:
         raise Refusal(ErrorCode.BAD_REQUEST, "timeout_s must be a number of seconds", errno_codes.EINVAL)
     return min(float(value), WAIT_LIMIT_S)
+
+
+def _number_of(request: Request, name: str, default: int | None = None) -> int:
+    value = request.args.get(name, default)
+    if type(value) is not int or not 0 <= value <= _NUMBER_MAX:
+        raise Refusal(ErrorCode.BAD_REQUEST, f"{name} must be a whole number", errno_codes.EINVAL)
+    return value
 
 
 def _switch_of(request: Request, name: str, default: bool) -> bool:

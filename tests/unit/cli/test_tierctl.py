@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.control_daemon import ScriptedDaemon, real_server
-from tierfs.cli import tierctl
+from tierfs.cli import connecting, tierctl
 from tierfs.control import registry
 from tierfs.control.exitcodes import ExitCode
 
@@ -61,6 +61,14 @@ def test_status_fits_eighty_columns_and_tells_what_matters(tmp_path: Path, capsy
         "for 5 s: unavailable",
     ):
         assert text in out
+
+
+def test_status_says_what_a_server_lacks() -> None:
+    warning = "no conditional put: writes are checked by a HEAD before: a change within one round trip is overwritten"
+    text = tierctl._status_text({**ScriptedDaemon().status(), "store_warnings": [warning], "conflicts": 2})
+    assert max(map(len, text.splitlines())) <= 80
+    assert warning in " ".join(text.replace("server", "").split())
+    assert "2; tierctl conflicts list" in text
 
 
 def test_status_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,7 +175,7 @@ def test_a_dead_daemon_is_told_with_the_cure(tmp_path: Path, capsys: pytest.Capt
 def test_a_daemon_that_hangs_does_not_hang_tierctl(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tierctl, "_ANSWER_LIMIT_S", 0.05)
+    monkeypatch.setattr(connecting, "ANSWER_LIMIT_S", 0.05)
     path = str(tmp_path / "h.sock")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(path)
@@ -185,7 +193,7 @@ def test_wrong_usage_names_the_right_usage(argv: list[str], capsys: pytest.Captu
     assert "usage: tierctl" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argv", [[], ["status"], ["info"], ["sync"], ["wait"], ["mounts"]])
+@pytest.mark.parametrize("argv", [[], ["status"], ["info"], ["sync"], ["wait"], ["mounts"], ["conflicts"]])
 def test_help_shows_examples(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         tierctl.main([*argv, "--help"])
@@ -205,6 +213,8 @@ def test_tierctl_starts_without_the_daemon_and_its_libraries(run_directory: Path
     assert not loaded & set(FORBIDDEN_IMPORTS)
     assert {name for name in loaded if name.startswith("tierfs.")} == {
         "tierfs.cli",
+        "tierfs.cli.conflicts",
+        "tierfs.cli.connecting",
         "tierfs.cli.terminal",
         "tierfs.cli.tierctl",
         "tierfs.control",
@@ -225,4 +235,4 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
 def test_no_verb_lost_its_function() -> None:
     parser: Any = tierctl._parser()
     verbs = parser._subparsers._group_actions[0].choices
-    assert set(verbs) == {"status", "info", "sync", "wait", "mounts"}
+    assert set(verbs) == {"status", "info", "sync", "wait", "conflicts", "mounts"}

@@ -13,6 +13,7 @@ from tests.support.control_daemon import ScriptedDaemon
 from tierfs.control.protocol import ErrorCode, Json, Request
 from tierfs.control.service import PUBLIC_STATUS, VERBS, Peer, Refusal, Service, group_id
 from tierfs.errors import ConfigError, StoreError, StoreErrorKind
+from tierfs.policy.resolution import Keep
 
 ROOT = Peer(pid=1, uid=0, gid=0)
 OWNER_OF_MOUNT = Peer(pid=2, uid=500, gid=500)
@@ -87,6 +88,35 @@ def test_a_stranger_may_not_work_on_the_whole_mount(verb: str, args: Mapping[str
     daemon, service = make()
     assert refused(service, verb, STRANGER, **args).code is ErrorCode.PERMISSION
     assert daemon.unmounted == [] and daemon.synced == []
+
+
+def test_conflicts_are_listed_and_compared_for_the_owner_of_both_versions() -> None:
+    daemon, service = make()
+    daemon.add_conflict(1, "theirs", uid=1001)
+    daemon.add_conflict(2, "mine", uid=STRANGER.uid)
+    assert [row["id"] for row in ask(service, "conflicts")["conflicts"]] == [1, 2]
+    assert [row["id"] for row in ask(service, "conflicts", STRANGER)["conflicts"]] == [2]
+    assert [row["id"] for row in ask(service, "conflicts", path="mine", after=1)["conflicts"]] == [2]
+    assert ask(service, "conflict_diff", STRANGER, id=2)["conflict"]["id"] == 2
+    for number in (1, 99):
+        refusal = refused(service, "conflict_diff", STRANGER, id=number)
+        assert (refusal.code, str(refusal)) == (ErrorCode.PERMISSION, "no such conflict, or it is not yours")
+
+
+def test_conflicts_are_resolved_by_admins_alone() -> None:
+    daemon, service = make()
+    daemon.add_conflict(2, "mine", uid=STRANGER.uid)
+    assert refused(service, "conflict_resolve", STRANGER, id=2, keep="local").code is ErrorCode.PERMISSION
+    assert daemon.resolved == []
+    assert ask(service, "conflict_resolve", ADMIN_BY_GROUP, id=2, keep="local", dry_run=True)["dry_run"] is True
+    assert ask(service, "conflict_resolve", id=2, keep="both")["action"] is None
+    assert daemon.resolved == [(2, Keep.LOCAL, True), (2, Keep.BOTH, False)]
+
+
+@pytest.mark.parametrize("verb", ["conflict_diff", "conflict_resolve"])
+def test_a_conflict_that_is_not_there(verb: str) -> None:
+    refusal = refused(make()[1], verb, id=3, keep="both")
+    assert (refusal.code, refusal.errno) == (ErrorCode.NOT_FOUND, errno.ENOENT)
 
 
 def test_every_verb_has_a_rule_and_a_handler() -> None:
@@ -182,12 +212,22 @@ def test_a_path_that_is_not_there(verb: str) -> None:
         ("wait", {"timeout_s": float("nan")}),
         ("unmount", {"drain": 1}),
         ("unmount", {"lazy": "yes"}),
+        ("conflicts", {"after": -1}),
+        ("conflicts", {"path": "/mine"}),
+        ("conflict_diff", {}),
+        ("conflict_diff", {"id": "1"}),
+        ("conflict_diff", {"id": True}),
+        ("conflict_diff", {"id": 1 << 63}),
+        ("conflict_resolve", {"id": 1}),
+        ("conflict_resolve", {"id": 1, "keep": "best"}),
+        ("conflict_resolve", {"id": 1, "keep": ["local"]}),
+        ("conflict_resolve", {"id": 1, "keep": "local", "dry_run": "yes"}),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_happens(verb: str, args: Mapping[str, Any]) -> None:
     daemon, service = make()
     assert refused(service, verb, **args).code is ErrorCode.BAD_REQUEST
-    assert daemon.unmounted == []
+    assert daemon.unmounted == [] and daemon.resolved == []
 
 
 def test_a_store_error_keeps_its_words_and_errno_and_is_not_a_wrong_path() -> None:

@@ -1,0 +1,20 @@
+"""From a registered mount to a client of its daemon. Standard library only."""
+
+from typing import Final
+
+from tierfs.control import registry
+from tierfs.control.client import Client
+from tierfs.control.exitcodes import ExitCode, ExitError
+from tierfs.control.registry import Entry
+
+ANSWER_LIMIT_S: Final = 10.0
+
+
+def connect(entry: Entry, silence_limit_s: float | None = None) -> Client:
+    """A connection. Raises ExitError(NO_DAEMON) with the cure where the daemon is gone."""
+    try:
+        return Client(entry.socket, silence_limit_s=silence_limit_s or ANSWER_LIMIT_S)
+    except ExitError:
+        if registry.is_running(entry):
+            raise  # there, but it does not let us in
+        raise ExitError(ExitCode.NO_DAEMON, registry.stale_message(entry)) from None

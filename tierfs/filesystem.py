@@ -138,7 +138,7 @@ class FileSystem:
 
     def disconnected(self) -> None:
         """The kernel has gone, and nothing is open any more."""
-        for ino in self._files.lent():
+        for ino in self._files.lending.all():
             self._take_access_time(ino)
         self._files.disconnected()
         self._before = KernelState()

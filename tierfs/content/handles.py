@@ -423,10 +423,6 @@ class Files:
 
     # ---- what is here ----
 
-    def lent(self) -> list[int]:
-        """The inodes that are lent to the kernel."""
-        return self.lending.all()
-
     def disconnected(self) -> None:
         """The kernel connection has ended: nothing is lent any more."""
         self.lending.end()

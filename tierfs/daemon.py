@@ -105,9 +105,9 @@ class _Bell:
         if self.exporter is not None:
             self.exporter.wake()
 
-    def hurry(self) -> None:
+    def make_room(self) -> None:
         if self.exporter is not None:
-            self.exporter.hurry()
+            self.exporter.make_room()
 
     def doubt(self, ino: int) -> None:
         if self.importer is not None:
@@ -332,7 +332,7 @@ def _build(
         locate=lambda ino: locations.actual_key(index, tree.inode(ino)),
         settings=_content_settings(settings),
         wake_export=bell.wake,
-        hurry_export=bell.hurry,
+        hurry_export=bell.make_room,
         on_stale=bell.doubt,
     )
     files.recover()

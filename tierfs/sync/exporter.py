@@ -6,8 +6,7 @@ nothing but one probe asks it, and everything goes on by itself when it answers.
 large files, so many small ones at a time.
 
 An intent is due when its inode has rested (`not_before_ns`), when it has waited `max_dirty_age_s` although
-it never rests, or at once while somebody hurries (a full hot tier, sync, unmount). A file that is open for
-writing rests when it is closed.
+it never rests, or at once while somebody hurries; `sync.due` has the rule.
 
 Tasks: `run` scans and starts one worker for each intent; `sync` only waits and looks. They share the tables
 in memory below, in sync code; the index is the truth, and an exporter that is started over it anew needs
@@ -42,6 +41,7 @@ from tierfs.sync.bodies import Uploader
 from tierfs.sync.claims import Claims
 from tierfs.sync.deletes import Deleter
 from tierfs.sync.disputes import Disputes
+from tierfs.sync.due import AT_ONCE, Haste, aged_ns, due_ns
 from tierfs.sync.linkwriter import LinkWriter
 from tierfs.sync.outcomes import BlockedError, NotYetError
 from tierfs.sync.paths import ancestors, display_path
@@ -151,7 +151,7 @@ class Exporter:
         self._starved: set[int] = set()  # failed because the store was away
         self._watches: dict[int, list[_Watch]] = {}
         self._running_by_class = dict.fromkeys(_SizeClass, 0)
-        self._is_hurried = False
+        self._haste = Haste.NOBODY
         self._last_seq = 0  # of the intents that a scan has met
         self._wake = trio.Event()
         self._news_at_s = math.inf  # trio time
@@ -175,7 +175,12 @@ class Exporter:
 
     def hurry(self) -> None:
         """Nothing waits for its quiet time until all that can be exported is."""
-        self._is_hurried = True
+        self._haste = Haste.ALL
+        self._wake.set()
+
+    def make_room(self) -> None:
+        """As `hurry`, for the hot tier alone; see sync.due."""
+        self._haste = max(self._haste, Haste.ROOM)
         self._wake.set()
 
     def pending(self) -> PendingSummary:
@@ -214,8 +219,8 @@ class Exporter:
                 began, self._scan_waited_s = trio.current_time(), 0.0
                 due_in_s = await self._scan(nursery)
                 took_s = trio.current_time() - began - self._scan_waited_s
-                if not self._running and due_in_s > 0 and self._is_hurried:
-                    self._is_hurried = False
+                if not self._running and due_in_s > 0:
+                    self._haste = Haste.NOBODY
                 await self._wait_for_work(due_in_s)
                 await trio.sleep(max(0.0, began + self._scan_waited_s + _RESCAN_FACTOR * took_s - trio.current_time()))
                 if self._outage is not None:
@@ -272,20 +277,12 @@ class Exporter:
     def _due_ns(self, intent: Intent) -> float:
         """When the intent may be worked on."""
         if intent.seq in self._urgent:
-            return 0
-        if intent.attempts:
-            return intent.not_before_ns
-        if self._is_hurried:
-            return 0
-        aged_ns = intent.created_ns + int(self._settings.max_dirty_age_s * NS_PER_S)
-        if intent.kind is IntentKind.RECONCILE and intent.not_before_ns <= self._clock.now_ns():
+            return AT_ONCE
+        hot = None
+        if intent.kind is IntentKind.RECONCILE and (self._haste or intent.not_before_ns <= self._clock.now_ns()):
             hot = residency.hot_get(self._index, intent.ino)
-            if hot is not None and hot.writing:
-                return aged_ns
-        return min(intent.not_before_ns, aged_ns)
-
-    def _is_aged(self, intent: Intent) -> bool:
-        return self._clock.now_ns() >= intent.created_ns + int(self._settings.max_dirty_age_s * NS_PER_S)
+        is_written = hot is not None and hot.writing
+        return due_ns(intent, self._haste, is_written=is_written, max_dirty_age_s=self._settings.max_dirty_age_s)
 
     def _block(self, intent: Intent) -> None:
         """It is offered again when other work has ended, or else after a while."""
@@ -351,7 +348,8 @@ class Exporter:
 
     async def _carry_out(self, intent: Intent) -> None:
         if intent.kind is IntentKind.RECONCILE:
-            await self._reconciler.reconcile(intent.ino, is_aged=self._is_hurried or self._is_aged(intent))
+            is_aged = self._clock.now_ns() >= aged_ns(intent, self._settings.max_dirty_age_s)
+            await self._reconciler.reconcile(intent.ino, is_aged=is_aged or self._haste is not Haste.NOBODY)
         elif intent.kind is IntentKind.DELETE:
             await self._deleter.delete(intent.seq)
         else:

@@ -138,13 +138,13 @@ class World:
         info = self.store.place(self.key(ino), data)
         content = f"crc64nvme:{native.crc64nvme(data):016x}" if checksum else ""
         base = Base(info.etag, len(data), info.last_modified_ns, content=content)
-        self._put(self._inode(ino, len(data), base))
+        self.put(self._inode(ino, len(data), base))
         return ino
 
     def add_new(self) -> int:
         """An inode as `create` makes it: nothing in the bucket yet."""
         ino = self.index.next_ino()
-        self._put(self._inode(ino, 0, None))
+        self.put(self._inode(ino, 0, None))
         return ino
 
     def _inode(self, ino: int, size: int, base: Base | None) -> Inode:
@@ -154,7 +154,8 @@ class World:
             btime_ns=now, parent=1, name=b"%x" % ino, flags=InodeFlag.ATTRS_KNOWN, base=base,
         )  # fmt: skip
 
-    def _put(self, inode: Inode) -> None:
+    def put(self, inode: Inode) -> None:
+        """Its row, as it is told."""
         with self.index.transaction() as txn:
             inodes.put(txn, inode)
 

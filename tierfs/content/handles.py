@@ -339,7 +339,7 @@ class Files:
 
     def is_open(self, ino: int) -> bool:
         """May anybody have it open, or reads of it be answered without us?"""
-        return self.is_read_past_us(ino) or self.has_handles(ino)
+        return self.lending.has(ino) or self.lending.serves(ino) or self.has_handles(ino)
 
     def has_handles(self, ino: int) -> bool:
         """Has anybody a handle?"""
@@ -364,7 +364,7 @@ class Files:
 
     def is_read_past_us(self, ino: int) -> bool:
         """May it be read without a request?"""
-        return self.lending.has(ino) or self.lending.serves(ino)
+        return self.lending.has(ino) or self.lending.is_served(ino)
 
     def is_written_past_us(self, ino: int) -> bool:
         """May size and times change without a request?"""
@@ -405,13 +405,13 @@ class Files:
 
     def touch_times(self, ino: int, *, atime_ns: int | None = None, mtime_ns: int | None = None) -> None:
         """utimens of a file that may be written or lent: the backing file first; the caller puts the inode after it."""
-        if not self.is_writing(ino) and not self.lending.has(ino):
+        if not self.is_writing(ino) and not self.is_read_past_us(ino):
             return
         live = self._ledger.hold(ino)
         try:
             if live.writers:
                 self._ledger.publish(live)  # what was written before these times
-            if live.is_whole and live.backing is not None:
+            if live.backing is not None:
                 inode = self._ledger.inode(ino)
                 atime_ns = inode.atime_ns if atime_ns is None else atime_ns
                 mtime_ns = inode.mtime_ns if mtime_ns is None else mtime_ns

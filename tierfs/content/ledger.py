@@ -192,6 +192,8 @@ class Ledger:
                 backing.truncate(0)  # what a crash may have left
             if live.size_bytes:
                 backing.truncate(live.size_bytes)
+                inode = self.inode(live.ino)
+                backing.set_times(atime_ns=inode.atime_ns, mtime_ns=inode.mtime_ns)  # it was not read yet
             kind = Residency.PARTIAL if live.size_bytes else Residency.FULL
             record = HotRecord(
                 kind, self.index.boot_id, synced=False, writing=writing, bytes_charged=0, last_use_s=self.now_s()

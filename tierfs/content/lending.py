@@ -119,7 +119,11 @@ class Lending:
 
     def serves(self, ino: int) -> bool:
         """May the borrower read its backing file, or write to it, at this moment?"""
-        return ino in self._served or ino in self._withdrawing or ino in self._forsaken
+        return self.is_served(ino) or ino in self._forsaken
+
+    def is_served(self, ino: int) -> bool:
+        """Does the borrower read it for those who have it open?"""
+        return ino in self._served or ino in self._withdrawing
 
     def serves_writes(self, ino: int) -> bool:
         """May it write?"""

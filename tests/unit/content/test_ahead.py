@@ -99,7 +99,7 @@ def test_what_is_large_or_here_already_is_passed_over(tmp_path: Path) -> None:
         world.store.place(world.key(large), noise(SETTINGS.small_file_bytes + 1))
         inode = world.inode(large)
         assert inode.base is not None
-        world._put(evolve(inode, size_bytes=SETTINGS.small_file_bytes + 1))
+        world.put(evolve(inode, size_bytes=SETTINGS.small_file_bytes + 1))
         await world.read(inos[7])
         count = world.store.requests["get_whole"]
         for ino in inos[:5]:

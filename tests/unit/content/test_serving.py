@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from attrs import evolve
 from trio.testing import wait_all_tasks_blocked
 
 from tests.support.kernel import Kernel, lending_to
@@ -279,5 +280,24 @@ def test_what_fails_its_checksum_is_not_a_hole_for_those_who_read_it_past_us(tmp
             kernel.may_withdraw.set()
         assert await bring(world, kernel, ino, fh, 0, len(LARGE)) == LARGE
         await world.files.release(fh)
+
+    run(tmp_path, main)
+
+
+def test_the_access_time_of_a_cold_file_is_what_was_set_and_not_when_it_came(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        ino = world.add_object(LARGE)
+        before_ns = world.inode(ino).atime_ns
+        fh = await world.files.open(ino, write=False, truncate=False)
+        assert ino in kernel.served
+        assert world.files.live(world.inode(ino)).atime_ns == before_ns
+        world.files.touch_times(ino, atime_ns=12345)
+        world.put(evolve(world.inode(ino), atime_ns=12345))
+        assert world.files.live(world.inode(ino)).atime_ns == 12345
+        kernel.is_deaf = True
+        await world.files.release(fh)
+        world.put(evolve(world.inode(ino), atime_ns=123))
+        assert world.files.live(world.inode(ino)).atime_ns == 123, "nobody reads it any more"
 
     run(tmp_path, main)

@@ -24,8 +24,8 @@ Tasks share: the open LMDB transaction, the journal, the counters behind `next_i
 thread touches only journal descriptors, under the journal's lock.
 
 `env` has the Index, `txn` its transactions, `options` its settings and states; `lmdbenv` is the one file that
-knows LMDB, `journal` the ring before it, `state` the index's own row, `lock` keeps other processes out;
-`schema` has the tables, `codec` the records;
+knows LMDB, `journal` the ring before it, `state` the index's own row, `answers` what a request that is asked
+again must not repeat, `lock` keeps other processes out; `schema` has the tables, `codec` the records;
 `inodes`, `dirents`, `links`, `xattrs`, `residency`, `intents`, `locations`, `foreign`, `settings`,
 `orphans` and `conflicts` are functions over a `Reader` or a `Txn`; `check` proves that the tables agree.
 """

@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ import trio
 
 from tierfs.clock import Clock
 from tierfs.errors import ConfigError, FsError, IndexDamageError
+from tierfs.index.answers import ANSWERS_KEY, Answers
 from tierfs.index.journal import (
     Changes,
     Journal,
@@ -65,6 +67,7 @@ class Index(Reader):
         self._lock_fd = lock_fd
         self._env = Environment(directory / "lmdb", settings.map_size_bytes)
         self.totals = Totals(self._env)
+        self.answers = Answers()
         segment_bytes, segment_count = settings.journal_segment_bytes, settings.journal_segments
         self._journal = Journal(directory / "journal", disk, segment_bytes=segment_bytes, segment_count=segment_count)
         self._row = StateRow(0, 0, 0, 0, 0, True, False, 0, 0)  # as last committed
@@ -90,8 +93,9 @@ class Index(Reader):
         settings: IndexSettings,
         boot_id: int | None = None,
         disk: JournalDisk | None = None,
+        unanswered: AbstractSet[int] = frozenset(),
     ) -> "Index":
-        """Opens or makes the index in `directory` (made 0700) and replays its journal.
+        """Opens or makes the index in `directory` (made 0700) and replays its journal. `unanswered`: see Answers.
 
         Raises CacheBusyError (another process has it), IndexDamageError (damaged, or of a newer version),
         FsError with the disk's errno (no room for the journal, not writable).
@@ -105,20 +109,22 @@ class Index(Reader):
             raise FsError(error.errno or errno.EIO, f"cannot use {directory}: {error.strerror}") from error
         index = cls(directory, clock, settings, disk or OsDisk(), lock_fd)
         try:
-            index._start(read_boot_id() if boot_id is None else boot_id)
+            index._start(read_boot_id() if boot_id is None else boot_id, unanswered)
         except BaseException:
             index._release()
             raise
         return index
 
-    def _start(self, boot_id: int) -> None:
+    def _start(self, boot_id: int, unanswered: AbstractSet[int]) -> None:
         self._env.open()
         row = self._load_row()
         replayed = row
         try:
             self.totals.load(row.applied_lsn)
+            self.answers.load(self._env.get(Table.SETTINGS, ANSWERS_KEY), unanswered)
             for record in self._journal.replay(row.index_id, row.epoch, row.applied_lsn):
                 self.totals.apply(record.changes)
+                self.answers.replayed(record.token)
                 replayed = attrs.evolve(replayed, applied_lsn=record.lsn)
                 self._uncommitted += count_changes(record.changes)
                 if self._uncommitted >= self.settings.max_uncommitted_changes:
@@ -157,17 +163,8 @@ class Index(Reader):
             if self.settings.node not in (0, row.node):
                 raise ConfigError(f"the index was made as node {row.node}, the settings say {self.settings.node}")
             return row
-        return StateRow(
-            index_id=secrets.randbits(63),
-            node=self.settings.node or 1 + secrets.randbelow(NODE_MAX),
-            epoch=0,
-            applied_lsn=0,
-            boot_id=0,
-            is_clean=True,
-            is_unrecovered=False,
-            ino_bound=_FIRST_INO,
-            created_ns=self.clock.now_ns(),
-        )
+        node = self.settings.node or 1 + secrets.randbelow(NODE_MAX)
+        return StateRow.new(node, _FIRST_INO, self.clock.now_ns())
 
     # --- reading
 
@@ -270,7 +267,7 @@ class Index(Reader):
         if not is_normal:
             return
         changes = txn.changes()
-        if not any(changes):
+        if not any(changes) and not txn.token:
             return
         payload = encode_changes(changes)
         lsn = self._append(payload, txn.token, txn.job)
@@ -282,6 +279,8 @@ class Index(Reader):
             finally:
                 self._rebuild(failure)
             raise FsError(failure.errno, f"the index cannot take the change: {failure}") from failure
+        if txn.token:
+            self.answers.made(txn.token)
         self._note_changes(count_changes(changes))
 
     def _note_changes(self, count: int) -> None:
@@ -340,7 +339,7 @@ class Index(Reader):
 
     def _write_row(self, row: StateRow) -> None:
         changes = no_changes()
-        changes[Table.SETTINGS] = {STATE_KEY: row.encode(), **self.totals.rows(row.applied_lsn)}
+        changes[Table.SETTINGS] = {STATE_KEY: row.encode(), **self.totals.rows(row.applied_lsn), **self.answers.rows()}
         self._env.apply(changes)
         self._env.commit()
         self._row = row

@@ -14,6 +14,7 @@ i64  created, ns
 """
 
 import hashlib
+import secrets
 import struct
 from pathlib import Path
 from typing import Final
@@ -43,6 +44,11 @@ class StateRow:
     is_unrecovered: bool
     ino_bound: int
     created_ns: int
+
+    @classmethod
+    def new(cls, node: int, ino_bound: int, created_ns: int) -> "StateRow":
+        """Of an index that was never opened."""
+        return cls(secrets.randbits(63), node, 0, 0, 0, True, False, ino_bound, created_ns)
 
     def encode(self) -> bytes:
         """As on disk."""

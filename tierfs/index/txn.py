@@ -16,6 +16,8 @@ class Txn:
     An exception inside leaves no trace. Reads see the writes made so far. Sync code only, one at a time.
     Leaving raises FsError: ENOSPC where the journal is full and LMDB cannot commit, E2BIG for more than
     a journal segment holds, EROFS where the journal cannot be written. Nothing happened then.
+
+    `token`: of the request that it carries out (see Answers), 0 for none.
     """
 
     __slots__ = ("_changes", "index", "job", "token")

@@ -246,6 +246,7 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
                 commit_interval_s=settings.index.commit_interval_s,
                 durability_interval_s=settings.index.durability_interval_s,
             ),
+            unanswered=takeover.state.tokens if takeover is not None else frozenset(),
         )
         stack.callback(index.close)
         counters = Counters()
@@ -417,7 +418,7 @@ async def _serve(
         await nursery.start(functools.partial(server.serve, socket_path, service, limits=limits))
         await parts.fs.reopen()
         failures = Failures()
-        operations = Operations(parts.fs, timeouts, parts.kernel, failures)
+        operations = Operations(parts.fs, timeouts, parts.kernel, failures, parts.index.answers)
         calls = Calls(parts.fs, failures)
         async with parts.kernel.mounted(operations, calls, facts.mountpoint, _mount_options(settings, facts)):
             if parts.kernel.takes_files:

@@ -211,7 +211,7 @@ class FileSystem:
 
     async def create(self, parent: int, name: bytes, mode: int, caller: Caller) -> tuple[Inode, int]:
         """A new regular file, open for reading and writing: (inode, file handle)."""
-        inode = await self._create(parent, name, _new(stat.S_IFREG | stat.S_IMODE(mode), caller))
+        inode = await self._create(parent, name, _new(stat.S_IFREG | stat.S_IMODE(mode), caller), caller)
         handle = self._files.created(inode.ino)
         self._handles[handle] = OpenFile(inode.ino)
         return self._files.live(inode), handle
@@ -220,53 +220,57 @@ class FileSystem:
         """A regular file, fifo, socket or device. EPERM for other types (as mknod(2))."""
         if not any(test(mode) for test in (stat.S_ISREG, stat.S_ISFIFO, stat.S_ISSOCK, stat.S_ISCHR, stat.S_ISBLK)):
             raise FsError(errno.EPERM, "mknod of an unknown type")
-        inode = await self._create(parent, name, _new(mode, caller, rdev))
+        inode = await self._create(parent, name, _new(mode, caller, rdev), caller)
         if inode.is_regular:
             await self._files.release(self._files.created(inode.ino))  # the empty file is whole in the hot tier
         return self._tree.inode(inode.ino)
 
     async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Inode:
         """A new empty directory."""
-        return await self._create(parent, name, _new(stat.S_IFDIR | stat.S_IMODE(mode) & ~stat.S_ISGID, caller))
+        new = _new(stat.S_IFDIR | stat.S_IMODE(mode) & ~stat.S_ISGID, caller)
+        return await self._create(parent, name, new, caller)
 
     async def symlink(self, parent: int, name: bytes, target: bytes, caller: Caller) -> Inode:
         """A symbolic link; its target is not looked at."""
-        return await self._create(parent, name, NewInode(stat.S_IFLNK | 0o777, caller.uid, caller.gid, target=target))
+        new = NewInode(stat.S_IFLNK | 0o777, caller.uid, caller.gid, target=target)
+        return await self._create(parent, name, new, caller)
 
-    async def _create(self, parent: int, name: bytes, new: NewInode) -> Inode:
+    async def _create(self, parent: int, name: bytes, new: NewInode, caller: Caller) -> Inode:
         self._check_writable()
         await self._importer.ensure_listed(parent)
-        inode = self._tree.create(parent, name, new)
+        inode = self._tree.create(parent, name, new, token=caller.token)
         await self._acknowledge()
         return inode
 
-    async def link(self, ino: int, parent: int, name: bytes) -> Inode:
+    async def link(self, ino: int, parent: int, name: bytes, *, token: int = 0) -> Inode:
         """A hard link. EPERM for directories, EMLINK, EEXIST."""
         self._check_writable()
         await self._with_attributes(self._tree.inode(ino))
         await self._importer.ensure_listed(parent)
-        inode = self._tree.link(ino, parent, name)
+        inode = self._tree.link(ino, parent, name, token=token)
         await self._acknowledge()
         return self._files.live(inode)
 
-    async def unlink(self, parent: int, name: bytes) -> None:
+    async def unlink(self, parent: int, name: bytes, *, token: int = 0) -> None:
         """Removes a name; the file lives on while it is open."""
         self._check_writable()
         await self._importer.ensure_listed(parent)
-        self._purge_if_unused(self._tree.unlink(parent, name).ino)
+        self._purge_if_unused(self._tree.unlink(parent, name, token=token).ino)
         await self._acknowledge()
 
-    async def rmdir(self, parent: int, name: bytes) -> None:
+    async def rmdir(self, parent: int, name: bytes, *, token: int = 0) -> None:
         """Removes an empty directory; one that was never listed is listed first."""
         self._check_writable()
         await self._importer.ensure_listed(parent)
         victim = self._tree.lookup(parent, name)
         if victim is not None and victim.is_dir:
             await self._importer.ensure_listed(victim.ino)
-        self._purge_if_unused(self._tree.rmdir(parent, name).ino)
+        self._purge_if_unused(self._tree.rmdir(parent, name, token=token).ino)
         await self._acknowledge()
 
-    async def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode) -> None:
+    async def rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode, *, token: int = 0
+    ) -> None:
         """rename(2), renameat2(2) with NOREPLACE or EXCHANGE."""
         self._check_writable()
         await self._importer.ensure_listed(parent)
@@ -277,7 +281,7 @@ class FileSystem:
                 await self._with_attributes(inode)  # the move rewrites the object's metadata: it must be known
             elif inode is not None and directory == new_parent:
                 await self._importer.ensure_listed(inode.ino)  # is the target empty?
-        renamed = self._tree.rename(parent, name, new_parent, new_name, mode)
+        renamed = self._tree.rename(parent, name, new_parent, new_name, mode, token=token)
         if renamed.replaced is not None:
             self._purge_if_unused(renamed.replaced.ino)
         await self._acknowledge()
@@ -338,13 +342,13 @@ class FileSystem:
 
     # ---- extended attributes ----
 
-    async def setxattr(self, ino: int, name: bytes, value: bytes) -> None:
+    async def setxattr(self, ino: int, name: bytes, value: bytes, *, token: int = 0) -> None:
         """EOPNOTSUPP, ERANGE, E2BIG: see `xattr_rules`."""
         self._check_writable()
         xattr_rules.check_name(name)
         xattr_rules.check_value(value)
         await self._with_attributes(self._tree.inode(ino))
-        self._tree.set_xattr(ino, name, value)
+        self._tree.set_xattr(ino, name, value, token=token)
         await self._acknowledge()
 
     async def getxattr(self, ino: int, name: bytes) -> bytes:
@@ -361,17 +365,17 @@ class FileSystem:
         await self._with_attributes(self._tree.inode(ino))
         return xattr_rules.visible(xattrs.names(self._index, ino), caller)
 
-    async def removexattr(self, ino: int, name: bytes) -> None:
+    async def removexattr(self, ino: int, name: bytes, *, token: int = 0) -> None:
         """ENODATA when it is not set."""
         self._check_writable()
         xattr_rules.check_name(name)
         await self._with_attributes(self._tree.inode(ino))
-        self._tree.remove_xattr(ino, name)
+        self._tree.remove_xattr(ino, name, token=token)
         await self._acknowledge()
 
     # ---- open files ----
 
-    async def open(self, ino: int, flags: int, *, strips_privileges: bool = False) -> int:
+    async def open(self, ino: int, flags: int, *, strips_privileges: bool = False, token: int = 0) -> int:
         """open(2) of an existing regular file; returns a file handle. EROFS, EISDIR, ESTALE.
 
         `strips_privileges`: if it is for writing, see `setattr`; the writes themselves may not be seen.
@@ -389,7 +393,7 @@ class FileSystem:
         if write and strips_privileges:
             self._strip_privileges(ino)
         in_place = not flags & (os.O_TRUNC | os.O_APPEND)
-        handle = await self._files.open(ino, write=write or truncate, truncate=truncate, in_place=in_place)
+        handle = await self._files.open(ino, write=write or truncate, truncate=truncate, in_place=in_place, token=token)
         self._handles[handle] = OpenFile.of(ino, flags, read_only=self._read_only)
         return handle
 

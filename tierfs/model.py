@@ -200,3 +200,5 @@ class KernelState:
     directories: list[OpenHandle] = field(factory=list)
     lent: dict[int, int] = field(factory=dict)
     """The holder's handle by inode."""
+    tokens: set[int] = field(factory=set)
+    """Of changes that were not answered; see index.answers."""

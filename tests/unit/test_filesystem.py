@@ -20,8 +20,8 @@ from tierfs.namespace.verbs import Caller, DirEntry
 from tierfs.objectstore.base import Always, ObjectMeta
 from tierfs.sync.plan import ASIDE_PREFIX
 
-USER = Caller(uid=1000, gid=1000, pid=1)
-ROOT_USER = Caller(uid=0, gid=0, pid=1)
+USER = Caller(uid=1000, gid=1000)
+ROOT_USER = Caller(uid=0, gid=0)
 
 
 @frozen

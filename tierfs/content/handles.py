@@ -113,10 +113,11 @@ class Files:
 
     # ---- handles ----
 
-    async def open(self, ino: int, *, write: bool, truncate: bool, in_place: bool = False) -> int:
+    async def open(self, ino: int, *, write: bool, truncate: bool, in_place: bool = False, token: int = 0) -> int:
         """A handle. With `write` the index knows of the writer when this returns; `truncate` needs `write`.
 
-        `in_place`: the writer will neither truncate nor append, so he may write past us.
+        `in_place`: the writer will neither truncate nor append, so he may write past us. `token`: of the request, noted
+        when the file was cut; see index.answers.
 
         May wait for the bucket (a small cold file, to be read), for the journal (a clean copy that was
         synced, to be written). FsError, StoreError; then nothing is open.
@@ -132,6 +133,7 @@ class Files:
                         await self._lend_or_recall(live, in_place=in_place)
                     if truncate:
                         await self._writer.set_size(live, 0)
+                        self._ledger.note_made(token)
                     self._serve(live)
                 except BaseException:
                     self._writer.end(live)

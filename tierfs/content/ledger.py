@@ -147,6 +147,12 @@ class Ledger:
             residency.hot_put(txn, live.ino, record)
         live.record = record
 
+    def note_made(self, token: int) -> None:
+        """What the request with this token asked for is done, rows and bytes; see index.answers."""
+        if token:
+            with self.index.transaction(token=token):
+                pass
+
     def touch(self, live: LiveFile) -> None:
         """The file is used now. Written to the index only in steps."""
         record = live.record

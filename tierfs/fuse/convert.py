@@ -19,6 +19,8 @@ _ATTRIBUTES: Final = struct.Struct("=6Q10I")
 _WRITEBACK_FH: Final = 1 << 62  # native/holder/forward.h
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_DIRECTORY: Final = 0o700
+# as in native/holder/tokens.h; its TOKEN_MARK is the sign of the pid
+_TOKEN_AGAIN: Final = 1 << 30
 
 
 @frozen
@@ -32,7 +34,17 @@ class Timeouts:
 
 def caller(ctx: pyfuse3.RequestContext) -> Caller:
     """Who sent a request."""
-    return Caller(uid=ctx.uid, gid=ctx.gid, pid=ctx.pid, umask=ctx.umask)
+    return Caller(uid=ctx.uid, gid=ctx.gid, token=token(ctx), umask=ctx.umask)
+
+
+def token(ctx: pyfuse3.RequestContext) -> int:
+    """What the holder put in the place of the pid of a request that must not be carried out twice, else 0."""
+    return ctx.pid & (_TOKEN_AGAIN - 1) if ctx.pid < 0 else 0
+
+
+def is_asked_again(ctx: pyfuse3.RequestContext) -> bool:
+    """Was such a request given to a daemon that has died?"""
+    return ctx.pid < 0 and bool(ctx.pid & _TOKEN_AGAIN)
 
 
 def entry(inode: Inode, blocks: int, timeouts: Timeouts) -> pyfuse3.EntryAttributes:

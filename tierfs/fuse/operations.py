@@ -1,7 +1,8 @@
 """pyfuse3's request handlers: translate, call, translate back.
 
 Every handler runs under `_answer`, which turns whatever a verb raises into an errno: an exception
-that reached pyfuse3 would end the mount (DESIGN.md 5).
+that reached pyfuse3 would end the mount (DESIGN.md 5). What must not be carried out twice runs under
+`_once`: when the kernel asks again for what a daemon that died has committed, it gets the answer.
 """
 
 import errno
@@ -9,7 +10,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 import pyfuse3
 from attrs import evolve
@@ -19,6 +20,7 @@ from tierfs.errors import FsError
 from tierfs.filesystem import FileSystem
 from tierfs.fuse import convert
 from tierfs.fuse.failures import Failures
+from tierfs.index.answers import Answers
 from tierfs.model import NAME_MAX_BYTES, Inode
 
 _P = ParamSpec("_P")
@@ -42,6 +44,23 @@ def _answer(
     return answer
 
 
+def _once(
+    handler: Callable[Concatenate["Operations", _P], Coroutine[Any, Any, _R]],
+) -> Callable[Concatenate["Operations", _P], Coroutine[Any, Any, _R]]:
+    """For handlers of requests with a token (native/holder/tokens.h); the context is their last argument."""
+    answered = _answer(handler)
+
+    @functools.wraps(handler)
+    async def once(self: "Operations", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return await answered(self, *args, **kwargs)
+        finally:
+            # pyfuse3 sends the answer before another task runs
+            self._answers.sent(convert.token(cast(RequestContext, args[-1])))
+
+    return once
+
+
 class HolderView(Protocol):
     """What requests have to know of the holder in front of us."""
 
@@ -62,13 +81,21 @@ class Operations(pyfuse3.Operations):
     enable_writeback_cache = False
     enable_acl = True
 
-    def __init__(self, fs: FileSystem, timeouts: convert.Timeouts, holder: HolderView, failures: Failures) -> None:
+    def __init__(
+        self,
+        fs: FileSystem,
+        timeouts: convert.Timeouts,
+        holder: HolderView,
+        failures: Failures,
+        answers: Answers,
+    ) -> None:
         super().__init__()
         self._fs = fs
         self._timeouts = timeouts
         self._changing = evolve(timeouts, attr_s=0)
         self._holder = holder
         self._failures = failures
+        self._answers = answers
 
     def attributes(self, inode: Inode) -> EntryAttributes:
         """As the kernel is told."""
@@ -90,6 +117,21 @@ class Operations(pyfuse3.Operations):
     def _strips(self, ctx: RequestContext) -> bool:
         """With HANDLE_KILLPRIV_V2, which the holder asks for, the kernel leaves setuid and setgid to us."""
         return self._holder.takes_files and ctx.uid != 0
+
+    def _was_made(self, ctx: RequestContext) -> bool:
+        """Has a daemon before carried out this request, and died before it answered?"""
+        return convert.is_asked_again(ctx) and self._answers.was_made(convert.token(ctx))
+
+    async def _made(self, ctx: RequestContext, parent: int, name: bytes) -> Inode | None:
+        """What this request has made before; None: nothing, or it is gone again, as for a listing of the bucket."""
+        if not self._was_made(ctx):
+            return None
+        try:
+            return await self._fs.lookup(parent, name)
+        except FsError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return None
 
     def _entry(self, inode: Inode) -> EntryAttributes:
         """Attributes in a reply that makes the kernel know the inode."""
@@ -131,31 +173,36 @@ class Operations(pyfuse3.Operations):
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
         return FileNameT(await self._fs.readlink(inode))
 
-    @_answer
+    @_once
     async def mknod(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
-        return self._entry(await self._fs.mknod(parent_inode, name, mode, rdev, convert.caller(ctx)))
+        made = await self._made(ctx, parent_inode, name)
+        return self._entry(made or await self._fs.mknod(parent_inode, name, mode, rdev, convert.caller(ctx)))
 
-    @_answer
+    @_once
     async def mkdir(self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext) -> EntryAttributes:
-        return self._entry(await self._fs.mkdir(parent_inode, name, mode, convert.caller(ctx)))
+        made = await self._made(ctx, parent_inode, name)
+        return self._entry(made or await self._fs.mkdir(parent_inode, name, mode, convert.caller(ctx)))
 
-    @_answer
+    @_once
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        await self._fs.unlink(parent_inode, name)
+        if not self._was_made(ctx):
+            await self._fs.unlink(parent_inode, name, token=convert.token(ctx))
 
-    @_answer
+    @_once
     async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        await self._fs.rmdir(parent_inode, name)
+        if not self._was_made(ctx):
+            await self._fs.rmdir(parent_inode, name, token=convert.token(ctx))
 
-    @_answer
+    @_once
     async def symlink(
         self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
-        return self._entry(await self._fs.symlink(parent_inode, name, target, convert.caller(ctx)))
+        made = await self._made(ctx, parent_inode, name)
+        return self._entry(made or await self._fs.symlink(parent_inode, name, target, convert.caller(ctx)))
 
-    @_answer
+    @_once
     async def rename(
         self,
         parent_inode_old: InodeT,
@@ -168,17 +215,22 @@ class Operations(pyfuse3.Operations):
         mode = convert.rename_mode(flags)
         if mode is None:
             raise FsError(errno.EINVAL)
-        await self._fs.rename(parent_inode_old, name_old, parent_inode_new, name_new, mode)
+        if not self._was_made(ctx):
+            token = convert.token(ctx)
+            await self._fs.rename(parent_inode_old, name_old, parent_inode_new, name_new, mode, token=token)
 
-    @_answer
+    @_once
     async def link(
         self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
-        return self._entry(await self._fs.link(inode, new_parent_inode, new_name))
+        made = await self._made(ctx, new_parent_inode, new_name)
+        linked = made or await self._fs.link(inode, new_parent_inode, new_name, token=convert.token(ctx))
+        return self._entry(linked)
 
-    @_answer
+    @_once
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
-        handle = await self._fs.open(inode, flags, strips_privileges=self._strips(ctx))
+        left = flags & ~os.O_TRUNC if self._was_made(ctx) else flags
+        handle = await self._fs.open(inode, left, strips_privileges=self._strips(ctx), token=convert.token(ctx))
         # the daemon owns the namespace and invalidates what an import changes: pages stay valid
         return FileInfo(fh=FileHandleT(handle), keep_cache=True, direct_io=self._goes_direct(inode, flags))
 
@@ -187,11 +239,15 @@ class Operations(pyfuse3.Operations):
         is_writer = flags & os.O_ACCMODE == os.O_WRONLY
         return is_writer and self._holder.takes_files and not self._fs.is_lent(inode)
 
-    @_answer
+    @_once
     async def create(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: FlagT, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
-        inode, handle = await self._fs.create(parent_inode, name, mode, convert.caller(ctx))
+        made = await self._made(ctx, parent_inode, name)
+        if made is not None:
+            inode, handle = made, await self._fs.open(made.ino, os.O_RDWR)
+        else:
+            inode, handle = await self._fs.create(parent_inode, name, mode, convert.caller(ctx))
         info = FileInfo(fh=FileHandleT(handle), keep_cache=True, direct_io=self._goes_direct(InodeT(inode.ino), flags))
         return info, self._entry(inode)
 
@@ -244,18 +300,23 @@ class Operations(pyfuse3.Operations):
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
         return convert.statvfs(await self._fs.statfs(), NAME_MAX_BYTES)
 
-    @_answer
+    @_once
     async def setxattr(self, inode: InodeT, name: pyfuse3.XAttrNameT, value: bytes, ctx: RequestContext) -> None:
-        await self._fs.setxattr(inode, name, value)
+        if not self._was_made(ctx):
+            await self._fs.setxattr(inode, name, value, token=convert.token(ctx))
 
     @_answer
     async def getxattr(self, inode: InodeT, name: pyfuse3.XAttrNameT, ctx: RequestContext) -> bytes:
+        # pyfuse3 asks, for a setxattr with XATTR_CREATE or XATTR_REPLACE, what was there before it
+        if self._was_made(ctx) and self._answers.attribute_was_new(convert.token(ctx)):
+            raise FsError(errno.ENODATA)
         return await self._fs.getxattr(inode, name)
 
     @_answer
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[pyfuse3.XAttrNameT]:
         return [pyfuse3.XAttrNameT(name) for name in await self._fs.listxattr(inode, convert.caller(ctx))]
 
-    @_answer
+    @_once
     async def removexattr(self, inode: InodeT, name: pyfuse3.XAttrNameT, ctx: RequestContext) -> None:
-        await self._fs.removexattr(inode, name)
+        if not self._was_made(ctx):
+            await self._fs.removexattr(inode, name, token=convert.token(ctx))

@@ -2,7 +2,7 @@
 
 The holder keeps the mount (native/holder/restart.c). It starts the same command again and says in an environment
 variable which descriptors are the ends of its two links, and in which file stands what the kernel holds: lookups,
-open handles, lent files. Plain data and descriptors: no pyfuse3, no trio.
+open handles, lent files, changes that it waits for. Plain data and descriptors: no pyfuse3, no trio.
 """
 
 import os
@@ -28,6 +28,7 @@ class _Kind(IntEnum):
     FILE = 2
     DIRECTORY = 3
     LENT = 4
+    TOKEN = 5
 
 
 def parse(records: bytes) -> KernelState:
@@ -42,6 +43,8 @@ def parse(records: bytes) -> KernelState:
             state.directories.append(OpenHandle(key, value, flags))
         elif kind == _Kind.LENT:
             state.lent[key] = value
+        elif kind == _Kind.TOKEN:
+            state.tokens.add(key)
     return state
 
 

@@ -2,7 +2,8 @@
 
 What a change owes the bucket is recorded with it: a RECONCILE intent for an inode whose object is
 missing, stale or at another key; a DELETE intent (tombstone) for an object that lost its inode; a
-MOVE_TREE intent for a renamed directory. Nothing here waits: every method is atomic between tasks.
+MOVE_TREE intent for a renamed directory. So is the `token` of its request (see index.answers). Nothing
+here waits: every method is atomic between tasks.
 Permissions are checked by the kernel (`default_permissions`) before a verb arrives.
 """
 
@@ -15,6 +16,7 @@ from tierfs.clock import Clock
 from tierfs.errors import FsError
 from tierfs.index import dirents, inodes, intents, links, xattrs
 from tierfs.index import locations as rows
+from tierfs.index.answers import ATTRIBUTE_WAS_NEW
 from tierfs.index.env import Index, Txn
 from tierfs.model import (
     HIDDEN_PREFIX,
@@ -87,7 +89,7 @@ class Tree:
             )  # fmt: skip
             inodes.put(txn, root)
 
-    def create(self, parent: int, name: bytes, new: NewInode) -> Inode:
+    def create(self, parent: int, name: bytes, new: NewInode, *, token: int = 0) -> Inode:
         """A new file, directory, symlink or special file.
 
         EEXIST, ENOENT (parent removed), ENAMETOOLONG (name, symlink target, or the key it would get),
@@ -95,7 +97,7 @@ class Tree:
         """
         if len(new.target) > SYMLINK_MAX_BYTES:
             raise FsError(errno.ENAMETOOLONG, f"a symlink target has at most {SYMLINK_MAX_BYTES} bytes")
-        with self._index.transaction() as txn:
+        with self._index.transaction(token=token) as txn:
             now = self._clock.now_ns()
             directory = self._directory(txn, parent)
             self._check_new_name(txn, directory, name, is_dir=stat.S_ISDIR(new.mode))
@@ -124,9 +126,9 @@ class Tree:
             self._touch_directory(txn, directory, now, subdirs=int(is_dir))
         return inode
 
-    def link(self, ino: int, parent: int, name: bytes) -> Inode:
+    def link(self, ino: int, parent: int, name: bytes, *, token: int = 0) -> Inode:
         """One more name for a file. EPERM for directories, EMLINK, EEXIST, ENOENT when unlinked."""
-        with self._index.transaction() as txn:
+        with self._index.transaction(token=token) as txn:
             now = self._clock.now_ns()
             directory = self._directory(txn, parent)
             inode = self._inode(txn, ino)
@@ -145,9 +147,9 @@ class Tree:
             self._touch_directory(txn, directory, now)
         return inode
 
-    def unlink(self, parent: int, name: bytes) -> Inode:
+    def unlink(self, parent: int, name: bytes, *, token: int = 0) -> Inode:
         """Removes a name that is no directory; returns the inode as it is now. ENOENT, EISDIR."""
-        with self._index.transaction() as txn:
+        with self._index.transaction(token=token) as txn:
             now = self._clock.now_ns()
             directory, inode = self._entry(txn, parent, name)
             if inode.is_dir:
@@ -156,9 +158,9 @@ class Tree:
             self._touch_directory(txn, directory, now, removed=True)
         return inode
 
-    def rmdir(self, parent: int, name: bytes) -> Inode:
+    def rmdir(self, parent: int, name: bytes, *, token: int = 0) -> Inode:
         """Removes an empty directory (its listing must have been imported). ENOENT, ENOTDIR, ENOTEMPTY."""
-        with self._index.transaction() as txn:
+        with self._index.transaction(token=token) as txn:
             now = self._clock.now_ns()
             directory, inode = self._entry(txn, parent, name)
             inode = self._drop_directory(txn, inode, now)
@@ -192,11 +194,13 @@ class Tree:
             if (inode := inodes.get(txn, ino)) is not None:
                 inodes.put(txn, revise(inode, atime_ns=now_ns))
 
-    def set_xattr(self, ino: int, name: bytes, value: bytes) -> Inode:
+    def set_xattr(self, ino: int, name: bytes, value: bytes, *, token: int = 0) -> Inode:
         """Sets an extended attribute; an access ACL sets the mode's permission bits too."""
-        with self._index.transaction() as txn:
+        with self._index.transaction(token=token) as txn:
             now = self._clock.now_ns()
             inode = self._inode(txn, ino)
+            if token and xattrs.get(txn, ino, name) is None:
+                txn.token |= ATTRIBUTE_WAS_NEW
             if name == acl.ACCESS:
                 mode, is_plain = acl.mode_of(acl.decode(value), inode.mode)
                 inode = revise(inode, mode=mode)
@@ -210,9 +214,9 @@ class Tree:
                 xattrs.put(txn, ino, name, value)
             return self._mark(txn, revise(inode, ctime_ns=now), InodeFlag.META_DIRTY, now)
 
-    def remove_xattr(self, ino: int, name: bytes) -> Inode:
+    def remove_xattr(self, ino: int, name: bytes, *, token: int = 0) -> Inode:
         """ENODATA when it is not set."""
-        with self._index.transaction() as txn:
+        with self._index.transaction(token=token) as txn:
             now = self._clock.now_ns()
             inode = self._inode(txn, ino)
             if xattrs.get(txn, ino, name) is None:
@@ -225,19 +229,23 @@ class Tree:
         with self._index.transaction() as txn:
             unlinked.purge(txn, ino, self._clock.now_ns())
 
-    def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode) -> Renamed:
+    def rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode, *, token: int = 0
+    ) -> Renamed:
         """rename(2) and renameat2(2): one transaction whatever the size of what moves.
 
         ENOENT, EEXIST (NOREPLACE), ENOTEMPTY, ENOTDIR, EISDIR, EINVAL (into itself), ENAMETOOLONG.
         """
         try:
-            return self._rename(parent, name, new_parent, new_name, mode)
+            return self._rename(parent, name, new_parent, new_name, mode, token)
         except BaseException:
             self._locations.forget_prefixes()  # some may have been cached from a state that did not come to pass
             raise
 
-    def _rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode) -> Renamed:
-        with self._index.transaction() as txn:
+    def _rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode, token: int
+    ) -> Renamed:
+        with self._index.transaction(token=token) as txn:
             now = self._clock.now_ns()
             old_directory, inode = self._entry(txn, parent, name)
             new_directory = self._directory(txn, new_parent)

@@ -9,11 +9,11 @@ from tierfs.model import Inode
 
 @frozen
 class Caller:
-    """Who asks."""
+    """Who asks. `token`: of the request, see index.answers."""
 
     uid: int
     gid: int
-    pid: int
+    token: int = 0
     umask: int = 0
 
 

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pyfuse3
@@ -13,9 +14,10 @@ from tierfs.filesystem import FileSystem
 from tierfs.fuse.convert import Timeouts
 from tierfs.fuse.failures import Failures
 from tierfs.fuse.operations import Operations
+from tierfs.index.answers import Answers
 
 HOLDERS_HANDLE = 1 << 63
-CONTEXT = cast(pyfuse3.RequestContext, None)
+CONTEXT = cast(pyfuse3.RequestContext, SimpleNamespace(pid=1))
 
 
 class BrokenFileSystem:
@@ -61,7 +63,7 @@ Ask = Callable[[Operations], Awaitable[Any]]
 )
 def test_a_failure_names_what_it_was_about(caplog: pytest.LogCaptureFixture, ask: Ask, about: str) -> None:
     fs = cast(FileSystem, BrokenFileSystem())
-    operations = Operations(fs, Timeouts(entry_s=1, attr_s=1, negative_s=0), HolderDouble(), Failures())
+    operations = Operations(fs, Timeouts(entry_s=1, attr_s=1, negative_s=0), HolderDouble(), Failures(), Answers())
 
     async def main() -> None:
         with pytest.raises(pyfuse3.FUSEError) as refused:

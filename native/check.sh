@@ -20,7 +20,8 @@ $cc $flags -Wmissing-prototypes -O2 -g -fsanitize=address,undefined -fno-sanitiz
     "$here/check.c" "$here/checksum.c" "$here/xxh3.c" "$here/copy.c" -o "$work/check"
 $cc $flags -Wmissing-prototypes -D_GNU_SOURCE -O1 -g -pthread -fsanitize=address,undefined -fno-sanitize-recover=all \
     "$here/check_holder.c" "$here/holder/fuse_wire.c" "$here/holder/pieces.c" "$here/holder/served.c" \
-    "$here/holder/gate.c" "$here/holder/inflight.c" "$here/holder/whole_io.c" -o "$work/check_holder"
+    "$here/holder/gate.c" "$here/holder/inflight.c" "$here/holder/tokens.c" "$here/holder/whole_io.c" \
+    -o "$work/check_holder"
 $cc $flags -Wmissing-prototypes -D_GNU_SOURCE -O1 -g -pthread -fsanitize=address,undefined -fno-sanitize-recover=all \
     -Wl,--wrap=pread,--wrap=pwrite,--wrap=write,--wrap=ioctl \
     "$here/check_state.c" "$here/holder/known.c" "$here/holder/hot_table.c" "$here/holder/hot_attributes.c" \

@@ -6,6 +6,7 @@
 #include "check.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "holder/inflight.h"
 #include "holder/pieces.h"
 #include "holder/served.h"
+#include "holder/tokens.h"
 
 /* ---- packets ---- */
 
@@ -334,6 +336,48 @@ static void check_inflight(void)
     REQUIRE(count == 0, "%zu are lost", count);
 }
 
+/* ---- what is asked again ---- */
+
+enum { REQUESTS = 64 };
+
+/* Some requests of one life, of which some are answered before the daemon dies; over some lives. */
+static void check_tokens(void)
+{
+    uint32_t given[REQUESTS] = {0}, last = 0;
+    bool asked[REQUESTS] = {false};
+    struct tokens *tokens = tokens_new();
+    REQUIRE(tokens != NULL, "out of memory");
+    for (int life = 0; life < 5; life++) {
+        bool came[REQUESTS] = {false};
+        for (int step = 0; step < 100; step++) {
+            uint64_t id = random_below(REQUESTS), unique = id << 1 | (asked[id] ? FUSE_UNIQUE_RESEND : 0);
+            REQUIRE(tokens_came_again(tokens, id << 1) == came[id], "life %d: %" PRIu64, life, id);
+            if (came[id])
+                continue;
+            if (asked[id])
+                tokens_note_again(tokens, unique);
+            came[id] = asked[id];
+            uint32_t token = tokens_give(tokens, unique);
+            REQUIRE(token & TOKEN_MARK, "it looks like a pid: %x", token);
+            if (given[id] != 0 && asked[id])
+                REQUIRE(token == (given[id] | TOKEN_AGAIN), "%x became %x", given[id], token);
+            else
+                REQUIRE(token == (TOKEN_MARK | ++last), "%x is not the next one", token);
+            given[id] = token;
+        }
+        tokens_forget(tokens);
+        for (uint64_t id = 0; id < REQUESTS; id++) {
+            bool left = asked[id] && !came[id], waits = given[id] != 0 && random_below(2);
+            if (waits && !left)
+                REQUIRE(tokens_keep(tokens, id << 1, given[id]), "out of memory");
+            asked[id] = left || waits;
+            if (!asked[id])
+                given[id] = 0;
+        }
+    }
+    REQUIRE(tokens_wants(FUSE_OPEN, O_TRUNC) && !tokens_wants(FUSE_OPEN, O_RDWR), "what a truncation is");
+}
+
 int main(int argc, char **argv)
 {
     random_state = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
@@ -349,6 +393,7 @@ int main(int argc, char **argv)
         check_served();
         check_gate();
         check_inflight();
+        check_tokens();
     }
     return 0;
 }

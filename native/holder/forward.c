@@ -7,6 +7,8 @@
 #include "gate.h"
 #include "known.h"
 #include "relay.h"
+#include "restart.h"
+#include "tokens.h"
 #include "transfers.h"
 
 /* Attributes change with these requests and again with their answers; those of no known inode touch all. */
@@ -149,6 +151,8 @@ static struct waiting waiting_for(struct holder *holder, const struct fuse_in_he
     default:
         break;
     }
+    if (restart_asks_again(holder) && tokens_wants(header->opcode, request.open_flags))
+        request.token = tokens_give(holder->tokens, header->unique);
     return request;
 }
 
@@ -160,6 +164,8 @@ void forward(struct holder *holder, struct fuse_in_header *header)
         return;
     }
     struct waiting request = waiting_for(holder, header);
+    if (request.token != 0)
+        header->pid = request.token;
     forward_note_change(holder, header->opcode, request.nodeid);
 
     bool has_reply = wire_has_reply(header->opcode);

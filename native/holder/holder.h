@@ -43,6 +43,7 @@ struct latency;
 struct known;
 struct notifier;
 struct restart;
+struct tokens;
 
 struct holder {
     int kernel_fd, control_fd;
@@ -65,6 +66,7 @@ struct holder {
     struct notifier *notifier;
     atomic_bool python_gone, ended;
     struct known *known;
+    struct tokens *tokens;
     struct restart *restart; /* NULL: the daemon has one life */
     pthread_rwlock_t switching; /* read: somebody works on a request of the kernel. Write: the daemon changes */
     pthread_t control_thread;

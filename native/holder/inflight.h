@@ -21,6 +21,7 @@ struct waiting {
     uint32_t open_flags; /* of OPEN and CREATE */
     bool sets_atime;     /* SETATTR */
     uint32_t pid;        /* the thread that waits, 0 when it is not visible from here */
+    uint32_t token;      /* what Python has in its place, 0: the pid */
     bool abandoned;      /* the kernel has its answer: what Python answers is undone */
     bool internal;       /* made by the holder: the answer goes nowhere, or to `pieces` */
     bool parked;         /* a READ that waits until its bytes are in the backing file */

@@ -9,12 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum known_kind { KNOWN_LOOKUPS = 1, KNOWN_FILE = 2, KNOWN_DIRECTORY = 3, KNOWN_LENT = 4 };
+enum known_kind { KNOWN_LOOKUPS = 1, KNOWN_FILE = 2, KNOWN_DIRECTORY = 3, KNOWN_LENT = 4, KNOWN_TOKEN = 5 };
 
 /* One thing that the next daemon is told; the twin is in tierfs/fuse/takeover.py. */
 struct known_record {
     uint32_t kind, flags; /* flags: of the open */
-    uint64_t id, value;   /* an inode and its lookups; a handle and its inode */
+    uint64_t id, value;   /* an inode and its lookups; a handle and its inode; a request token */
 };
 
 struct known;

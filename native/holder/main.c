@@ -28,6 +28,7 @@
 #include "notify.h"
 #include "relay.h"
 #include "restart.h"
+#include "tokens.h"
 
 enum { KERNEL_READERS = 6 };
 
@@ -168,13 +169,14 @@ static bool build(struct holder *holder, const struct arguments *arguments)
     holder->served = served_new(withdrawn, holder);
     holder->interrupts = interrupts_new();
     holder->known = known_new();
+    holder->tokens = tokens_new();
     holder->restart = arguments->restart != NULL ? restart_new(arguments->restart) : NULL;
     init_switching(holder);
     holder->latency = latency_new(arguments->latency);
     holder->notifier = notify_new();
     return holder->inflight && holder->packets && holder->opens && holder->reads && holder->writes && holder->hot &&
            holder->served && holder->interrupts && holder->latency && holder->notifier && holder->known &&
-           (holder->restart != NULL || arguments->restart == NULL);
+           holder->tokens && (holder->restart != NULL || arguments->restart == NULL);
 }
 
 static bool run(struct holder *holder)

@@ -16,6 +16,7 @@
 #include "notify.h"
 #include "pieces.h"
 #include "restart.h"
+#include "tokens.h"
 #include "transfers.h"
 
 /* the kernel refuses to read requests into less than max_write and a page */
@@ -58,26 +59,33 @@ static void note_release(struct holder *holder, const struct fuse_in_header *hea
         known_released(holder->known, KNOWN_DIRECTORY, *fh);
 }
 
-/* A request that was read before the kernel was told to ask again, and the same one asked again. True: it is done. */
-static bool is_repeated(struct holder *holder, const struct fuse_in_header *header)
+/*
+ * A request that was read before the kernel was told to ask again, and the same one asked again. True: it is done.
+ * `life`: of the daemon when the thread began to read; only a request of an earlier life may come twice.
+ */
+static bool is_repeated(struct holder *holder, const struct fuse_in_header *header, unsigned life)
 {
-    if (atomic_load(&holder->restarts) == 0 || !wire_has_reply(header->opcode))
+    bool again = (header->unique & FUSE_UNIQUE_RESEND) != 0;
+    if (!wire_has_reply(header->opcode) || (!again && life == atomic_load(&holder->restarts)))
         return false;
-    if ((header->unique & FUSE_UNIQUE_RESEND) && (header->opcode == FUSE_RELEASE || header->opcode == FUSE_RELEASEDIR)) {
+    if (again && (header->opcode == FUSE_RELEASE || header->opcode == FUSE_RELEASEDIR)) {
         relay_refuse(holder, header->unique, 0);
         return true;
     }
-    return inflight_renew(holder->inflight, header->unique);
+    if (again)
+        tokens_note_again(holder->tokens, header->unique);
+    return inflight_renew(holder->inflight, header->unique) ||
+           (!again && tokens_came_again(holder->tokens, header->unique));
 }
 
-static void dispatch(struct holder *holder, char *packet, size_t size_bytes, char *payload)
+static void dispatch(struct holder *holder, char *packet, size_t size_bytes, char *payload, unsigned life)
 {
     struct fuse_in_header *header = (void *)packet;
     if (wire_request(packet, size_bytes) == NULL) {
         atomic_fetch_add(&holder->counters.malformed, 1);
         return;
     }
-    if (is_repeated(holder, header))
+    if (is_repeated(holder, header, life))
         return;
     const struct fuse_interrupt_in *interrupt;
     switch (header->opcode) {
@@ -85,7 +93,7 @@ static void dispatch(struct holder *holder, char *packet, size_t size_bytes, cha
         if (!atomic_exchange(&holder->init_seen, true) &&
             wire_patch_init_request(packet, size_bytes, &holder->session)) {
             if (holder->restart != NULL)
-                restart_keep_init(holder->restart, header);
+                restart_keep_init(holder->restart, header, (holder->session.kernel_flags & FUSE_HAS_RESEND) != 0);
             forward(holder, header);
         } else {
             relay_refuse(holder, header->unique, -EPROTO);
@@ -114,11 +122,12 @@ void *relay_kernel_thread(void *context)
     struct holder *holder = context;
     char *packet = malloc(KERNEL_BUFFER_BYTES), *payload = malloc(TRANSFER_MAX_BYTES);
     while (packet != NULL && payload != NULL) {
+        unsigned life = atomic_load(&holder->restarts);
         ssize_t size_bytes = read(holder->kernel_fd, packet, KERNEL_BUFFER_BYTES);
         if (size_bytes > 0) {
             latency_note(holder->latency);
             pthread_rwlock_rdlock(&holder->switching);
-            dispatch(holder, packet, (size_t)size_bytes, payload);
+            dispatch(holder, packet, (size_t)size_bytes, payload, life);
             pthread_rwlock_unlock(&holder->switching);
         } else if (size_bytes == 0 || (errno != EINTR && errno != EAGAIN && errno != ENOENT)) {
             break; /* ENODEV: unmounted; ECONNABORTED: aborted; ENOENT is a request that was taken back */

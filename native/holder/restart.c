@@ -20,6 +20,7 @@
 #include "known.h"
 #include "pieces.h"
 #include "relay.h"
+#include "tokens.h"
 
 enum { LIVES_MAX = 5, LIVES_WITHIN_MS = 60000 };
 
@@ -31,6 +32,7 @@ struct restart {
     size_t count;
     uint64_t starts_ms[LIVES_MAX];
     struct fuse_in_header *init;
+    atomic_bool asks_again; /* the kernel can */
 };
 
 struct restart *restart_new(char **command)
@@ -41,32 +43,17 @@ struct restart *restart_new(char **command)
     return restart;
 }
 
-void restart_keep_init(struct restart *restart, const struct fuse_in_header *init)
+void restart_keep_init(struct restart *restart, const struct fuse_in_header *init, bool asks_again)
 {
     restart->init = malloc(init->len);
     if (restart->init != NULL)
         memcpy(restart->init, init, init->len);
+    atomic_store(&restart->asks_again, asks_again);
 }
 
-bool restart_may_repeat(uint32_t opcode)
+bool restart_asks_again(const struct holder *holder)
 {
-    switch (opcode) {
-    case FUSE_SYMLINK:
-    case FUSE_MKNOD:
-    case FUSE_MKDIR:
-    case FUSE_UNLINK:
-    case FUSE_RMDIR:
-    case FUSE_RENAME:
-    case FUSE_RENAME2:
-    case FUSE_LINK:
-    case FUSE_CREATE:
-    case FUSE_TMPFILE:
-    case FUSE_SETXATTR: /* XATTR_CREATE */
-    case FUSE_REMOVEXATTR:
-        return false;
-    default:
-        return true;
-    }
+    return holder->restart != NULL && atomic_load(&holder->restart->asks_again);
 }
 
 bool restart_gives_up(uint64_t starts_ms[], size_t *count, uint64_t now_ms)
@@ -83,16 +70,18 @@ bool restart_gives_up(uint64_t starts_ms[], size_t *count, uint64_t now_ms)
 }
 
 /* Nobody has them any more. A RELEASE needs no answer from the next daemon, which is not told of the handle. */
-static void drop_requests(struct holder *holder, bool asked_again)
+static void drop_requests(struct holder *holder)
 {
     struct waiting request;
+    tokens_forget(holder->tokens);
     while (inflight_take_any(holder->inflight, &request)) {
         pieces_free(request.pieces);
         if (request.internal || request.abandoned)
             continue;
         if (request.opcode == FUSE_RELEASE || request.opcode == FUSE_RELEASEDIR)
             relay_refuse(holder, request.unique, 0);
-        else if (!asked_again || !restart_may_repeat(request.opcode))
+        else if (!restart_asks_again(holder) ||
+                 (request.token != 0 && !tokens_keep(holder->tokens, request.unique, request.token)))
             relay_refuse(holder, request.unique, -ENOTCONN);
     }
     gate_clear(holder->opens);
@@ -125,6 +114,8 @@ static int state_file(struct holder *holder)
     int result = known_write(holder->known, fd);
     if (result == 0)
         result = hot_write(holder->hot, fd);
+    if (result == 0)
+        result = tokens_write(holder->tokens, fd);
     if (result == 0 && lseek(fd, 0, SEEK_SET) != 0)
         result = -EIO;
     if (result != 0)
@@ -212,8 +203,7 @@ static bool was_killed(struct restart *restart)
 static bool hand_over(struct holder *holder, int fds[3])
 {
     struct restart *restart = holder->restart;
-    bool asks_again = (holder->session.kernel_flags & FUSE_HAS_RESEND) != 0;
-    drop_requests(holder, asks_again);
+    drop_requests(holder);
     served_clear(holder->served);
     fds[2] = state_file(holder);
     if (fds[2] < 0)
@@ -232,7 +222,7 @@ static bool hand_over(struct holder *holder, int fds[3])
     close(fds[2]);
     if (error != 0)
         say("the daemon cannot be started again: %s", strerror(error));
-    else if (asks_again)
+    else if (restart_asks_again(holder))
         ask_again(holder);
     return error == 0;
 }

@@ -1,9 +1,11 @@
 /*
  * The daemon's next life. When the daemon dies without saying that it leaves, the holder starts it again with the
  * same command: the new one finds the descriptors of two fresh links and of what the kernel holds in its environment.
- * What was not answered is asked again by the kernel (FUSE_NOTIFY_RESEND), so programs see a pause.
+ * What was not answered is asked again by the kernel (FUSE_NOTIFY_RESEND, Linux 6.9), so programs see a pause; tokens.h
+ * says how a change is carried out once all the same.
  *
- * A change of the name space that the dead daemon had been given may have happened: it is answered with ENOTCONN.
+ * An older kernel does not ask again: what the dead daemon had been given is answered with ENOTCONN, and a change of
+ * names may have happened or not.
  */
 #ifndef TIERFS_HOLDER_RESTART_H
 #define TIERFS_HOLDER_RESTART_H
@@ -22,14 +24,14 @@ struct fuse_in_header;
 /* `command` ends with NULL and stays the caller's. */
 struct restart *restart_new(char **command);
 
-/* The kernel's INIT, as the first daemon got it. */
-void restart_keep_init(struct restart *restart, const struct fuse_in_header *init);
+/* The kernel's INIT, as the first daemon got it. `asks_again`: it offers FUSE_HAS_RESEND. */
+void restart_keep_init(struct restart *restart, const struct fuse_in_header *init, bool asks_again);
 
 /* True: there is a new daemon, and the links lead to it. Called by the thread that reads from Python. */
 bool restart_daemon(struct holder *holder);
 
-/* May a request that was perhaps carried out be carried out again? */
-bool restart_may_repeat(uint32_t opcode);
+/* Does the kernel ask the next daemon for what this one does not answer? Known from INIT on. */
+bool restart_asks_again(const struct holder *holder);
 
 /* The decision: is the `count`th life within so few seconds one too many? */
 bool restart_gives_up(uint64_t starts_ms[], size_t *count, uint64_t now_ms);

@@ -1,10 +1,13 @@
 """The daemon is killed under running programs: the holder starts it again, and they see a pause."""
 
 import os
+import random
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ import pytest
 from tests.support import programs
 from tests.support.mounts import Mount, find_mount, mounted
 
-KILLS = 3
+KILLS, KILLS_MAX = 3, 5
 HOT, COLD = b"hot" * 1000, os.urandom(3 << 20)
 
 
@@ -94,6 +97,70 @@ def test_programs_see_a_pause(source: str, tmp_path: Path) -> None:
         assert mount.log().count("takes over") == KILLS
 
 
+class Names:
+    """Changes of names in one directory, each made once: an error fails the test, and what was answered is kept."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self._directory = directory
+        self._turn = 0
+        self.there = dict[str, bytes]()  # content by path; of a directory: nothing
+
+    def change(self) -> None:
+        """One of each; every third time something stays."""
+        self._turn += 1
+        made, moved = self._directory / f"made_{self._turn}", self._directory / f"moved_{self._turn}"
+        file, other, link = made / "file", made / "other", made / "link"
+        made.mkdir()
+        with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb", buffering=0) as opened:
+            opened.write(b"%d" % self._turn)
+        os.setxattr(file, "user.new", b"1", os.XATTR_CREATE)
+        os.setxattr(file, "user.new", b"2", os.XATTR_REPLACE)
+        os.link(file, other)
+        os.symlink("file", link)
+        os.mknod(made / "fifo", 0o600 | stat.S_IFIFO)
+        os.rename(made, moved)
+        os.rename(moved / "file", moved / "renamed")
+        with (moved / "other").open("wb", buffering=0) as opened:
+            opened.write(b"cut %d" % self._turn)
+        os.removexattr(moved / "renamed", "user.new")
+        os.unlink(moved / "fifo")
+        os.unlink(moved / "link")
+        os.unlink(moved / "other")
+        if self._turn % 3 == 0:
+            self.there |= {moved.name: b"", f"{moved.name}/renamed": b"cut %d" % self._turn}
+            return
+        os.unlink(moved / "renamed")
+        os.rmdir(moved)
+
+    def found(self) -> dict[str, bytes]:
+        """As `there`."""
+        return {
+            str(path.relative_to(self._directory)): b"" if path.is_dir() else path.read_bytes()
+            for path in self._directory.rglob("*")
+        }
+
+
+@pytest.mark.parametrize("durability", ["interval", "operation"])
+def test_each_change_of_a_name_is_made_once(source: str, tmp_path: Path, durability: str) -> None:
+    """With "operation" nearly every kill finds changes that were committed and not answered."""
+    moments = random.Random(durability)
+    with mounted(source, tmp_path, settings={"index": {"durability": durability}}) as mount:
+        threads = [Names(mount.path / f"thread_{number}") for number in range(4)]
+        loops = [Loop(names.change) for names in threads]
+        with ExitStack() as stack:
+            for loop in loops:
+                stack.enter_context(loop)
+            for _ in range(KILLS_MAX):
+                wanted = sum(loop.turns for loop in loops) + moments.randrange(1, 40)
+                assert programs.wait_until(lambda: sum(loop.turns for loop in loops) >= wanted, 60)  # noqa: B023 - it is called here
+                kill(mount)
+        assert [names.found() for names in threads] == [names.there for names in threads]
+        mount.remount()
+        assert [names.found() for names in threads] == [names.there for names in threads]
+        assert mount.log().count("takes over") == KILLS_MAX
+
+
 def test_what_is_open_goes_on(source: str, tmp_path: Path) -> None:
     with mounted(source, tmp_path) as mount:
         with (
@@ -118,7 +185,7 @@ def test_what_is_open_goes_on(source: str, tmp_path: Path) -> None:
 
 def test_a_daemon_that_dies_again_and_again_is_given_up(source: str, tmp_path: Path) -> None:
     with mounted(source, tmp_path) as mount:
-        for _ in range(5):
+        for _ in range(KILLS_MAX):
             kill(mount)
         os.kill(int(mount.status()["pid"]), signal.SIGKILL)
         assert programs.wait_until(lambda: "is not started again" in mount.log(), 30)

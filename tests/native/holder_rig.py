@@ -61,6 +61,7 @@ class Request:
     unique: int
     nodeid: int
     argument: bytes
+    pid: int
 
 
 @frozen
@@ -123,20 +124,22 @@ class Rig:
     calls: CallsDouble
     unique: int = 0
 
-    async def ask(self, opcode: int, nodeid: int = 1, argument: bytes = b"", *, pid: int = 0) -> int:
-        """One request from the kernel; its unique id."""
-        self.unique += 2
+    async def ask(self, opcode: int, nodeid: int = 1, argument: bytes = b"", *, pid: int = 0, unique: int = 0) -> int:
+        """One request from the kernel; its unique id, the next one if it is not given."""
+        if not unique:
+            self.unique += 2
+            unique = self.unique
         size = IN_HEADER.size + len(argument)
-        header = IN_HEADER.pack(size, opcode, self.unique, nodeid, 0, 0, pid or os.getpid(), 0, 0)
+        header = IN_HEADER.pack(size, opcode, unique, nodeid, 0, 0, pid or os.getpid(), 0, 0)
         await self.kernel.send(header + argument)
-        return self.unique
+        return unique
 
     async def asked(self) -> Request:
         """The next request at pyfuse3."""
         packet = await self.python.recv(1 << 21)
-        size, opcode, unique, nodeid, *_ = IN_HEADER.unpack_from(packet)
+        size, opcode, unique, nodeid, _, _, pid, _, _ = IN_HEADER.unpack_from(packet)
         assert size == len(packet)
-        return Request(opcode, unique, nodeid, packet[IN_HEADER.size :])
+        return Request(opcode, unique, nodeid, packet[IN_HEADER.size :], pid)
 
     async def answer(self, unique: int, payload: bytes = b"", *, error: int = 0, size: int | None = None) -> None:
         """pyfuse3 answers."""

@@ -123,15 +123,18 @@ def test_spills_survive_sigkill(tmp_path: Path) -> None:
     run(tmp_path, main, limit_bytes=8 * PART)
 
 
+class Dying(Disk):
+    """The process may die before it truncates."""
+
+    is_dead = False
+
+    def truncate(self, fd: int, size_bytes: int) -> None:
+        if self.is_dead:
+            raise FsError(5)
+        super().truncate(fd, size_bytes)
+
+
 def test_a_truncation_cut_off_between_row_and_file_is_finished_by_the_next_use(tmp_path: Path) -> None:
-    class Dying(Disk):
-        is_dead = False
-
-        def truncate(self, fd: int, size_bytes: int) -> None:
-            if self.is_dead:
-                raise FsError(5)
-            super().truncate(fd, size_bytes)
-
     async def main(world: World) -> None:
         world.hot.disk = disk = Dying()
         full, partial = await world.write_new(BIG), world.add_object(BIG)
@@ -148,6 +151,24 @@ def test_a_truncation_cut_off_between_row_and_file_is_finished_by_the_next_use(t
             assert await after.read(full) == BIG[:1000] + bytes(1000)
 
         await reborn(world, check)
+
+    run(tmp_path, main)
+
+
+def test_a_truncation_counts_as_made_when_the_bytes_are_gone(tmp_path: Path) -> None:
+    """A file with a writer gets its size from the backing file: the one that was cut off is to be asked for again."""
+
+    async def main(world: World) -> None:
+        world.hot.disk = disk = Dying()
+        ino = await world.write_new(BIG)
+        disk.is_dead = True
+        with pytest.raises(FsError):
+            await world.files.open(ino, write=True, truncate=True, token=5)
+        assert not world.index.answers.was_made(5)
+        disk.is_dead = False
+        fh = await world.files.open(ino, write=True, truncate=True, token=5)
+        assert world.index.answers.was_made(5)
+        await world.files.release(fh)
 
     run(tmp_path, main)
 

@@ -41,6 +41,7 @@ from tierfs.policy.merge import ConflictRules, Policy
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
 from tierfs.sync.attributes import Defaults
+from tierfs.sync.eventflow import Flow
 from tierfs.sync.exporter import Exporter
 from tierfs.sync.importer import Importer
 from tierfs.units import GIB, MIB
@@ -105,7 +106,8 @@ class Rig:
             index=self.index, hot=hot, space=space, store=asked, clock=self.clock, locate=self._locate,
             settings=ContentSettings(quiet_s=self.export_settings.quiet_s), wake_export=lambda: self.exporter.wake(),  # noqa: PLW0108 - made after the files
         )  # fmt: skip
-        activity = Activity()
+        self.activity = activity = Activity(versions_kept=1000)
+        self.flow = Flow(self.clock)
         self.applier = Applier(
             index=self.index, locations=self.locations, files=self.files, clock=self.clock, notify=self.told,
             defaults=Defaults(UID, GID, 0o600, 0o700),
@@ -113,7 +115,7 @@ class Rig:
         self.importer = Importer(
             index=self.index, store=asked, locations=self.locations, files=self.files, clock=self.clock,
             settings=import_ or ImportSettings(revalidate_s=0), applier=self.applier, activity=activity,
-            notify=self.told,
+            notify=self.told, is_told_of=self.flow.tells_of,
         )  # fmt: skip
         self.exporter = Exporter(
             index=self.index, store=asked, locations=self.locations, files=self.files, clock=self.clock,

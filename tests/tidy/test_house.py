@@ -43,6 +43,7 @@ TESTED_ELSEWHERE = {
     "tierfs/sync/hardlinks.py": "tests/unit/sync/test_exporter.py",
     "tierfs/sync/linkwriter.py": "tests/unit/sync/test_exporter.py",
     "tierfs/sync/listing.py": "tests/unit/sync/test_importer.py",
+    "tierfs/sync/looking.py": "tests/unit/sync/test_eventfeed.py",
     "tierfs/sync/reconcile.py": "tests/unit/sync/test_exporter.py",
     "tierfs/sync/records.py": "tests/unit/sync/test_exporter.py",
 }

@@ -5,10 +5,13 @@ export that ends meanwhile is newer than the picture: the listing must neither b
 deleted nor take away what was just written. So whoever lists takes a mark, and whoever finishes a write
 or a delete notes the key; what was noted since the mark is left alone.
 
-Nothing is kept while nobody lists. Sync code only.
+Of those keys nothing is kept while nobody lists. The versions that it wrote are kept for a while where
+events come in, so that the event of our own write is known to be no news. Sync code only.
 """
 
 from typing import Final
+
+from cachetools import LRUCache
 
 _KEYS_MAX: Final = 200_000
 
@@ -16,8 +19,9 @@ _KEYS_MAX: Final = 200_000
 class Activity:
     """Keys touched, each with the number of the last touch; ancestors ("a/", "a/b/") count as touched too."""
 
-    def __init__(self, *, keys_max: int = _KEYS_MAX) -> None:
+    def __init__(self, *, keys_max: int = _KEYS_MAX, versions_kept: int = 1) -> None:
         self._keys_max = keys_max
+        self._versions: LRUCache[tuple[str, str], None] = LRUCache(versions_kept)
         self._touched: dict[str, int] = {}
         self._marks: dict[int, int] = {}  # mark -> counter when it was taken
         self._counter = 0
@@ -36,8 +40,10 @@ class Activity:
         if not self._marks:
             self._touched.clear()
 
-    def note(self, key: str) -> None:
-        """The object at `key` was just written or deleted by us."""
+    def note(self, key: str, etag: str = "") -> None:
+        """The object at `key` was just written by us, as version `etag`, or deleted."""
+        if etag:
+            self._versions[key, etag] = None
         if not self._marks:
             return
         self._counter += 1
@@ -57,3 +63,10 @@ class Activity:
         """
         taken = self._marks[mark]
         return taken < self._overflow or self._touched.get(key, 0) > taken
+
+    def claim(self, key: str, etag: str) -> bool:
+        """Whether we wrote this version of late. True once for each: a second event may be of somebody else's write.
+
+        (Who changes only the metadata of an object leaves its ETag as it is.)
+        """
+        return self._versions.pop((key, etag), False) is None

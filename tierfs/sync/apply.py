@@ -155,6 +155,7 @@ class Applier:
         is_moved = base.last_modified_ns != seen.info.last_modified_ns
         if is_moved and base.last_modified_ns and InodeFlag.META_DIRTY not in flags:
             flags &= ~InodeFlag.ATTRS_KNOWN
+            self._notify.inode_changed(inode.ino, content=False)
         inodes.put(txn, revise(inode, base=fresh, flags=flags))
 
     def add(self, txn: Txn, directory: Inode, seen: Seen, *, assume: bool) -> Inode:

@@ -1,9 +1,10 @@
 """Import: directories are listed when they are used, attributes are read when they are needed.
 
 Promises: after `ensure_listed` the index has what the bucket had at some moment since the call began (or
-since at most `revalidate_s` before it); after `ensure_attributes` an inode's attributes are known. Many
-callers share one request. When the store cannot be reached, a directory that was listed before is served
-as it was: the first use waits a few seconds for the store, the uses that follow do not for a while.
+since at most `revalidate_s` before it, or, while events tell of every change, what they told); after
+`ensure_attributes` an inode's attributes are known. Many callers share one request. When the store cannot be
+reached, a directory that was listed before is served as it was: the first use waits a few seconds for the
+store, the uses that follow do not for a while.
 
 Tasks: each caller works for itself, the first one for all who want the same; `run` reads attributes of
 listed directories in the background. Checkpoints: every request, and every slice of a listing.
@@ -12,7 +13,7 @@ listed directories in the background. Checkpoints: every request, and every slic
 import errno
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 import trio
@@ -34,7 +35,9 @@ from tierfs.sync import attributes
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier, Seen
 from tierfs.sync.listing import Lister, UnreachableKey
+from tierfs.sync.looking import Looker
 from tierfs.sync.paths import Place, ancestors
+from tierfs.sync.turns import Turns
 from tierfs.units import NS_PER_S
 
 _FILL_PAGE: Final = 256
@@ -68,10 +71,13 @@ class Importer:
         applier: Applier,
         activity: Activity,
         notify: Notify,
+        is_told_of: Callable[[int], bool] = lambda listed_ns: False,
     ) -> None:
+        """`is_told_of`: events tell of every change since this time, so that a listing of then is as good as new."""
         self._index = index
         self._store = store
         self._locations = locations
+        self._is_told_of = is_told_of
         self._clock = clock
         self._settings = settings
         self._applier = applier
@@ -82,6 +88,11 @@ class Importer:
             index=index, store=store, locations=locations, files=files, clock=clock, applier=applier,
             activity=activity, notify=notify, heads=self._heads, sample=settings.sample, policy=settings.attributes,
         )  # fmt: skip
+        self._looker = Looker(
+            index=index, store=store, locations=locations, lister=self._lister, applier=applier, activity=activity,
+            notify=notify, heads=self._heads, takes_attributes=settings.attributes != "never",
+        )  # fmt: skip
+        self._turns = Turns()
         self._listings: dict[int, _Flight] = {}
         self._attribute_reads: dict[int, _Flight] = {}
         self._to_fill: dict[int, None] = {}
@@ -117,6 +128,8 @@ class Importer:
             return False
         if trio.current_time() < self._away_until_s:
             return True
+        if self._is_told_of(inode.listed_ns):
+            return True
         age_ns = self._clock.now_ns() - inode.listed_ns
         return 0 <= age_ns < self._settings.revalidate_s * NS_PER_S or self._is_overlaid(inode)
 
@@ -144,7 +157,8 @@ class Importer:
 
     async def _list(self, ino: int) -> None:
         try:
-            is_worth_filling = await self._lister.refresh(ino)
+            async with self._turns.of(ino):
+                is_worth_filling = await self._lister.refresh(ino)
         except StoreError as error:
             inode = inodes.get(self._index, ino)
             if not error.retryable or inode is None or InodeFlag.LISTED not in inode.flags:
@@ -156,6 +170,45 @@ class Importer:
         if is_worth_filling and len(self._to_fill) < _FILL_DIRECTORIES_KEPT:
             self._to_fill[ino] = None
             self._fill_wake.set()
+
+    # ---- changes that somebody told of ----
+
+    def is_busy(self, directory: int) -> bool:
+        """A picture of the directory is on its way, and may be older than what is known now."""
+        return self._turns.is_taken(directory)
+
+    def may_be_gone(self, directory: int) -> bool:
+        """A directory that only shows in keys, and of which the index knows none."""
+        return self._looker.may_be_gone(directory)
+
+    async def look(self, directory: int, keys: Collection[str]) -> bool:
+        """Brings single names of a directory up to date, and takes away what is no directory any more.
+
+        False, and nothing done, when it was gone before. StoreError.
+        """
+        async with self._turns.of(directory):
+            is_there = await self._looker.look(directory, keys)
+        await self._prune(directory)
+        return is_there
+
+    async def relist(self, directory: int, found: Callable[[str], None] = lambda key: None) -> bool:
+        """The same for all names: lists it, however fresh. `found` is told the key of each difference. StoreError."""
+        async with self._turns.of(directory):
+            await self._lister.refresh(directory, found)
+            inode = inodes.get(self._index, directory)
+        await self._prune(directory)
+        return inode is not None and inode.parent != 0
+
+    async def _prune(self, directory: int) -> None:
+        at: int | None = directory
+        while at is not None and self._looker.may_be_gone(at):
+            parent = self._parent_of(at)
+            async with self._turns.of(parent), self._turns.of(at):
+                at = await self._looker.prune(at)
+
+    def _parent_of(self, ino: int) -> int:
+        inode = inodes.get(self._index, ino)
+        return inode.parent if inode is not None else 0
 
     # ---- attributes ----
 
@@ -210,9 +263,11 @@ class Importer:
             is_ours = self._activity.touched_since(mark, key)
         finally:
             self._activity.end(mark)
-        inode = inodes.get(self._index, ino)
+        asked, inode = inode, inodes.get(self._index, ino)
         if inode is None or inode.parent == 0 or InodeFlag.ATTRS_KNOWN in inode.flags or self._key_of(inode) != key:
             return  # something else told them meanwhile, or it has to be asked again
+        if inode.base != asked.base:
+            return  # the answer may be older than what an event has told
         if info is None:
             if not is_ours:
                 self._absent(inode)

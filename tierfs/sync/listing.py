@@ -12,6 +12,7 @@ import logging
 import math
 from array import array
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -54,7 +55,7 @@ class UnreachableKey:
     reason: str
 
 
-class _MovedError(Exception):
+class MovedError(Exception):
     """The directory's objects lie under another prefix now."""
 
 
@@ -81,9 +82,13 @@ class SeenNames:
         return at < len(self._hashes) and self._hashes[at] == wanted
 
 
+def _nobody(_key: str) -> None:
+    pass
+
+
 @define
 class Listing:
-    """The state of one listing."""
+    """The state of one listing. `found` is told the key of each difference between bucket and index."""
 
     ino: int
     prefix: str
@@ -95,6 +100,7 @@ class Listing:
     has_marker: bool = False
     added: int = 0
     removed: int = 0
+    found: Callable[[str], None] = _nobody
 
 
 class Lister:
@@ -128,34 +134,37 @@ class Lister:
         self._assume = {"always": False, "never": True}.get(policy)
         self.unreachable: dict[str, str] = {}
 
-    async def refresh(self, ino: int) -> bool:
+    async def refresh(self, ino: int, found: Callable[[str], None] = _nobody) -> bool:
         """Brings the directory up to date; True when attributes of its entries are worth reading. StoreError."""
         while True:
             try:
-                return await self._list(ino)
-            except _MovedError:
+                return await self._list(ino, found)
+            except MovedError:
                 continue
 
-    async def _list(self, ino: int) -> bool:
+    def begin(self, inode: Inode, *, seen: SeenNames | None = None) -> Listing:
+        """A listing of a directory, or of a part of it; its mark has to be ended."""
+        return Listing(
+            ino=inode.ino,
+            prefix=self._locations.actual_prefix(self._index, inode.ino),
+            began_ns=self._clock.now_ns(),
+            mark=self._activity.begin(),
+            is_first=InodeFlag.LISTED not in inode.flags,
+            seen=seen,
+            assume=self._assume,
+        )
+
+    async def _list(self, ino: int, found: Callable[[str], None]) -> bool:
         inode = inodes.get(self._index, ino)
         if inode is None or inode.parent == 0:
             return False
-        prefix = self._locations.actual_prefix(self._index, ino)
-        is_first = InodeFlag.LISTED not in inode.flags
-        listing = Listing(
-            ino=ino,
-            prefix=prefix,
-            began_ns=self._clock.now_ns(),
-            mark=self._activity.begin(),
-            is_first=is_first,
-            seen=None if dirents.is_empty(self._index, ino) else SeenNames(),
-            assume=self._assume,
-        )
+        listing = self.begin(inode, seen=None if dirents.is_empty(self._index, ino) else SeenNames())
+        listing.found = found
         try:
             token = ""
             while True:
                 page = await self._page(listing, token)
-                await self._take_page(listing, page)
+                await self.take_page(listing, page)
                 if not page.token:
                     break
                 token = page.token
@@ -182,11 +191,12 @@ class Lister:
             or inode.parent == 0
             or self._locations.actual_prefix(self._index, listing.ino) != listing.prefix
         ):
-            raise _MovedError
+            raise MovedError
 
     # ---- a page ----
 
-    async def _take_page(self, listing: Listing, page: ListPage) -> None:
+    async def take_page(self, listing: Listing, page: ListPage) -> None:
+        """Applies what the bucket has. MovedError when it is no longer the directory's; StoreError."""
         entries = self._directories(listing, page) + self._objects(listing, page)
         entries = await self._with_heads(listing, entries)
         self._check_place(listing)
@@ -282,6 +292,7 @@ class Lister:
             self._applier.add_subdirectories(txn, listing.ino, subdirs)
         listing.added += len(added)
         for seen in added:
+            listing.found(seen.key)
             if seen.info is not None and seen.info.meta is not None:
                 self._applier.join_links(Place(listing.ino, seen.name), seen.info)
         if not listing.is_first:
@@ -335,12 +346,17 @@ class Lister:
 
     async def _replace(self, listing: Listing, changed: list[Seen]) -> None:
         """Other versions than the index knows. Where bytes are kept here a HEAD tells whether they are still right."""
-        worth = {seen.key for seen in changed if self._has_bytes(listing.ino, seen.name)}
+        worth = {
+            seen.key
+            for seen in changed
+            if seen.info is not None and seen.info.meta is None and self._has_bytes(listing.ino, seen.name)
+        }
         answers = await attributes.head_many(self._store, self._heads, worth) if worth else {}
         for seen in changed:
             info = answers.get(seen.key, seen.info)
             if info is None or self._activity.touched_since(listing.mark, seen.key):
                 continue
+            listing.found(seen.key)
             entry = dirents.get(self._index, listing.ino, seen.name)
             if entry is not None:
                 await self._files.recall(entry.ino)  # what nobody has open keeps its inode number
@@ -379,7 +395,16 @@ class Lister:
         for name in await self._confirmed(listing, vanished):
             found = dirents.get(self._index, listing.ino, name)
             if found is not None and self._is_vanished(listing, found.ino, name):
-                listing.removed += await self._remove(listing, found.ino, name)
+                await self._remove(listing, found.ino, name)
+
+    async def take_absence(self, listing: Listing, name: bytes, key: str) -> None:
+        """There is no object at `key`: the name goes, if it leads to that one."""
+        entry = dirents.get(self._index, listing.ino, name)
+        inode = inodes.get(self._index, entry.ino) if entry is not None else None
+        if inode is None or inode.is_dir or self._key_of(inode, Place(listing.ino, name)) != key:
+            return
+        if self._is_vanished(listing, inode.ino, name):
+            await self._remove(listing, inode.ino, name)
 
     async def _confirmed(self, listing: Listing, names: list[bytes]) -> list[bytes]:
         """Those of the names that a HEAD does not find either.
@@ -411,11 +436,13 @@ class Lister:
             return self._locations.actual_key(self._index, inode)
         return self._locations.actual_prefix(self._index, place.parent) + name_to_part(place.name)
 
-    async def _remove(self, listing: Listing, ino: int, name: bytes) -> int:
+    async def _remove(self, listing: Listing, ino: int, name: bytes) -> None:
         """Removes a name; of a directory first what is below it, except what has to go to the bucket yet
         or went there since the listing began."""
+        inode = inodes.get(self._index, ino)
+        if inode is not None:
+            listing.found(self._key_of(inode, Place(listing.ino, name)))
         stack = [(listing.ino, ino, name)]
-        removed = 0
         while stack:
             parent, ino, name = stack[-1]
             await trio.lowlevel.checkpoint()
@@ -425,9 +452,8 @@ class Lister:
                 continue
             stack.pop()
             if not self._applier.remove_name(Place(parent, name)):
-                return removed  # something dirty is below: the directory and those above it stay
-            removed += 1
-        return removed
+                return  # something dirty is below: the directory and those above it stay
+            listing.removed += 1
 
     def _clean_child(self, listing: Listing, ino: int) -> Dirent | None:
         """An entry of a vanished directory that may go."""
@@ -449,16 +475,20 @@ class Lister:
             inode = inodes.get(txn, listing.ino)
             if inode is None or inode.parent == 0:
                 return
-            now = self._clock.now_ns()
-            has_changed = not listing.is_first and (listing.added or listing.removed)
-            inode = evolve(inode, flags=inode.flags | InodeFlag.LISTED, listed_ns=listing.began_ns)
-            if has_changed:
-                inode = evolve(inode, mtime_ns=now, ctime_ns=now)
-            inodes.put(txn, inode)
+            inodes.put(txn, evolve(inode, flags=inode.flags | InodeFlag.LISTED, listed_ns=listing.began_ns))
         if listing.ino != ROOT_INO and not listing.has_marker:
             self._applier.lose_marker(listing.ino, listing.prefix, self._activity, listing.mark)
-        if has_changed:
-            self._notify.inode_changed(listing.ino, content=False)
+        if not listing.is_first and (listing.added or listing.removed):
+            self.touch(listing.ino)
+
+    def touch(self, ino: int) -> None:
+        """The times of a directory in which others made or removed a name."""
+        now = self._clock.now_ns()
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, ino)
+            if inode is not None:
+                inodes.put(txn, evolve(inode, mtime_ns=now, ctime_ns=now))
+        self._notify.inode_changed(ino, content=False)
 
 
 def _named(seen: Seen, info: ObjectInfo | None) -> Seen:

@@ -78,7 +78,7 @@ class Records:
         changing keeps its dirty flags; one that is gone leaves a tombstone for what was written.
         """
         plan, now = sent.plan, self._clock.now_ns()
-        self._activity.note(plan.key)
+        self._activity.note(plan.key, sent.base.etag)
         with self._index.transaction() as txn:
             inode = inodes.get(txn, sent.ino)
             intent = intents.of_inode(txn, sent.ino)
@@ -186,7 +186,7 @@ class Records:
         The link may have become the first one meanwhile; when it is gone, it leaves a tombstone. So it does when its
         directory was renamed, since nothing would say where it is; it is written anew at its new key.
         """
-        self._activity.note(key)
+        self._activity.note(key, base.etag)
         with self._index.transaction() as txn:
             inode = inodes.get(txn, ino)
             is_first = inode is not None and (inode.parent, inode.name) == (parent, name)

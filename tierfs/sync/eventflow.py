@@ -1,0 +1,130 @@
+"""Whether events can be relied on: only while they are seen to arrive.
+
+A queue that answers proves nothing: the bucket may send its events elsewhere, or another client may take them. So
+the daemon writes an object of its own now and then, the *canary*, and waits for its event. From the moment at which
+the first canary that came back was written, every change is told of, and a listing made since then is as good as a
+new one. When a canary does not come back, or the source fails, listings grow old again as without events.
+
+S3 delivers at least once, mostly within a second, but promises no time: what an event does not tell the sweep finds.
+Shared by the importer (asks), the sources and the canary (tell). `Flow` is sync code only.
+"""
+
+import enum
+import logging
+import math
+from collections import deque
+from typing import Final
+
+import trio
+
+from tierfs.clock import Clock
+from tierfs.errors import StoreError
+from tierfs.index.env import Index
+from tierfs.model import HIDDEN_PREFIX
+from tierfs.objectstore.base import Always, ObjectMeta, ObjectStore
+
+_VERSIONS_KEPT: Final = 16
+_log: Final = logging.getLogger(__name__)
+
+
+class FlowState(enum.Enum):
+    """What is known of the source."""
+
+    UNPROVEN = "unproven"  # nothing has come back yet
+    FLOWING = "flowing"
+    BROKEN = "broken"
+
+
+class Flow:
+    """The state of the source."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.state = FlowState.UNPROVEN
+        self.reason = "no event has come back yet"
+        self.changed_ns = clock.now_ns()
+        self._since_ns: float = math.inf
+        self.doubted = trio.Event()
+        """Set when the source has failed, and replaced by the next proof."""
+
+    def tells_of(self, time_ns: int) -> bool:
+        """Every change since `time_ns` was told of, or is about to be."""
+        return time_ns >= self._since_ns
+
+    def prove(self, since_ns: int) -> None:
+        """What was written at `since_ns` has come back as an event."""
+        if self.state is FlowState.FLOWING:
+            return
+        self._enter(FlowState.FLOWING, "")
+        self._since_ns = since_ns
+        self.doubted = trio.Event()
+        _log.info("events arrive: directories that are listed from now on are not listed again")
+
+    def fail(self, reason: str) -> None:
+        """Events may be late or lost. Logged when it is news."""
+        if self.state is not FlowState.BROKEN:
+            _log.warning("events cannot be relied on, directories are listed again when they are used: %s", reason)
+            self._enter(FlowState.BROKEN, reason)
+        self.reason = reason
+        self._since_ns = math.inf
+        self.doubted.set()
+
+    def _enter(self, state: FlowState, reason: str) -> None:
+        self.state, self.reason, self.changed_ns = state, reason, self._clock.now_ns()
+
+
+class Canary:
+    """Writes an object again and again and waits for its events. `run` once, in a nursery."""
+
+    def __init__(
+        self, *, index: Index, store: ObjectStore, flow: Flow, clock: Clock, interval_s: float, lost_after_s: float
+    ) -> None:
+        self.key = f"{HIDDEN_PREFIX}events/{index.node:04x}"
+        self._index = index
+        self._store = store
+        self._flow = flow
+        self._clock = clock
+        self._interval_s = interval_s
+        self._lost_after_s = lost_after_s
+        self._awaited = ""
+        self._has_returned = trio.Event()
+        self._seen: deque[str] = deque(maxlen=_VERSIONS_KEPT)  # an event may come before the answer to its write
+
+    def returned(self, etag: str) -> None:
+        """An event of the canary's key."""
+        self._seen.append(etag)
+        if etag == self._awaited:
+            self._has_returned.set()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            try:
+                is_back, began_ns = await self._send()
+            except StoreError as error:
+                self._flow.fail(f"the object that proves that events arrive cannot be written: {error}")
+            else:
+                if is_back:
+                    self._flow.prove(began_ns)
+                else:
+                    self._flow.fail(f"no event of {self.key!r} within {self._lost_after_s:g} s of its writing")
+            await self._pause()
+
+    async def _send(self) -> tuple[bool, int]:
+        began_ns = self._clock.now_ns()
+        op_id = self._index.next_op_id()
+        self._has_returned = trio.Event()
+        written = await self._store.put(self.key, op_id.encode(), ObjectMeta(user={"tierfs-op": op_id}), Always())
+        self._awaited = written.etag
+        if written.etag in self._seen:
+            return True, began_ns
+        with trio.move_on_after(self._lost_after_s):
+            await self._has_returned.wait()
+        return self._has_returned.is_set(), began_ns
+
+    async def _pause(self) -> None:
+        if self._flow.state is FlowState.FLOWING:
+            with trio.move_on_after(self._interval_s):
+                await self._flow.doubted.wait()
+        else:
+            await trio.sleep(min(self._interval_s, self._lost_after_s))

@@ -1,0 +1,37 @@
+"""One task at a time for each directory: a picture of the bucket is applied before the next one is taken."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+from attrs import define, field
+
+
+@define
+class _Turn:
+    lock: trio.Lock = field(factory=trio.Lock)
+    wanted_by: int = 0
+
+
+class Turns:
+    """Locks by inode number; one that nobody wants takes no memory."""
+
+    def __init__(self) -> None:
+        self._turns: dict[int, _Turn] = {}
+
+    def is_taken(self, ino: int) -> bool:
+        """Somebody is at work on the directory, or about to be."""
+        return ino in self._turns
+
+    @asynccontextmanager
+    async def of(self, ino: int) -> AsyncIterator[None]:
+        """Holds the directory for the body. Checkpoint; tasks come in the order in which they asked."""
+        turn = self._turns.setdefault(ino, _Turn())
+        turn.wanted_by += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.wanted_by -= 1
+            if not turn.wanted_by:
+                del self._turns[ino]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.moto_server import MotoServer
 from tests.support.weed import WeedServer
 
 
@@ -24,3 +25,10 @@ def weed() -> Iterator[WeedServer]:
 def weed_bucket(weed: WeedServer) -> str:
     """The name of a fresh, empty bucket of that server."""
     return weed.create_bucket()
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[MotoServer]:
+    """Buckets and queues that know each other."""
+    with MotoServer() as server:
+        yield server

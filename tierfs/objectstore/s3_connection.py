@@ -225,7 +225,7 @@ def _provider(credentials: Credentials) -> Callable[[], dict[str, Any]]:
     return current
 
 
-def _tls_of(session: botocore.session.Session, settings: S3Settings) -> tuple[bool | str, str]:
+def tls_of(session: botocore.session.Session, settings: S3Settings) -> tuple[bool | str, str]:
     """What to verify with: for botocore (True, False or a file), and a file of extra roots or ""."""
     if not settings.verify_tls:
         return False, ""
@@ -283,7 +283,7 @@ def connect(settings: S3Settings) -> Connection:
     with translating("", Effect.READS):
         session = botocore.session.Session(profile=settings.profile or None)
         credentials = _credentials_of(session, settings)
-        verify, ca_file = _tls_of(session, settings)
+        verify, ca_file = tls_of(session, settings)
         region = settings.region or str(session.get_config_variable("region") or DEFAULT_REGION)
         boto = boto3.Session(botocore_session=session)
 

@@ -1,0 +1,157 @@
+"""Every listed directory compared with the bucket, now and then: polling, and the proof that no event was missed.
+
+A difference that no event tells of within the grace time was missed; it is counted, and applied like any other. One
+LIST for each 1,000 entries of a directory, one directory after the other; nothing is asked of single objects that did
+not change. A directory that nobody has used is not compared: its first use lists it.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import trio
+from attrs import define
+
+from tierfs.clock import Clock
+from tierfs.errors import FsError, StoreError
+from tierfs.index import dirents, inodes
+from tierfs.index.env import Index
+from tierfs.model import ROOT_INO, InodeFlag
+from tierfs.sync.importer import Importer
+
+_PAGE_ENTRIES: Final = 256
+_KEYS_KEPT: Final = 10_000
+_EXAMPLES_KEPT: Final = 10
+_log: Final = logging.getLogger(__name__)
+
+
+class Missed:
+    """Differences that a sweep found and no event has told of yet. Sync code only; time is trio's."""
+
+    def __init__(self, grace_s: float, *, keys_kept: int = _KEYS_KEPT) -> None:
+        self.count = 0
+        self.examples: list[str] = []
+        self._grace_s = grace_s
+        self._keys_kept = keys_kept
+        self._found: OrderedDict[str, float] = OrderedDict()  # key -> when it is missed for good
+
+    def found(self, key: str) -> None:
+        """A sweep found a difference at `key` (of a directory: below it)."""
+        self.settle()
+        self._found.setdefault(key, trio.current_time() + self._grace_s)
+        if len(self._found) > self._keys_kept:
+            self._miss(next(iter(self._found)))
+
+    def told(self, key: str) -> None:
+        """An event speaks of `key`."""
+        if not self._found:
+            return
+        self.settle()
+        self._found.pop(key, None)
+        for prefix in _prefixes(key):
+            self._found.pop(prefix, None)
+
+    def settle(self) -> int:
+        """Counts those whose time is over; returns how many there are in all."""
+        now_s = trio.current_time()
+        while self._found:
+            key, until_s = next(iter(self._found.items()))
+            if until_s > now_s:
+                break
+            self._miss(key)
+        return self.count
+
+    def _miss(self, key: str) -> None:
+        del self._found[key]
+        self.count += 1
+        if len(self.examples) < _EXAMPLES_KEPT:
+            self.examples.append(key)
+
+
+def _prefixes(key: str) -> Iterator[str]:
+    at = key.find("/")
+    while at >= 0:
+        yield key[: at + 1]
+        at = key.find("/", at + 1)
+
+
+@define
+class SweepCounts:
+    """Since the start."""
+
+    sweeps: int = 0
+    directories: int = 0
+    found: int = 0  # differences, told of or not
+    last_ns: int = 0  # when the last whole sweep ended
+    is_running: bool = False
+
+
+class Sweep:
+    """`run` once, in a nursery."""
+
+    def __init__(
+        self, *, index: Index, importer: Importer, clock: Clock, interval_s: float, on_found: Callable[[str], None]
+    ) -> None:
+        """`on_found` is told the key of each difference."""
+        self.counts = SweepCounts()
+        self._index = index
+        self._importer = importer
+        self._clock = clock
+        self._interval_s = interval_s
+        self._on_found = on_found
+
+    async def run(self) -> None:
+        """A sweep each `interval_s`, until it is cancelled."""
+        while True:
+            await trio.sleep(self._interval_s)
+            try:
+                await self.sweep()
+            except StoreError as error:
+                _log.info("the comparison with the bucket stopped, the next one starts over: %s", error)
+
+    async def sweep(self) -> None:
+        """Once. StoreError; what was compared by then is right."""
+        counts = self.counts
+        counts.is_running = True
+        try:
+            await self._walk()
+        finally:
+            counts.is_running = False
+        counts.sweeps += 1
+        counts.last_ns = self._clock.now_ns()
+
+    async def _walk(self) -> None:
+        """Depth first; kept are the place in each directory on the way, not what is below."""
+        await self._compare(ROOT_INO)
+        way: list[tuple[int, bytes]] = [(ROOT_INO, b"")]
+        while way:
+            directory, after = way.pop()
+            page = dirents.page(self._index, directory, after, _PAGE_ENTRIES)
+            for entry in page:
+                if self._is_listed(entry.ino):
+                    way.append((directory, entry.name))
+                    await self._compare(entry.ino)
+                    way.append((entry.ino, b""))
+                    break
+            else:
+                if page:
+                    way.append((directory, page[-1].name))
+            await trio.lowlevel.checkpoint()
+
+    def _is_listed(self, ino: int) -> bool:
+        inode = inodes.get(self._index, ino)
+        return inode is not None and inode.is_dir and inode.parent != 0 and InodeFlag.LISTED in inode.flags
+
+    async def _compare(self, directory: int) -> None:
+        if not self._is_listed(directory):
+            return
+        self.counts.directories += 1
+        try:
+            await self._importer.relist(directory, self._found)
+        except FsError as error:
+            _log.debug("directory %#x went while it was compared: %s", directory, error)
+
+    def _found(self, key: str) -> None:
+        self.counts.found += 1
+        self._on_found(key)

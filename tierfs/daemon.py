@@ -50,15 +50,18 @@ from tierfs.namespace.changes import TreeSettings
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.tree import Tree
 from tierfs.namespace.verbs import Usage
-from tierfs.objectstore.opening import open_store
+from tierfs.objectstore.opening import open_store, s3_settings
 from tierfs.objectstore.probe import probe
 from tierfs.objectstore.retrying import RetryingStore
 from tierfs.objectstore.settings import RetrySettings, S3Settings
 from tierfs.policy.merge import ConflictRules, Policy
 from tierfs.policy.resolution import Keep
+from tierfs.sync import eventservice
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
 from tierfs.sync.attributes import Defaults
+from tierfs.sync.eventflow import Flow
+from tierfs.sync.eventservice import Events
 from tierfs.sync.exporter import Exporter
 from tierfs.sync.format import agree_on_format
 from tierfs.sync.importer import Importer
@@ -90,6 +93,7 @@ class _Parts:
     files: Files
     importer: Importer
     exporter: Exporter
+    events: Events
     kernel: Kernel
     fs: FileSystem
 
@@ -161,6 +165,9 @@ class _Control:
             progress({"files": files, "bytes": size_bytes})
 
         await self._parts.exporter.sync(ino, tell)
+
+    async def set_up_events(self, *, target_arn: str, dry_run: bool) -> Json:
+        return await self._parts.events.set_up(target_arn=target_arn, dry_run=dry_run)
 
     async def request_unmount(self, *, drain: bool, lazy: bool) -> None:
         # said before: the end of the mount is noticed before `_detach` returns
@@ -290,6 +297,11 @@ def _store_settings(settings: Settings) -> S3Settings:
     )
 
 
+def _s3_settings(settings: Settings, source: str) -> S3Settings | None:
+    """How the bucket is reached; None for a directory."""
+    return s3_settings(source, _store_settings(settings)) if source.startswith("s3://") else None
+
+
 def _content_settings(settings: Settings) -> ContentSettings:
     chosen = settings.content
     return ContentSettings(
@@ -313,35 +325,28 @@ def _build(
 ) -> _Parts:
     """Every part of the mount over an open index and store; the hot tier is recovered."""
     hot, space = _tier(settings, index, cache)
-    mount, locations, activity = settings.mount, Locations(), Activity()
+    mount, locations = settings.mount, Locations()
+    activity, flow = Activity(versions_kept=eventservice.OWN_VERSIONS_KEPT), Flow(clock)
     kernel = _kernel(settings, takeover)
+    tree_settings = TreeSettings(quiet_s=settings.export.quiet_s, key_prefix_bytes=_key_prefix_bytes(source))
     tree = Tree(
-        index,
-        locations,
-        clock,
-        TreeSettings(quiet_s=settings.export.quiet_s, key_prefix_bytes=_key_prefix_bytes(source)),
+        index, locations, clock, tree_settings,
         needs_object=lambda ino: files.needs_object(ino),  # noqa: PLW0108 - made after the tree
-    )
+    )  # fmt: skip
     tree.ensure_root(mount.dir_mode, mount.uid, mount.gid)
     bell = _Bell()
     files = Files(
-        index=index,
-        hot=hot,
-        space=space,
-        store=store,
-        clock=clock,
+        index=index, hot=hot, space=space, store=store, clock=clock, settings=_content_settings(settings),
         locate=lambda ino: locations.actual_key(index, tree.inode(ino)),
-        settings=_content_settings(settings),
-        wake_export=bell.wake,
-        hurry_export=bell.make_room,
-        on_stale=bell.doubt,
-    )
+        wake_export=bell.wake, hurry_export=bell.make_room, on_stale=bell.doubt,
+    )  # fmt: skip
     files.recover()
-    defaults = Defaults(uid=mount.uid, gid=mount.gid, file_mode=mount.file_mode, dir_mode=mount.dir_mode)
-    applier = Applier(index=index, locations=locations, files=files, clock=clock, notify=kernel, defaults=defaults)
+    applier = Applier(
+        index=index, locations=locations, files=files, clock=clock, notify=kernel, defaults=_defaults(settings)
+    )
     importer = Importer(
         index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.import_,
-        applier=applier, activity=activity, notify=kernel,
+        applier=applier, activity=activity, notify=kernel, is_told_of=flow.tells_of,
     )  # fmt: skip
     authority = SoleNode()
     exporter = Exporter(
@@ -350,6 +355,10 @@ def _build(
         rules=ConflictRules(socket.gethostname(), Policy(settings.conflicts.policy)),
     )  # fmt: skip
     bell.exporter, bell.importer = exporter, importer
+    events = Events(
+        settings=settings.events, connection=_s3_settings(settings, source), index=index, store=store,
+        locations=locations, importer=importer, activity=activity, flow=flow, clock=clock, read_only=mount.read_only,
+    )  # fmt: skip
     fs = FileSystem(
         index=index, tree=tree, files=files, importer=importer, authority=authority,
         capacity=_Capacity(index, source), clock=clock, wake_export=bell.wake, read_only=settings.mount.read_only,
@@ -358,7 +367,12 @@ def _build(
     if takeover is not None:
         fs.recall(takeover.state)
     fs.purge_orphans()
-    return _Parts(index, store, hot, space, locations, tree, files, importer, exporter, kernel, fs)
+    return _Parts(index, store, hot, space, locations, tree, files, importer, exporter, events, kernel, fs)
+
+
+def _defaults(settings: Settings) -> Defaults:
+    mount = settings.mount
+    return Defaults(uid=mount.uid, gid=mount.gid, file_mode=mount.file_mode, dir_mode=mount.dir_mode)
 
 
 def _tier(settings: Settings, index: Index, cache: Path) -> tuple[HotFiles, Space]:
@@ -397,6 +411,7 @@ async def _serve(
     inspector = Inspector(
         facts, index=parts.index, locations=parts.locations, files=parts.files, space=parts.space,
         exporter=parts.exporter, store=parts.store, clock=parts.index.clock, counters=counters, connection=parts.kernel,
+        events=parts.events,
     )  # fmt: skip
     service = Service(
         _Control(parts, inspector, facts.mountpoint, stop),
@@ -410,7 +425,7 @@ async def _serve(
         attr_s=settings.mount.attr_timeout_s,
         negative_s=settings.mount.negative_timeout_s,
     )
-    async with trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery, parts.events.running():
         nursery.start_soon(parts.index.run)
         nursery.start_soon(parts.files.run)
         nursery.start_soon(parts.importer.run)

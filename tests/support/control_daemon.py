@@ -41,6 +41,8 @@ class ScriptedDaemon:
         self.conflict_rows: list[Json] = []
         self.texts: list[str] | None = ["one\n", "two\n"]
         self.resolved: list[tuple[int, Keep, bool]] = []
+        self.are_events_set_up = False
+        self.events: dict[str, Any] = {"source": "none"}
 
     def add_conflict(self, number: int, path: str, *, uid: int = 0, state: str = "open") -> None:
         """One where both sides changed `path`, whose versions belong to `uid`."""
@@ -138,6 +140,7 @@ class ScriptedDaemon:
             "failing_exports": [{"path": "theirs", "error": "access denied: no", "since_s": 61.0, "attempts": 4}],
             "conflicts": 0,
             "degraded": {"since_s": 5.0, "reason": "unavailable: connection refused (key 'theirs')"},
+            "events": self.events,
             "index": {"entries": 5, "bytes": 40960},
             "requests": {"store_get_requests": 3},
             "rss_anon_bytes": 50 << 20,
@@ -188,6 +191,15 @@ class ScriptedDaemon:
         except trio.Cancelled:
             self.waiters_cancelled += 1
             raise
+
+    async def set_up_events(self, *, target_arn: str, dry_run: bool) -> Json:
+        if self.failure is not None:
+            raise self.failure
+        target_arn = target_arn or "arn:aws:sqs:us-east-1:123456789012:queue"
+        change = {"where": "notifications of bucket bucket", "what": {"QueueArn": target_arn}}
+        changes = [] if self.are_events_set_up else [change]
+        self.are_events_set_up |= not dry_run
+        return {"bucket": "bucket", "target_arn": target_arn, "dry_run": dry_run, "changes": changes}
 
     async def request_unmount(self, *, drain: bool, lazy: bool) -> None:
         if self.busy and not lazy:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tierfs import __version__
-from tierfs.cli import conflicts, terminal
+from tierfs.cli import conflicts, events, terminal
 from tierfs.cli.connecting import connect
 from tierfs.cli.terminal import format_age
 from tierfs.control import protocol, registry
@@ -28,6 +28,7 @@ examples:
   tierctl sync /mnt/data/results        upload now, and wait for it
   tierctl wait --synced /mnt/data/results --timeout 10min
   tierctl conflicts list                files that were changed here and in the bucket
+  tierctl events setup --dry-run        what the bucket needs to tell of its changes
   tierctl mounts                        what is mounted
 """
 _CONFLICT_EXAMPLES: Final = """\
@@ -35,6 +36,13 @@ examples:
   tierctl conflicts list /mnt/data/results   those at or below a path
   tierctl conflicts diff 3                   how the versions of number 3 differ
   tierctl conflicts resolve 3 --keep local   the local version gets the name
+"""
+_EVENT_EXAMPLES: Final = """\
+examples:
+  tierctl events setup --dry-run                        what the bucket needs to tell of its changes
+  tierctl events setup                                  set that
+  tierctl events setup --arn arn:minio:sqs::1:webhook   where the server has a name for the target
+  tierctl events status                                 do they arrive?
 """
 _CODES: Final = (
     ExitCode.OK,
@@ -94,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     wait.add_argument("--timeout", type=_duration, metavar="TIME", help="such as 30s or 10min; default: no limit")
     wait.add_argument("path", nargs="?", metavar="PATH", help="only what is below it")
     _add_conflicts(verbs, verb)
+    _add_events(verbs, verb)
     verb("mounts", _mounts, "list the mounts of this machine that you can see", "tierctl mounts --json")
     return parser
 
@@ -123,6 +132,29 @@ def _add_conflicts(verbs: Any, verb: Callable[..., argparse.ArgumentParser]) -> 
     resolve.add_argument("--dry-run", action="store_true", help="only say what would be done")
     for parser in (diff, resolve):
         parser.add_argument("--mount", metavar="PATH", help="any path in the mount, where there are several")
+
+
+def _add_events(verbs: Any, verb: Callable[..., argparse.ArgumentParser]) -> None:
+    text = "show how changes in the bucket are heard of, or have the bucket tell"
+    group = verbs.add_parser(
+        "events",
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=f"{_EVENT_EXAMPLES}\nexit codes:\n{exit_code_table(*_CODES)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).add_subparsers(metavar="status|setup", required=True)
+    shown = verb("status", events.run_status, "show whether events arrive", "tierctl events status /mnt/data", group)
+    setup = verb(
+        "setup",
+        events.run_setup,
+        "add what is missing to the bucket's notifications and the queue's policy",
+        "tierctl events setup /mnt/data --dry-run",
+        group,
+    )
+    setup.add_argument("--dry-run", action="store_true", help="only show what would be set")
+    setup.add_argument("--arn", default="", metavar="ARN", help="where events go; default: the queue of the settings")
+    for parser in (shown, setup):
+        parser.add_argument("path", nargs="?", metavar="PATH", help="any path in the mount")
 
 
 def _number(text: str) -> int:
@@ -223,6 +255,8 @@ def _status_text(status: Mapping[str, Any]) -> str:
     for warning in status.get("store_warnings", []):
         first, *more = textwrap.wrap(warning, _WARNING_COLUMNS)
         rows += [("server", first), *(("", line) for line in more)]
+    if (heard := status.get("events")) and heard["source"] != "none":
+        rows.append(("events", events.summary(heard)))
     if index := status.get("index"):
         rows.append(("index", f"{index['entries']} entries, {format_size(index['bytes'])}"))
     if degraded := status.get("degraded"):

@@ -248,6 +248,66 @@ class ConflictSettings:
 
 
 @frozen(kw_only=True)
+class EventSettings:
+    """How tierfs hears of changes that others make in the bucket, so that it need not ask."""
+
+    source: str = setting(
+        "none",
+        one_of("none", "poll", "sqs", "webhook"),
+        """"none": a directory is listed again when it is used and older than import.revalidate_s; "poll": used
+        directories are also compared with the bucket every sweep_s; "sqs": the bucket's notifications are read from a
+        queue; "webhook": a server such as MinIO posts them. tierctl events setup configures the bucket.""",
+    )
+    queue_url: str = setting(
+        "", TEXT, "URL of the SQS queue of this mount: a queue gives each message to one reader, so none is shared."
+    )
+    visibility_s: float = setting(
+        60.0,
+        DURATION,
+        "How long a message may take to be applied before the queue gives it to somebody else; whole seconds.",
+        at_least=10,
+        at_most=43_200,
+    )
+    listen: str = setting(
+        "127.0.0.1:9123",
+        TEXT,
+        "Address and port of the webhook. It speaks plain HTTP: elsewhere than on loopback, put a proxy before it.",
+    )
+    token_file: str = setting(
+        "",
+        PATH,
+        "File with the token that the webhook's senders show (Authorization: Bearer ...), readable by its owner alone.",
+    )
+    canary_s: float = setting(
+        60.0,
+        DURATION,
+        """How often an object of a few bytes is written below .tierfs/, whose event has to come back: only while it
+        does, directories are not listed again.""",
+        at_least=1,
+        at_most=86400,
+    )
+    lost_after_s: float = setting(
+        30.0, DURATION, "How long an event may take before it counts as lost.", at_least=1, at_most=3600
+    )
+    sweep_s: float = setting(
+        3600.0,
+        DURATION,
+        """How often all used directories are compared with the bucket: the interval of polling, and otherwise the proof
+        that no event was missed; 0: never.""",
+        at_least=0,
+        at_most=86400 * 365,
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.source == "sqs" and not self.queue_url:
+            raise ValueError('source "sqs" needs a queue_url')
+        if self.source == "webhook" and not self.token_file:
+            raise ValueError('source "webhook" needs a token_file')
+        if self.source == "poll" and not self.sweep_s:
+            raise ValueError('source "poll" needs a sweep_s')
+
+
+@frozen(kw_only=True)
 class IndexSettings:
     """The index of names and attributes on the local disk."""
 
@@ -307,6 +367,7 @@ class Settings:
     export: ExportSettings = attrs.field(factory=ExportSettings)
     import_: ImportSettings = attrs.field(factory=ImportSettings)
     conflicts: ConflictSettings = attrs.field(factory=ConflictSettings)
+    events: EventSettings = attrs.field(factory=EventSettings)
     index: IndexSettings = attrs.field(factory=IndexSettings)
     control: ControlSettings = attrs.field(factory=ControlSettings)
     log: LogSettings = attrs.field(factory=LogSettings)
@@ -320,6 +381,7 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "export": ExportSettings,
     "import": ImportSettings,
     "conflicts": ConflictSettings,
+    "events": EventSettings,
     "index": IndexSettings,
     "control": ControlSettings,
     "log": LogSettings,

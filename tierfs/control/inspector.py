@@ -24,6 +24,7 @@ from tierfs.index.env import Index, IndexState
 from tierfs.model import ROOT_INO, Inode, Residency
 from tierfs.namespace.locations import Locations
 from tierfs.objectstore.retrying import RetryingStore
+from tierfs.sync.eventservice import Events
 from tierfs.sync.exporter import Exporter
 from tierfs.sync.standing import OpenCount
 from tierfs.telemetry import Counters, rss_anon_bytes
@@ -96,7 +97,9 @@ class Inspector:
         clock: Clock,
         counters: Counters,
         connection: Connection,
+        events: Events,
     ) -> None:
+        self._events = events
         self._connection = connection
         self._counters = counters
         self._store = store
@@ -136,6 +139,7 @@ class Inspector:
             "failing_exports": [{"path": path, "error": error} for path, error in pending.failing[:_FAILING_SHOWN_MAX]],
             "conflicts": self._conflicts.now(),
             "degraded": self._degraded(now_ns),
+            "events": self._events.status(),
             "index": {"entries": self._index.entries, "bytes": self._index.size_on_disk_bytes},
             "store_warnings": list(self._store.capabilities.warnings),
             "requests": dict(self._counters.snapshot()),

@@ -6,6 +6,7 @@
 | info | path | any path | paths that they own |
 | wait | path?, timeout_s? | any path; none = all | paths that they own |
 | sync | path? | any path; none = all | no |
+| events_setup | target_arn?, dry_run? | yes | no |
 | unmount | drain?, lazy? | yes | no |
 | conflicts | path?, after? | everything | those of which they own every version |
 | conflict_diff | id | any | those of which they own every version |
@@ -59,6 +60,8 @@ class Daemon(Protocol):
         read_only, uptime_s, tier {size_bytes, used_bytes, dirty_bytes}, pending_exports,
         oldest_export_age_s (None when nothing is pending), failing_exports [{path, error}] (at
         most 20; `info` of the path tells more), conflicts (how many are open), degraded (None or {since_s, reason}),
+        events {source, and unless that is "none" or "poll": state, reason, last_event_age_s, lag_s, received, applied,
+        own, known, ignored, malformed, errors, pending, missed (found by a sweep, told by no event)},
         index {entries, bytes}, requests {name: count}, rss_anon_bytes, version.
         """
         ...
@@ -82,6 +85,14 @@ class Daemon(Protocol):
 
     async def wait_synced(self, path: bytes | None, progress: Progress) -> None:
         """The same without the hurry."""
+        ...
+
+    async def set_up_events(self, *, target_arn: str, dry_run: bool) -> Json:
+        """Has the bucket send its events to the queue of the settings, or to `target_arn` where that is not "".
+
+        Tells {bucket, target_arn, dry_run, changes [{where, what}]}: what was changed, or with `dry_run` would be;
+        nothing when all is as it should be. Repeatable. Raises ConfigError, StoreError.
+        """
         ...
 
     async def request_unmount(self, *, drain: bool, lazy: bool) -> None:
@@ -134,6 +145,7 @@ VERBS: Final[Mapping[str, Scope]] = {
     "info": Scope.OWN_PATHS,
     "wait": Scope.OWN_PATHS,
     "sync": Scope.NOTHING,
+    "events_setup": Scope.NOTHING,
     "unmount": Scope.NOTHING,
     "conflicts": Scope.REDACTED,
     "conflict_diff": Scope.OWN_CONFLICTS,
@@ -181,6 +193,7 @@ class Service:
             "info": self._info,
             "wait": self._wait,
             "sync": self._sync,
+            "events_setup": self._events_setup,
             "unmount": self._unmount,
             "conflicts": self._conflicts,
             "conflict_diff": self._conflict_diff,
@@ -261,6 +274,12 @@ class Service:
     async def _sync(self, request: Request, _peer: Peer, progress: Progress) -> Json:
         await self._daemon.sync(self._subtree_of(request), progress)
         return {"synced": True}
+
+    async def _events_setup(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
+        target = request.args.get("target_arn", "")
+        if not isinstance(target, str) or (target and not target.startswith("arn:")):
+            raise Refusal(ErrorCode.BAD_REQUEST, "target_arn must begin with arn:", errno_codes.EINVAL)
+        return await self._daemon.set_up_events(target_arn=target, dry_run=_switch_of(request, "dry_run", False))
 
     def _subtree_of(self, request: Request) -> bytes | None:
         """The path to wait for, None for everything; raises FsError when it does not exist."""

@@ -19,6 +19,17 @@ from tierfs.objectstore.settings import S3Settings
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
+def s3_settings(source_url: str, settings: S3Settings) -> S3Settings:
+    """The settings with bucket and prefix of `s3://bucket/prefix`. ConfigError."""
+    bucket, _slash, prefix = source_url.removeprefix("s3://").partition("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise ConfigError(f"{source_url!r}: {bucket!r} cannot be the name of a bucket")
+    prefix = prefix.strip("/")
+    if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
+        raise ConfigError(f"{source_url!r}: the prefix has an empty or dotted component")
+    return evolve(settings, bucket=bucket, prefix=prefix and prefix + "/")
+
+
 def open_store(
     source_url: str,
     settings: S3Settings,
@@ -32,15 +43,9 @@ def open_store(
     written, `%` and `?` included. `on_call` is told of each request, `on_received` of
     the bytes that each get brought. ConfigError for any other URL.
     """
-    scheme, separator, rest = source_url.partition("://")
+    scheme, separator, _rest = source_url.partition("://")
     if separator and scheme == "s3":
-        bucket, _slash, prefix = rest.partition("/")
-        if not _BUCKET.fullmatch(bucket):
-            raise ConfigError(f"{source_url!r}: {bucket!r} cannot be the name of a bucket")
-        prefix = prefix.strip("/")
-        if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
-            raise ConfigError(f"{source_url!r}: the prefix has an empty or dotted component")
-        chosen = evolve(settings, bucket=bucket, prefix=prefix and prefix + "/")
+        chosen = s3_settings(source_url, settings)
         return RetryingStore(S3Store(chosen), chosen.retry, on_call=on_call, on_received=on_received)
     if separator and scheme == "file":
         parts = urlsplit(source_url)

@@ -20,6 +20,29 @@ from tierfs.control.exitcodes import ExitCode
 FORBIDDEN_IMPORTS = ("attr", "attrs", "trio", "lmdb", "boto3", "botocore", "obstore", "pyfuse3", "logging", "asyncio")
 
 
+EVENTS = {
+    "source": "sqs",
+    "sweep": {"interval_s": 3600.0, "sweeps": 2, "directories": 9, "found": 2, "last_age_s": 61.0, "is_running": True},
+    "address": "https://sqs.eu-west-1.amazonaws.com/1/q",
+    "state": "flowing",
+    "state_age_s": 65.0,
+    "reason": "",
+    "last_event_age_s": 3.0,
+    "lag_s": 0.25,
+    "received": 7,
+    "applied": 3,
+    "own": 1,
+    "known": 2,
+    "ignored": 1,
+    "malformed": 1,
+    "errors": 0,
+    "refused": 0,
+    "pending": 0,
+    "missed": 2,
+    "missed_examples": ["a", "b"],
+}
+
+
 @pytest.fixture(autouse=True)
 def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TIERFS_RUN_DIR", str(tmp_path / "run"))
@@ -203,6 +226,35 @@ def test_help_shows_examples(argv: list[str], capsys: pytest.CaptureFixture[str]
         assert "exit codes:" in out and "  6  no such file" in out
 
 
+def test_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with mount(tmp_path) as (place, daemon):
+        code, out, _ = run(capsys, "events", "status", place)
+        assert code == 0 and "no source of events" in out and "  events" not in run(capsys, "status", place)[1]
+        daemon.events = EVENTS
+        text = run(capsys, "events", "status", place)[1]
+        for expected in (
+            "sqs, flowing for 1 min 5 s, last 3 s ago, 2 missed",
+            "7: 3 applied, 1 own",
+            "0.25 s",
+            "such as a",
+        ):
+            assert expected in text
+        assert json.loads(run(capsys, "events", "status", "--json")[1]) == EVENTS
+        assert "sqs, flowing for 1 min 5 s" in run(capsys, "status", place)[1]
+
+
+def test_events_are_set_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with mount(tmp_path) as (place, _daemon):
+        code, out, _ = run(capsys, "events", "setup", place, "--dry-run", "--arn", "arn:minio:sqs::1:webhook")
+        assert code == 0 and "would set in the notifications of bucket bucket:" in out
+        assert '    "QueueArn": "arn:minio:sqs::1:webhook"' in out
+        assert run(capsys, "events", "setup", place)[1].startswith("set in the notifications")
+        assert "already" in run(capsys, "events", "setup", place)[1]
+        assert json.loads(run(capsys, "events", "setup", "--json")[1])["changes"] == []
+        code, _, err = run(capsys, "events", "setup", "--arn", "queue")
+        assert code != 0 and "must begin with arn:" in err
+
+
 def test_tierctl_starts_without_the_daemon_and_its_libraries(run_directory: Path) -> None:
     """The start takes under 150 ms as long as nothing heavy is imported; the time itself depends on the machine."""
     program = "import sys\nfrom tierfs.cli import tierctl\ntierctl.main(['mounts'])\nprint(*sys.modules)"
@@ -215,6 +267,7 @@ def test_tierctl_starts_without_the_daemon_and_its_libraries(run_directory: Path
         "tierfs.cli",
         "tierfs.cli.conflicts",
         "tierfs.cli.connecting",
+        "tierfs.cli.events",
         "tierfs.cli.terminal",
         "tierfs.cli.tierctl",
         "tierfs.control",
@@ -235,4 +288,4 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
 def test_no_verb_lost_its_function() -> None:
     parser: Any = tierctl._parser()
     verbs = parser._subparsers._group_actions[0].choices
-    assert set(verbs) == {"status", "info", "sync", "wait", "conflicts", "mounts"}
+    assert set(verbs) == {"status", "info", "sync", "wait", "conflicts", "events", "mounts"}

@@ -1,0 +1,91 @@
+"""tierctl events: whether changes in the bucket are heard of, and having the bucket tell of them.
+
+Standard library only, as all of tierctl.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tierfs.cli import terminal
+from tierfs.cli.connecting import connect
+from tierfs.cli.terminal import format_age
+from tierfs.control import registry
+from tierfs.control.exitcodes import ExitCode, ExitError
+
+_SETUP_S: Final = 60.0  # of silence: bucket and queue are asked one after the other
+
+
+def run_status(options: argparse.Namespace) -> int:
+    """What `tierctl status` sums up, in full."""
+    with connect(registry.find(options.path)) as client:
+        events = client.call("status").get("events")
+    if events is None:
+        raise ExitError(ExitCode.PERMISSION, "events are shown to root and the owner of the mount")
+    if options.json:
+        terminal.print_json(events)
+    else:
+        print(status_text(events))
+    return ExitCode.OK
+
+
+def run_setup(options: argparse.Namespace) -> int:
+    """Configures the bucket, or with --dry-run says how."""
+    with connect(registry.find(options.path), _SETUP_S) as client:
+        result = client.call("events_setup", {"dry_run": options.dry_run, "target_arn": options.arn})
+    if options.json:
+        terminal.print_json(result)
+    else:
+        print(setup_text(result))
+    return ExitCode.OK
+
+
+def summary(events: Mapping[str, Any]) -> str:
+    """One line of status, for any source but "none"."""
+    source = str(events["source"])
+    if source == "poll":
+        return f"polling every {format_age(events['sweep']['interval_s'])}"
+    line = f"{source}, {events['state']} for {format_age(events['state_age_s'])}"
+    if events["last_event_age_s"] is not None:
+        line += f", last {format_age(events['last_event_age_s'])} ago"
+    return line + (f", {events['missed']} missed" if events["missed"] else "")
+
+
+def status_text(events: Mapping[str, Any]) -> str:
+    """Everything, for `tierctl events status`."""
+    if events["source"] == "none":
+        return "no source of events: directories are listed again when they are used"
+    sweep = events["sweep"]
+    rows: list[tuple[str, str]] = []
+    if "state" in events:
+        rows += _flow_rows(events)
+    last = f", last {format_age(sweep['last_age_s'])} ago" if sweep["last_age_s"] is not None else ""
+    running = ", one is running" if sweep["is_running"] else ""
+    rows.append(("sweeps", f"{sweep['sweeps']}{last}{running}, {sweep['found']} differences"))
+    if events.get("missed"):
+        rows.append(("missed", f"{events['missed']}, such as {', '.join(events['missed_examples'])}"))
+    return terminal.fields(summary(events), rows)
+
+
+def _flow_rows(events: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [("from", str(events["address"]))]
+    if events["reason"]:
+        rows.append(("because", str(events["reason"])))
+    counts = ("applied", "own", "known", "ignored", "pending")
+    rows.append(("events", f"{events['received']}: " + ", ".join(f"{events[name]} {name}" for name in counts)))
+    rows.append(("lag", f"{events['lag_s']:.3g} s"))
+    failures = [f"{events[name]} {name}" for name in ("errors", "malformed", "refused") if events[name]]
+    return rows + ([("failures", ", ".join(failures))] if failures else [])
+
+
+def setup_text(result: Mapping[str, Any]) -> str:
+    """What `tierctl events setup` did, or would do."""
+    if not result["changes"]:
+        return f"{result['bucket']} sends its events to {result['target_arn']} already"
+    verb = "would set" if result["dry_run"] else "set"
+    lines = []
+    for change in result["changes"]:
+        lines.append(f"{verb} in the {terminal.printable(change['where'])}:")
+        lines += [f"  {line}" for line in json.dumps(change["what"], indent=2).splitlines()]
+    return "\n".join(lines)

@@ -326,7 +326,7 @@ def _build(
     """Every part of the mount over an open index and store; the hot tier is recovered."""
     hot, space = _tier(settings, index, cache)
     mount, locations = settings.mount, Locations()
-    activity, flow = Activity(versions_kept=eventservice.OWN_VERSIONS_KEPT), Flow(clock)
+    activity, flow = Activity(versions_kept=eventservice.versions_kept(settings.events)), Flow(clock)
     kernel = _kernel(settings, takeover)
     tree_settings = TreeSettings(quiet_s=settings.export.quiet_s, key_prefix_bytes=_key_prefix_bytes(source))
     tree = Tree(

@@ -24,7 +24,8 @@ from tests.support.notifications import record, records
 from tests.support.weed import WeedServer, free_ports
 
 FIGURE_S = 1.0  # issue 4: visible within 1 s of its event
-LONG = {"revalidate_s": 86_400 * 300}
+A_YEAR_S = 86_400.0 * 365
+LONG = {"revalidate_s": A_YEAR_S}
 KEEP = {"attr_timeout_s": 86_400, "entry_timeout_s": 86_400, "negative_timeout_s": 86_400}
 TOKEN = "a-token-of-the-tests"
 
@@ -42,15 +43,17 @@ def lists(mount: Mount) -> int:
 
 
 @contextmanager
-def sqs_mount(moto: MotoServer, tmp_path: Path, bucket: str, prefix: str = "p", **events: Any) -> Iterator[Mount]:
+def sqs_mount(
+    moto: MotoServer, tmp_path: Path, bucket: str, *, revalidate_s: float = A_YEAR_S, **events: Any
+) -> Iterator[Mount]:
     settings = {
         "store": {"endpoint_url": moto.endpoint_url},
-        "import": LONG,
+        "import": {"revalidate_s": revalidate_s},
         "mount": KEEP,
         "export": {"quiet_s": 0.1},
         "events": {"source": "sqs", "queue_url": moto.create_queue(), "canary_s": 1, **events},
     }
-    with mounted(f"s3://{bucket}/{prefix}", tmp_path, settings=settings, env=moto.environment) as mount:
+    with mounted(f"s3://{bucket}/p", tmp_path, settings=settings, env=moto.environment) as mount:
         yield mount
 
 
@@ -64,7 +67,6 @@ def test_a_bucket_that_tells_a_queue(moto_server: MotoServer, tmp_path: Path) ->
         assert len(result["changes"]) == 2
         assert "already" in mount.tierctl("events", "setup", mount.path).stdout
         assert programs.wait_until(lambda: flowing(mount), 60)
-        assert os.listdir(mount.path / "d") == ["old"]  # once more, since it was listed before
         before = lists(mount)
         assert attempt(os.stat, mount.path / "d/new +%é") == "ENOENT"  # which the kernel now knows
         client.put_object(Bucket=bucket, Key="p/d/new +%é", Body=b"first")
@@ -90,9 +92,7 @@ def test_a_bucket_that_tells_a_queue(moto_server: MotoServer, tmp_path: Path) ->
         assert "sqs, flowing" in mount.tierctl("events", "status", mount.path).stdout
 
 
-def test_a_change_is_visible_within_the_figure(
-    moto_server: MotoServer, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_change_is_visible_within_the_figure(moto_server: MotoServer, tmp_path: Path) -> None:
     """From the put's answer, which the event follows, to the first look that shows it."""
     bucket, client = moto_server.create_bucket(), moto_server.client()
     took_s = []
@@ -107,7 +107,7 @@ def test_a_change_is_visible_within_the_figure(
             began_s = time.monotonic()
             assert programs.wait_until(path.exists, 20)
             took_s.append(time.monotonic() - began_s)
-    record_property("event_to_visible_median_s", statistics.median(took_s))
+    print(f"from event to visible: median {statistics.median(took_s):.3f} s, slowest {max(took_s):.3f} s")
     assert statistics.median(took_s) < FIGURE_S, took_s
 
 
@@ -129,14 +129,18 @@ def test_what_no_event_told_is_found_by_the_sweep(moto_server: MotoServer, tmp_p
 
 def test_when_the_queue_breaks_directories_are_listed_again(moto_server: MotoServer, tmp_path: Path) -> None:
     bucket, client = moto_server.create_bucket(), moto_server.client()
-    with sqs_mount(moto_server, tmp_path, bucket) as mount:
+    with sqs_mount(moto_server, tmp_path, bucket, revalidate_s=0, lost_after_s=10) as mount:
         mount.tierctl("events", "setup", mount.path)
         assert programs.wait_until(lambda: flowing(mount), 60)
-        queue_url = mount.status()["events"]["address"]
-        moto_server.client("sqs").delete_queue(QueueUrl=queue_url)
+        os.listdir(mount.path)
+        before = lists(mount)
+        for _ in range(5):
+            os.listdir(mount.path)
+        assert lists(mount) == before
+        moto_server.client("sqs").delete_queue(QueueUrl=mount.status()["events"]["address"])
         assert programs.wait_until(lambda: mount.status()["events"]["state"] == "broken", 60)
         client.put_object(Bucket=bucket, Key="p/f", Body=b"x")
-        assert "be read" in mount.status()["events"]["reason"] or "no event" in mount.status()["events"]["reason"]
+        assert os.listdir(mount.path) == ["f"]
 
 
 # ---- the webhook

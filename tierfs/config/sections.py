@@ -279,10 +279,10 @@ class EventSettings:
         "File with the token that the webhook's senders show (Authorization: Bearer ...), readable by its owner alone.",
     )
     canary_s: float = setting(
-        60.0,
+        300.0,
         DURATION,
-        """How often an object of a few bytes is written below .tierfs/, whose event has to come back: only while it
-        does, directories are not listed again.""",
+        """How often an object of a few bytes is written and deleted below .tierfs/: only while its events come back,
+        directories are not listed again.""",
         at_least=1,
         at_most=86400,
     )

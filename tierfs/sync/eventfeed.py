@@ -30,7 +30,7 @@ from tierfs.sync.importer import Importer
 from tierfs.sync.looking import base_at, directory_above, doubt_listing, is_moving
 from tierfs.units import NS_PER_S
 
-_LOOKS_AT_A_TIME: Final = 1000  # keys of one directory
+_LOOKS_AT_A_TIME: Final = 100  # keys of one directory: a slow store answers in time, too
 _KEYS_PER_LIST: Final = 16  # HEADs that one LIST of 1,000 keys is worth
 _ENTRIES_COUNTED_MAX: Final = 4000
 _LIST_PAGE_KEYS: Final = 1000
@@ -181,10 +181,7 @@ class Feed:
         if not key:
             return _Verdict.IGNORED
         if key.startswith(HIDDEN_PREFIX):
-            if key != self._canary.key:
-                return _Verdict.IGNORED
-            self._canary.returned(event.etag)
-            return _Verdict.OWN
+            return _Verdict.OWN if self._canary.claims(key, event.kind) else _Verdict.IGNORED
         self._on_told(key)
         if event.kind is EventKind.CREATED and self._activity.claim(key, event.etag):
             return _Verdict.OWN

@@ -1,9 +1,10 @@
 """Whether events can be relied on: only while they are seen to arrive.
 
-A queue that answers proves nothing: the bucket may send its events elsewhere, or another client may take them. So
-the daemon writes an object of its own now and then, the *canary*, and waits for its event. From the moment at which
-the first canary that came back was written, every change is told of, and a listing made since then is as good as a
-new one. When a canary does not come back, or the source fails, listings grow old again as without events.
+A queue that answers proves nothing: the bucket may send its events elsewhere, or only some of them, or another client
+may take them. So the daemon writes and deletes an object of its own now and then, the *canary*, and waits for both
+events. From the moment at which the first canary that came back was written, every change is told of, and a listing
+made since then is as good as a new one. When a canary does not come back, or the source fails, listings grow old again
+as without events.
 
 S3 delivers at least once, mostly within a second, but promises no time: what an event does not tell the sweep finds.
 Shared by the importer (asks), the sources and the canary (tell). `Flow` is sync code only.
@@ -12,7 +13,6 @@ Shared by the importer (asks), the sources and the canary (tell). `Flow` is sync
 import enum
 import logging
 import math
-from collections import deque
 from typing import Final
 
 import trio
@@ -22,8 +22,9 @@ from tierfs.errors import StoreError
 from tierfs.index.env import Index
 from tierfs.model import HIDDEN_PREFIX
 from tierfs.objectstore.base import Always, ObjectMeta, ObjectStore
+from tierfs.sync.events import EventKind
 
-_VERSIONS_KEPT: Final = 16
+_PREFIX: Final = HIDDEN_PREFIX + "events/"
 _log: Final = logging.getLogger(__name__)
 
 
@@ -74,53 +75,55 @@ class Flow:
 
 
 class Canary:
-    """Writes an object again and again and waits for its events. `run` once, in a nursery."""
+    """Writes and deletes an object again and again and waits for its events. `run` once, in a nursery."""
 
     def __init__(
         self, *, index: Index, store: ObjectStore, flow: Flow, clock: Clock, interval_s: float, lost_after_s: float
     ) -> None:
-        self.key = f"{HIDDEN_PREFIX}events/{index.node:04x}"
         self._index = index
         self._store = store
         self._flow = flow
         self._clock = clock
         self._interval_s = interval_s
         self._lost_after_s = lost_after_s
-        self._awaited = ""
+        self._key = ""  # another one each time, so that no old event is taken for a new one
+        self._awaited: set[EventKind] = set()
         self._has_returned = trio.Event()
-        self._seen: deque[str] = deque(maxlen=_VERSIONS_KEPT)  # an event may come before the answer to its write
 
-    def returned(self, etag: str) -> None:
-        """An event of the canary's key."""
-        self._seen.append(etag)
-        if etag == self._awaited:
+    def claims(self, key: str, kind: EventKind) -> bool:
+        """An event of a key of tierfs's own: whether it is of the canary."""
+        if key != self._key:
+            return False
+        self._awaited.discard(kind)
+        if not self._awaited:
             self._has_returned.set()
+        return True
 
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
+            began_ns = self._clock.now_ns()
             try:
-                is_back, began_ns = await self._send()
+                await self._send()
             except StoreError as error:
                 self._flow.fail(f"the object that proves that events arrive cannot be written: {error}")
             else:
-                if is_back:
+                with trio.move_on_after(self._lost_after_s):
+                    await self._has_returned.wait()
+                if self._has_returned.is_set():
                     self._flow.prove(began_ns)
                 else:
-                    self._flow.fail(f"no event of {self.key!r} within {self._lost_after_s:g} s of its writing")
+                    kinds = " and ".join(sorted(kind.name.lower() for kind in self._awaited))
+                    self._flow.fail(f"no event within {self._lost_after_s:g} s that {self._key!r} was {kinds}")
             await self._pause()
 
-    async def _send(self) -> tuple[bool, int]:
-        began_ns = self._clock.now_ns()
+    async def _send(self) -> None:
         op_id = self._index.next_op_id()
+        self._key = _PREFIX + op_id
+        self._awaited = {EventKind.CREATED, EventKind.REMOVED}
         self._has_returned = trio.Event()
-        written = await self._store.put(self.key, op_id.encode(), ObjectMeta(user={"tierfs-op": op_id}), Always())
-        self._awaited = written.etag
-        if written.etag in self._seen:
-            return True, began_ns
-        with trio.move_on_after(self._lost_after_s):
-            await self._has_returned.wait()
-        return self._has_returned.is_set(), began_ns
+        await self._store.put(self._key, op_id.encode(), ObjectMeta(user={"tierfs-op": op_id}), Always())
+        await self._store.delete(self._key, if_match="")
 
     async def _pause(self) -> None:
         if self._flow.state is FlowState.FLOWING:

@@ -7,7 +7,7 @@ proves that they arrive, and directories are listed again as without them.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -30,8 +30,13 @@ from tierfs.sync.sweep import Missed, Sweep
 from tierfs.sync.webhook import Webhook, parse_address, read_token
 from tierfs.units import NS_PER_S
 
-OWN_VERSIONS_KEPT = 20_000
-"""Own writes whose events are still to come; one that is forgotten costs a HEAD."""
+_OWN_VERSIONS_KEPT: Final = 20_000
+_TOLD: Final = ("sqs", "webhook")
+
+
+def versions_kept(settings: EventSettings) -> int:
+    """How many own writes to remember until their events have come; one that is forgotten costs a HEAD."""
+    return _OWN_VERSIONS_KEPT if settings.source in _TOLD else 1
 
 
 class Events:
@@ -52,7 +57,7 @@ class Events:
         read_only: bool,
     ) -> None:
         """`connection`: how the bucket is reached, None for a directory. ConfigError."""
-        if connection is None and settings.source in ("sqs", "webhook"):
+        if connection is None and settings.source in _TOLD:
             raise ConfigError(f'[events] source: a directory sends no events to "{settings.source}"; "poll" works')
         self._settings = settings
         self._connection = connection
@@ -86,7 +91,7 @@ class Events:
         """Everything at work for the body. ConfigError when the webhook's address cannot be used."""
         settings = self._settings
         async with trio.open_nursery() as nursery:
-            if settings.source in ("sqs", "webhook"):
+            if settings.source in _TOLD:
                 await nursery.start(self._feed.run)
                 if self._webhook is not None:
                     await nursery.start(self._webhook.run)

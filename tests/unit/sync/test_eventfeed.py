@@ -1,14 +1,14 @@
 """Events lead to the index: what is looked at and what is not, in any order, twice, and beside listings."""
 
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
+from tests.support.event_rig import EventSource, event_source
 from tests.support.memstore import MemoryStore
 from tests.support.notifications import record, records
 from tests.support.sync_rig import Rig, run_rig
@@ -16,71 +16,30 @@ from tierfs.config.sections import ImportSettings
 from tierfs.errors import StoreError, StoreErrorKind
 from tierfs.model import InodeFlag
 from tierfs.objectstore.base import ListPage, ObjectInfo, ObjectMeta
-from tierfs.sync.eventfeed import Feed, FeedLimits
-from tierfs.sync.eventflow import Canary
+from tierfs.sync.eventfeed import FeedLimits
 from tierfs.units import NS_PER_S
 
 YEAR_S = 365 * 86_400.0
 LONG = ImportSettings(revalidate_s=YEAR_S)
 
 
-class Source:
-    """Sends the events of a rig's bucket."""
-
-    def __init__(self, rig: Rig, feed: Feed) -> None:
-        self.rig = rig
-        self.feed = feed
-
-    async def created(self, *keys: str, name: str = "ObjectCreated:Put", version: str = "") -> None:
-        found = []
-        for key in keys:
-            there = self.rig.store.objects.get(key)
-            etag = there.info.etag if there is not None else "gone"
-            found.append(record(name, "bucket", f"top/{key}", etag=etag, versionId=version))
-        await self.feed.take(records(*found))
-
-    async def removed(self, *keys: str) -> None:
-        await self.feed.take(records(*(record("ObjectRemoved:Delete", "bucket", f"top/{key}") for key in keys)))
-
-    async def put(self, key: str, data: bytes = b"new", **user: str) -> None:
-        self.rig.put_remote(key, data, user=user)
-        await self.created(key)
-
-    async def delete(self, key: str) -> None:
-        del self.rig.store.objects[key]
-        await self.removed(key)
-
-
-@asynccontextmanager
-async def events(rig: Rig, limits: FeedLimits | None = None) -> AsyncIterator[Source]:
-    canary = Canary(index=rig.index, store=rig.store, flow=rig.flow, clock=rig.clock, interval_s=60, lost_after_s=10)
-    feed = Feed(
-        index=rig.index, locations=rig.locations, importer=rig.importer, activity=rig.activity, canary=canary,
-        clock=rig.clock, bucket="bucket", prefix="top/", on_told=lambda key: None, limits=limits,
-    )  # fmt: skip
-    async with trio.open_nursery() as nursery:
-        await nursery.start(feed.run)
-        yield Source(rig, feed)
-        nursery.cancel_scope.cancel()
-
-
 def run(
     directory: Path,
-    main: Callable[[Rig, Source], Awaitable[None]],
+    main: Callable[[Rig, EventSource], Awaitable[None]],
     *,
     limits: FeedLimits | None = None,
     import_: ImportSettings = LONG,
     store: MemoryStore | None = None,
 ) -> None:
     async def whole(rig: Rig) -> None:
-        async with events(rig, limits) as source:
+        async with event_source(rig, limits) as source:
             await main(rig, source)
 
     run_rig(directory, whole, import_=import_, store=store, reads_ahead=False)
 
 
 def test_a_new_a_changed_and_a_removed_object(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         rig.put_remote("d/old", b"1")
         assert await rig.list("") == ["d"] and await rig.list("d") == ["old"]
         before = rig.store.requests.copy()
@@ -103,7 +62,7 @@ def test_a_new_a_changed_and_a_removed_object(tmp_path: Path) -> None:
 
 
 def test_what_an_event_tells_survives_power_loss_before_it_is_taken(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         await rig.list()
         await source.put("f")
         journal = rig.index._journal
@@ -113,7 +72,7 @@ def test_what_an_event_tells_survives_power_loss_before_it_is_taken(tmp_path: Pa
 
 
 def test_duplicates_and_old_events_are_harmless(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         await rig.list()
         await source.put("f", b"first")
         before = rig.at("f")
@@ -127,7 +86,7 @@ def test_duplicates_and_old_events_are_harmless(tmp_path: Path) -> None:
 
 
 def test_own_writes_cost_no_request(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         await rig.list()
         await rig.write("f", b"mine")
         await rig.sync()
@@ -147,7 +106,7 @@ def test_own_writes_cost_no_request(tmp_path: Path) -> None:
 def test_metadata_of_others_on_an_own_version_are_seen(tmp_path: Path) -> None:
     """A copy onto itself changes metadata and leaves the ETag: the second event of a version is looked at."""
 
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         await rig.list()
         ino = await rig.write("f", b"mine", mode=0o644)
         await rig.sync()
@@ -163,7 +122,7 @@ def test_metadata_of_others_on_an_own_version_are_seen(tmp_path: Path) -> None:
 
 
 def test_a_version_that_the_index_has_costs_no_request(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         rig.put_remote("f", b"1")
         await rig.list()
         heads = rig.store.requests["head"]
@@ -175,7 +134,7 @@ def test_a_version_that_the_index_has_costs_no_request(tmp_path: Path) -> None:
 
 
 def test_what_nobody_has_looked_at_is_not_looked_at(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         await source.put("d/f")  # the root was never listed
         assert rig.store.requests["head"] == 0
         assert await rig.list() == ["d"]
@@ -188,7 +147,7 @@ def test_what_nobody_has_looked_at_is_not_looked_at(tmp_path: Path) -> None:
 
 
 def test_other_buckets_prefixes_and_hidden_keys_are_ignored(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         await rig.list()
         for bucket, key in (("other", "top/f"), ("bucket", "f"), ("bucket", "top"), ("bucket", "top/.tierfs/tmp/1")):
             await source.feed.take(records(record("ObjectCreated:Put", bucket, key)))
@@ -199,7 +158,7 @@ def test_other_buckets_prefixes_and_hidden_keys_are_ignored(tmp_path: Path) -> N
 
 
 def test_new_directories_and_their_end(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         rig.put_remote("a/old")
         await rig.list()
         await rig.list("a")
@@ -215,7 +174,7 @@ def test_new_directories_and_their_end(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_was_never_listed_goes_with_its_last_object(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         rig.put_remote("d/1")
         rig.put_remote("d/2")
         assert await rig.list() == ["d"]
@@ -228,7 +187,7 @@ def test_a_directory_that_was_never_listed_goes_with_its_last_object(tmp_path: P
 
 
 def test_markers(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         await rig.list()
         await source.put("d/", b"", **{"file-permissions": "0040750"})
         assert stat.S_IMODE((await rig.stat("d")).mode) == 0o750
@@ -241,7 +200,7 @@ def test_markers(tmp_path: Path) -> None:
 
 
 def test_an_object_beside_a_directory(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         rig.put_remote("a", b"object")
         await rig.list()
         await source.put("a/b", b"below")
@@ -255,7 +214,7 @@ def test_an_object_beside_a_directory(tmp_path: Path) -> None:
 
 
 def test_a_second_name_of_a_file_goes(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         await rig.list()
         await rig.write("one", b"bytes")
         rig.link("one", "two")
@@ -267,7 +226,7 @@ def test_a_second_name_of_a_file_goes(tmp_path: Path) -> None:
 
 
 def test_what_is_dirty_here_stays(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         rig.put_remote("f", b"theirs")
         await rig.stat("f")
         await rig.write("f", b"ours")
@@ -280,7 +239,7 @@ def test_what_is_dirty_here_stays(tmp_path: Path) -> None:
 
 
 def test_an_open_file_keeps_its_version(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         rig.put_remote("f", b"first")
         ino = (await rig.stat("f")).ino
         handle = await rig.files.open(ino, write=False, truncate=False)
@@ -294,7 +253,7 @@ def test_an_open_file_keeps_its_version(tmp_path: Path) -> None:
 
 
 def test_events_of_one_key_are_one_look_and_of_many_keys_one_listing(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         await rig.list()
         rig.store.hold("head")
         async with trio.open_nursery() as nursery:
@@ -336,7 +295,7 @@ class LateStore(MemoryStore):
 
 
 def test_an_event_that_comes_while_its_key_is_looked_at_is_looked_at_again(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         await rig.list()
         rig.put_remote("f")
         rig.store.hold("answer-head")
@@ -354,7 +313,7 @@ def test_an_event_that_comes_while_its_key_is_looked_at_is_looked_at_again(tmp_p
 def test_an_event_that_comes_during_a_listing_is_looked_at_after_it(tmp_path: Path) -> None:
     """The page may be older than the event: what it brought back must go again."""
 
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         rig.put_remote("f", b"1")
         await rig.list()
         rig.put_remote("g", b"1")
@@ -371,7 +330,7 @@ def test_an_event_that_comes_during_a_listing_is_looked_at_after_it(tmp_path: Pa
 
 
 def test_a_look_that_fails_makes_the_message_come_again(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         await rig.list()
         rig.store.fail_next("head", StoreErrorKind.UNAVAILABLE)
         with pytest.raises(StoreError):
@@ -384,7 +343,7 @@ def test_a_look_that_fails_makes_the_message_come_again(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_silent_does_not_hold_who_uses_the_directory(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         rig.put_remote("f", b"1")
         await rig.list()
         rig.store.hold("head")
@@ -399,7 +358,7 @@ def test_a_store_that_is_silent_does_not_hold_who_uses_the_directory(tmp_path: P
 
 
 def test_more_keys_than_fit_wait_for_room(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         await rig.list()
         rig.store.hold("head")
         keys = [f"f{number}" for number in range(10)]
@@ -418,7 +377,7 @@ def test_more_keys_than_fit_wait_for_room(tmp_path: Path) -> None:
 def test_a_directory_that_is_pruned_while_its_key_waits(tmp_path: Path) -> None:
     """The key is looked at from the directory above then."""
 
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         rig.put_remote("d/1")
         await rig.list()
         await rig.list("d")
@@ -435,7 +394,7 @@ def test_a_directory_that_is_pruned_while_its_key_waits(tmp_path: Path) -> None:
 
 
 def test_while_a_directory_is_being_renamed_its_keys_are_the_renames(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         rig.put_remote("old/1", b"1")
         await rig.list()
         await rig.list("old")
@@ -449,7 +408,7 @@ def test_while_a_directory_is_being_renamed_its_keys_are_the_renames(tmp_path: P
 
 
 def test_malformed_messages_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         for _ in range(3):
             await source.feed.take("{")
         assert source.feed.counts.malformed == 3
@@ -459,7 +418,7 @@ def test_malformed_messages_are_logged_once(tmp_path: Path, caplog: pytest.LogCa
 
 
 def test_while_events_flow_nothing_is_listed_again(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         rig.put_remote("d/f")
         await rig.list()
         lists = rig.store.requests["list"]
@@ -479,7 +438,7 @@ def test_while_events_flow_nothing_is_listed_again(tmp_path: Path) -> None:
 
 
 def test_lag_is_by_the_servers_clock(tmp_path: Path) -> None:
-    async def main(rig: Rig, source: Source) -> None:
+    async def main(rig: Rig, source: EventSource) -> None:
         await trio.sleep(80_000)
         body = record("ObjectCreated:Put", "bucket", "top/f", time="2023-11-15T02:13:20+04:00")
         await source.feed.take(records(body))

@@ -83,11 +83,23 @@ def test_a_stranger_may_ask_of_own_paths_only(verb: str) -> None:
         assert (refusal.code, str(refusal)) == (ErrorCode.PERMISSION, "no such file, or it is not yours")
 
 
-@pytest.mark.parametrize(("verb", "args"), [("sync", {"path": "mine"}), ("sync", {}), ("unmount", {}), ("wait", {})])
+@pytest.mark.parametrize(
+    ("verb", "args"), [("sync", {"path": "mine"}), ("sync", {}), ("unmount", {}), ("wait", {}), ("events_setup", {})]
+)
 def test_a_stranger_may_not_work_on_the_whole_mount(verb: str, args: Mapping[str, Any]) -> None:
     daemon, service = make()
     assert refused(service, verb, STRANGER, **args).code is ErrorCode.PERMISSION
-    assert daemon.unmounted == [] and daemon.synced == []
+    assert daemon.unmounted == [] and daemon.synced == [] and not daemon.are_events_set_up
+
+
+def test_events_are_set_up_or_only_told_of() -> None:
+    daemon, service = make()
+    target = "arn:minio:sqs::1:webhook"
+    assert ask(service, "events_setup", dry_run=True, target_arn=target)["target_arn"] == target
+    assert not daemon.are_events_set_up
+    assert ask(service, "events_setup")["changes"] and ask(service, "events_setup")["changes"] == []
+    for wrong in ({"target_arn": "queue"}, {"target_arn": 3}, {"dry_run": "yes"}):
+        assert refused(service, "events_setup", **wrong).code is ErrorCode.BAD_REQUEST
 
 
 def test_conflicts_are_listed_and_compared_for_the_owner_of_both_versions() -> None:

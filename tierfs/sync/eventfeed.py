@@ -40,10 +40,10 @@ _log: Final = logging.getLogger(__name__)
 
 @define
 class FeedCounts:
-    """Since the start. `received` = `applied` + `own` + `known` + `ignored` + what waits or failed."""
+    """Since the start. What was received is one of the four that follow."""
 
     received: int = 0
-    applied: int = 0  # led to a look at the bucket
+    applied: int = 0  # led to a look at the bucket, done or due
     own: int = 0  # of this mount's own writes
     known: int = 0  # of what the index has, or of what nobody has looked at
     ignored: int = 0  # of other buckets, prefixes and kinds

@@ -25,6 +25,7 @@ from tierfs.objectstore.base import Always, ObjectMeta, ObjectStore
 from tierfs.sync.events import EventKind
 
 _PREFIX: Final = HIDDEN_PREFIX + "events/"
+_UNPROVEN: Final = "no event has come back yet"
 _log: Final = logging.getLogger(__name__)
 
 
@@ -42,7 +43,7 @@ class Flow:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.state = FlowState.UNPROVEN
-        self.reason = "no event has come back yet"
+        self.reason = _UNPROVEN
         self.changed_ns = clock.now_ns()
         self._since_ns: float = math.inf
         self.doubted = trio.Event()
@@ -69,6 +70,11 @@ class Flow:
         self.reason = reason
         self._since_ns = math.inf
         self.doubted.set()
+
+    def recover(self) -> None:
+        """The source that had failed answers again: whether events arrive has to be seen."""
+        if self.state is FlowState.BROKEN:
+            self._enter(FlowState.UNPROVEN, _UNPROVEN)
 
     def _enter(self, state: FlowState, reason: str) -> None:
         self.state, self.reason, self.changed_ns = state, reason, self._clock.now_ns()

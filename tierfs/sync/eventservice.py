@@ -23,7 +23,7 @@ from tierfs.objectstore.settings import S3Settings
 from tierfs.objectstore.sqs import SqsQueue
 from tierfs.sync.activity import Activity
 from tierfs.sync.eventfeed import Feed
-from tierfs.sync.eventflow import Canary, Flow
+from tierfs.sync.eventflow import Canary, Flow, FlowState
 from tierfs.sync.importer import Importer
 from tierfs.sync.queuesource import QueueSource
 from tierfs.sync.sweep import Missed, Sweep
@@ -135,7 +135,7 @@ class Events:
             "address": settings.queue_url if settings.source == "sqs" else settings.listen,
             "state": self._flow.state.value,
             "state_age_s": self._age_s(self._flow.changed_ns),
-            "reason": "a read-only mount cannot prove it" if self._read_only else self._flow.reason,
+            "reason": self._reason(),
             "last_event_age_s": self._age_s(counts.last_event_ns),
             "lag_s": counts.lag_s,
             "received": counts.received,
@@ -150,6 +150,12 @@ class Events:
             "missed": self._missed.settle(),
             "missed_examples": list(self._missed.examples),
         }
+
+    def _reason(self) -> str:
+        """Why events are not relied on."""
+        if self._read_only and self._flow.state is FlowState.UNPROVEN:
+            return "a read-only mount writes nothing whose event could come back"
+        return self._flow.reason
 
     def _age_s(self, time_ns: int) -> float | None:
         return (self._clock.now_ns() - time_ns) / NS_PER_S if time_ns else None

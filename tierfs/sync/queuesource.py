@@ -58,6 +58,8 @@ class QueueSource:
                     pause_s = min(_PAUSES_S[1], _PAUSES_S[0] * 2 ** min(failures, 10))
                     await trio.sleep(self._uniform(pause_s / 2, pause_s))
                     continue
+                if failures:
+                    self._flow.recover()
                 failures = 0
                 self._give_room(limit - len(messages))
                 if messages:

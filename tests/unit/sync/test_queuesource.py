@@ -121,6 +121,7 @@ def test_a_queue_that_is_away_breaks_the_flow_and_is_asked_again() -> None:
         assert flow.state is FlowState.BROKEN and not flow.tells_of(10**18)
         await trio.sleep(20)
         assert [time_s for time_s, _ in taker.taken] == [2 + 4 + 8]
+        assert flow.state is FlowState.UNPROVEN  # it answers again, and has to prove that events arrive
 
     run(test)
 

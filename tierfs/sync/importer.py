@@ -158,6 +158,9 @@ class Importer:
     async def _list(self, ino: int) -> None:
         try:
             async with self._turns.of(ino):
+                waited_for = inodes.get(self._index, ino)
+                if waited_for is not None and self._is_fresh(waited_for):
+                    return  # by a sweep
                 is_worth_filling = await self._lister.refresh(ino)
         except StoreError as error:
             inode = inodes.get(self._index, ino)

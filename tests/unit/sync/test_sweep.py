@@ -60,6 +60,25 @@ def test_own_changes_are_no_differences(tmp_path: Path) -> None:
     run_rig(tmp_path, main, import_=LONG)
 
 
+def test_who_uses_a_directory_that_is_being_compared_waits_for_that_and_no_more(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.put_remote("f")
+        await rig.list()
+        await trio.sleep(100)
+        before = rig.store.requests["list"]
+        rig.put_remote("g")
+        rig.store.hold("list")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.importer.relist, 1)
+            await rig.idle()
+            nursery.start_soon(rig.importer.ensure_listed, 1)
+            await rig.idle()
+            rig.store.release("list")
+        assert rig.store.requests["list"] == before + 1 and rig.names() == ["f", "g"]
+
+    run_rig(tmp_path, main, import_=ImportSettings(revalidate_s=60))
+
+
 def test_it_comes_again_and_survives_a_store_that_is_away(tmp_path: Path) -> None:
     async def main(rig: Rig) -> None:
         rig.put_remote("f")

@@ -220,6 +220,8 @@ class Looker:
         if not self._applier.remove_name(Place(inode.parent, inode.name)):
             return None
         self._lister.touch(inode.parent)
+        if dirents.get(self._index, inode.parent, inode.name + BESIDE_SUFFIX) is not None:
+            await self.look(inode.parent, {prefix.removesuffix("/")})  # the object may have its own name again
         return inode.parent
 
 

@@ -215,6 +215,7 @@ RARE = settings(max_examples=40, deadline=None, suppress_health_check=[HealthChe
 @RARE
 @given(STEPS)
 @example([Put("a/f", Told.NOW), Use("a"), Use("a"), Delete("a/f", Told.NOW)])
+@example([Put("a/f", Told.NOW), Use(""), Use(""), Put("a", Told.NOW), Delete("a/f", Told.NOW)])
 @example([Put("a/f"), Deliver(0, True), Use("a"), Delete("a/f"), Deliver(1, False), Put("a/g"), Deliver(0, True)])
 def test_events_in_any_order_bring_the_tree_to_the_bucket(steps: Sequence[Step]) -> None:
     play(steps, sweeps=False)

@@ -150,7 +150,10 @@ class Operations(pyfuse3.Operations):
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         for ino, count in inode_list:
-            self._fs.forget(ino, count)
+            try:
+                self._fs.forget(ino, count)
+            except Exception as error:  # nobody waits for an answer; what is left of the file goes at the next start
+                self._failures.errno_of(error, "forget", lambda: "")
 
     @_answer
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:

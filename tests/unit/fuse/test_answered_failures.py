@@ -23,11 +23,18 @@ CONTEXT = cast(pyfuse3.RequestContext, SimpleNamespace(pid=1))
 class BrokenFileSystem:
     """Knows its paths, and nothing else."""
 
+    def __init__(self) -> None:
+        self.forgotten: list[int] = []
+
     def path_of(self, ino: int) -> str:
         return "/" if ino == 1 else f"/inode-{ino}"
 
     def path_of_handle(self, handle: int) -> str:
         return f"/handle-{handle}"
+
+    def forget(self, ino: int, count: int) -> None:
+        self.forgotten.append(ino)
+        raise FsError(errno.ENOSPC, "the journal is full")
 
     def __getattr__(self, verb: str) -> Callable[..., Awaitable[Any]]:
         async def fail(*_: Any, **__: Any) -> None:
@@ -72,3 +79,12 @@ def test_a_failure_names_what_it_was_about(caplog: pytest.LogCaptureFixture, ask
 
     trio.run(main)
     assert caplog.messages == [f"{about} failed with EIO: the journal failed."]
+
+
+def test_an_inode_that_cannot_be_purged_ends_neither_the_mount_nor_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    fs = BrokenFileSystem()
+    timeouts = Timeouts(entry_s=1, attr_s=1, negative_s=0)
+    operations = Operations(cast(FileSystem, fs), timeouts, HolderDouble(), Failures(), Answers())
+    trio.run(operations.forget, [(7, 1), (8, 2)])
+    assert fs.forgotten == [7, 8]
+    assert "forget failed with ENOSPC: the journal is full." in caplog.text

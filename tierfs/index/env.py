@@ -31,7 +31,7 @@ from tierfs.index.journal import (
 )
 from tierfs.index.lmdbenv import EnvFailure, Environment
 from tierfs.index.lock import lock_directory
-from tierfs.index.options import NODE_MAX, IndexSettings, IndexState
+from tierfs.index.options import NODE_MAX, IndexSettings, IndexState, tell
 from tierfs.index.schema import Reader, Table
 from tierfs.index.state import STATE_KEY, StateRow, read_boot_id
 from tierfs.index.totals import Totals
@@ -50,7 +50,7 @@ _COMMIT_SHARE: Final = 20  # a commit blocks the event loop: at most a twentieth
 class Index(Reader):
     """See the package. Made by `open`; event-loop thread only.
 
-    `state` and `reason` say how it is; `on_state` is called at each change of them.
+    `state` and `reason` say how it is; `on_state` is called at each change of them (default: the log).
     """
 
     def __init__(self, directory: Path, clock: Clock, settings: IndexSettings, disk: JournalDisk, lock_fd: int) -> None:
@@ -59,7 +59,7 @@ class Index(Reader):
         self.settings = settings
         self.state = IndexState.HEALTHY
         self.reason = ""
-        self.on_state: Callable[[IndexState, str], None] | None = None
+        self.on_state: Callable[[IndexState, str], None] = tell
         self.was_unclean_boot = False
         self.node = 0
         self.epoch = 0
@@ -470,8 +470,7 @@ class Index(Reader):
             return
         self.state = state
         self.reason = reason
-        if self.on_state is not None:
-            self.on_state(state, reason)
+        self.on_state(state, reason)
 
     def close(self) -> None:
         """Commits, marks the index clean, gives everything back. Repeatable.

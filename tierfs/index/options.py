@@ -1,6 +1,7 @@
 """What can be set for an index, and the states that it can be in."""
 
 import enum
+import logging
 from typing import Final
 
 from attrs import field, frozen
@@ -8,6 +9,7 @@ from attrs.validators import ge, in_
 
 from tierfs.units import MIB, TIB
 
+_log: Final = logging.getLogger(__name__)
 NODE_MAX: Final = 0x7FFF
 """Fifteen bits: an inode number stays positive for programs that keep it signed."""
 
@@ -21,6 +23,20 @@ class IndexState(enum.Enum):
     # no mutation any more until a restart: a lost fdatasync, a failed journal write, damage
     READ_ONLY = "read-only"
     CLOSED = "closed"
+
+
+def tell(state: IndexState, reason: str) -> None:
+    """Logs a change that an operator has to know of before a program fails on it."""
+    if state is IndexState.CLOSED:
+        return
+    if state is IndexState.HEALTHY:
+        _log.info("the index takes changes again", extra={"event": "TFS6002"})
+        return
+    advice = {
+        IndexState.STALLED: "Make room on the disk under the cache: changes are taken only while the journal has room.",
+        IndexState.READ_ONLY: "Nothing changes until the next mount; look for errors of the disk under the cache.",
+    }
+    _log.error("the index is %s: %s. %s", state.value, reason, advice[state], extra={"event": "TFS6001"})
 
 
 @frozen

@@ -1,10 +1,10 @@
-"""Settings that cannot work are refused where they are made."""
+"""Settings that cannot work are refused where they are made, and states are told."""
 
 from typing import Any
 
 import pytest
 
-from tierfs.index.options import IndexSettings
+from tierfs.index.options import IndexSettings, IndexState, tell
 
 
 def test_the_defaults_reserve_much_address_space_and_little_disk() -> None:
@@ -27,3 +27,20 @@ def test_the_defaults_reserve_much_address_space_and_little_disk() -> None:
 def test_what_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         IndexSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(IndexState.STALLED, "Make room"), (IndexState.READ_ONLY, "until the next mount"), (IndexState.HEALTHY, "again")],
+)
+def test_a_change_of_state_is_told_with_what_to_do(
+    caplog: pytest.LogCaptureFixture, state: IndexState, words: str
+) -> None:
+    caplog.set_level("INFO")
+    tell(state, "no space left")
+    assert words in caplog.text
+
+
+def test_a_clean_end_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    tell(IndexState.CLOSED, "")
+    assert not caplog.records

@@ -20,15 +20,16 @@ from typing import Final
 import trio
 from attrs import define
 
+from tierfs import translation
 from tierfs.clock import Clock, SystemClock
 from tierfs.config import Settings
 from tierfs.content.handles import Files
-from tierfs.content.settings import ContentSettings
 from tierfs.control import mountpoint as mountpoints
 from tierfs.control import registry, server
 from tierfs.control.conflicts import Conflicts
 from tierfs.control.inspector import Inspector, MountFacts, walk
 from tierfs.control.protocol import Json
+from tierfs.control.removals import Removals
 from tierfs.control.service import Progress, Service, group_id
 from tierfs.errors import FsError, TierfsError
 from tierfs.filesystem import FileSystem
@@ -50,21 +51,22 @@ from tierfs.namespace.changes import TreeSettings
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.tree import Tree
 from tierfs.namespace.verbs import Usage
-from tierfs.objectstore.opening import open_store, s3_settings
+from tierfs.objectstore.opening import open_store
 from tierfs.objectstore.probe import probe
 from tierfs.objectstore.retrying import RetryingStore
-from tierfs.objectstore.settings import RetrySettings, S3Settings
+from tierfs.policy.guard import Verdict
 from tierfs.policy.merge import ConflictRules, Policy
 from tierfs.policy.resolution import Keep
 from tierfs.sync import eventservice
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
-from tierfs.sync.attributes import Defaults
 from tierfs.sync.eventflow import Flow
 from tierfs.sync.eventservice import Events
 from tierfs.sync.exporter import Exporter
 from tierfs.sync.format import agree_on_format
+from tierfs.sync.guard import Guard
 from tierfs.sync.importer import Importer
+from tierfs.sync.verdicts import Verdicts
 from tierfs.telemetry import Counters
 from tierfs.units import MIB
 
@@ -94,6 +96,7 @@ class _Parts:
     importer: Importer
     exporter: Exporter
     events: Events
+    verdicts: Verdicts
     kernel: Kernel
     fs: FileSystem
 
@@ -146,6 +149,7 @@ class _Control:
         self._mountpoint = mountpoint
         self._stop = stop
         self._conflicts = Conflicts(index=parts.index, fs=parts.fs, notify=parts.kernel)
+        self._removals = Removals(index=parts.index, guard=parts.importer.guard, verdicts=parts.verdicts)
 
     def status(self) -> Json:
         return self._inspector.status()
@@ -189,6 +193,12 @@ class _Control:
 
     async def resolve_conflict(self, number: int, keep: Keep, *, dry_run: bool) -> Json:
         return await self._conflicts.resolve(number, keep, dry_run=dry_run)
+
+    def removals(self, after: tuple[int, bytes]) -> Json:
+        return self._removals.page(after)
+
+    async def decide_removals(self, verdict: Verdict, progress: Progress, *, dry_run: bool) -> Json:
+        return await self._removals.decide(verdict, lambda left: progress({"files": left}), dry_run=dry_run)
 
 
 @define
@@ -259,7 +269,7 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
         counters = Counters()
         store = open_store(
             source,
-            _store_settings(settings),
+            translation.store_settings(settings),
             on_call=lambda verb: counters.add(f"store_{verb}_requests"),
             on_received=lambda size_bytes: counters.add("store_received_bytes", size_bytes),
         )
@@ -280,40 +290,6 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
     return 0
 
 
-def _store_settings(settings: Settings) -> S3Settings:
-    chosen = settings.store
-    return S3Settings(
-        endpoint_url=chosen.endpoint_url,
-        region=chosen.region,
-        addressing=chosen.addressing,
-        verify_tls=chosen.verify_tls,
-        ca_bundle=chosen.ca_bundle,
-        profile=chosen.profile,
-        part_size_bytes=chosen.part_size_bytes,
-        connections=chosen.connections,
-        connect_timeout_s=chosen.connect_timeout_s,
-        read_timeout_s=chosen.read_timeout_s,
-        retry=RetrySettings(budget_s=chosen.retry_budget_s),
-    )
-
-
-def _s3_settings(settings: Settings, source: str) -> S3Settings | None:
-    """How the bucket is reached; None for a directory."""
-    return s3_settings(source, _store_settings(settings)) if source.startswith("s3://") else None
-
-
-def _content_settings(settings: Settings) -> ContentSettings:
-    chosen = settings.content
-    return ContentSettings(
-        small_file_bytes=chosen.small_file_bytes,
-        block_bytes=chosen.block_bytes,
-        max_window_bytes=chosen.readahead_max_bytes,
-        max_parts_in_flight=chosen.max_parts_in_flight,
-        quiet_s=settings.export.quiet_s,
-        spill_share=chosen.spill_share,
-    )
-
-
 def _build(
     settings: Settings,
     index: Index,
@@ -328,7 +304,7 @@ def _build(
     mount, locations = settings.mount, Locations()
     activity, flow = Activity(versions_kept=eventservice.versions_kept(settings.events)), Flow(clock)
     kernel = _kernel(settings, takeover)
-    tree_settings = TreeSettings(quiet_s=settings.export.quiet_s, key_prefix_bytes=_key_prefix_bytes(source))
+    tree_settings = TreeSettings(quiet_s=settings.export.quiet_s, key_prefix_bytes=translation.key_prefix_bytes(source))
     tree = Tree(
         index, locations, clock, tree_settings,
         needs_object=lambda ino: files.needs_object(ino),  # noqa: PLW0108 - made after the tree
@@ -336,17 +312,19 @@ def _build(
     tree.ensure_root(mount.dir_mode, mount.uid, mount.gid)
     bell = _Bell()
     files = Files(
-        index=index, hot=hot, space=space, store=store, clock=clock, settings=_content_settings(settings),
+        index=index, hot=hot, space=space, store=store, clock=clock, settings=translation.content_settings(settings),
         locate=lambda ino: locations.actual_key(index, tree.inode(ino)),
         wake_export=bell.wake, hurry_export=bell.make_room, on_stale=bell.doubt,
     )  # fmt: skip
     files.recover()
-    applier = Applier(
-        index=index, locations=locations, files=files, clock=clock, notify=kernel, defaults=_defaults(settings)
-    )
+    applier = _applier(settings, index, locations, files, clock, kernel)
     importer = Importer(
         index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.import_,
         applier=applier, activity=activity, notify=kernel, is_told_of=flow.tells_of,
+    )  # fmt: skip
+    verdicts = Verdicts(
+        index=index, guard=applier.guard, importer=importer, clock=clock, wake_export=bell.wake,
+        read_only=mount.read_only,
     )  # fmt: skip
     authority = SoleNode()
     exporter = Exporter(
@@ -356,8 +334,9 @@ def _build(
     )  # fmt: skip
     bell.exporter, bell.importer = exporter, importer
     events = Events(
-        settings=settings.events, connection=_s3_settings(settings, source), index=index, store=store,
-        locations=locations, importer=importer, activity=activity, flow=flow, clock=clock, read_only=mount.read_only,
+        settings=settings.events, connection=translation.connection_settings(settings, source), index=index,
+        store=store, locations=locations, importer=importer, activity=activity, flow=flow, clock=clock,
+        read_only=mount.read_only,
     )  # fmt: skip
     fs = FileSystem(
         index=index, tree=tree, files=files, importer=importer, authority=authority,
@@ -367,12 +346,17 @@ def _build(
     if takeover is not None:
         fs.recall(takeover.state)
     fs.purge_orphans()
-    return _Parts(index, store, hot, space, locations, tree, files, importer, exporter, events, kernel, fs)
+    return _Parts(index, store, hot, space, locations, tree, files, importer, exporter, events, verdicts, kernel, fs)
 
 
-def _defaults(settings: Settings) -> Defaults:
-    mount = settings.mount
-    return Defaults(uid=mount.uid, gid=mount.gid, file_mode=mount.file_mode, dir_mode=mount.dir_mode)
+def _applier(
+    settings: Settings, index: Index, locations: Locations, files: Files, clock: Clock, kernel: Kernel
+) -> Applier:
+    return Applier(
+        index=index, locations=locations, files=files, clock=clock, notify=kernel,
+        defaults=translation.attribute_defaults(settings),
+        guard=Guard(index=index, clock=clock, limits=translation.guard_limits(settings)),
+    )  # fmt: skip
 
 
 def _tier(settings: Settings, index: Index, cache: Path) -> tuple[HotFiles, Space]:
@@ -397,11 +381,6 @@ def _kernel(settings: Settings, takeover: Takeover | None) -> Kernel:
     )
 
 
-def _key_prefix_bytes(source: str) -> int:
-    """What the prefix in an S3 URL takes of every key."""
-    return len(source.removeprefix("s3://").partition("/")[2].strip("/").encode()) + 1 if "s3://" in source else 0
-
-
 async def _serve(
     settings: Settings, parts: _Parts, facts: MountFacts, counters: Counters, ready: Callable[[], None], stop: _Stop
 ) -> None:
@@ -411,7 +390,7 @@ async def _serve(
     inspector = Inspector(
         facts, index=parts.index, locations=parts.locations, files=parts.files, space=parts.space,
         exporter=parts.exporter, store=parts.store, clock=parts.index.clock, counters=counters, connection=parts.kernel,
-        events=parts.events,
+        events=parts.events, guard=parts.importer.guard,
     )  # fmt: skip
     service = Service(
         _Control(parts, inspector, facts.mountpoint, stop),
@@ -430,6 +409,7 @@ async def _serve(
         nursery.start_soon(parts.files.run)
         nursery.start_soon(parts.importer.run)
         nursery.start_soon(parts.exporter.run)
+        nursery.start_soon(parts.verdicts.run)
         await nursery.start(functools.partial(server.serve, socket_path, service, limits=limits))
         await parts.fs.reopen()
         failures = Failures()

@@ -39,9 +39,11 @@ from tierfs.namespace.changes import NewInode, RenameMode, TreeSettings
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.tree import Tree
 from tierfs.objectstore.base import Capabilities, ListPage, ObjectInfo, ObjectMeta, ObjectStore
+from tierfs.policy.guard import Limits
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
 from tierfs.sync.attributes import Defaults
+from tierfs.sync.guard import Guard
 from tierfs.sync.importer import Importer
 from tierfs.units import GIB, MIB
 
@@ -131,7 +133,7 @@ def open_parts(directory: Path, count: int) -> Parts:
     )  # fmt: skip
     applier = Applier(
         index=index, locations=locations, files=files, clock=clock, notify=Nobody(),
-        defaults=Defaults(1000, 1000, 0o600, 0o700),
+        defaults=Defaults(1000, 1000, 0o600, 0o700), guard=Guard(index=index, clock=clock, limits=Limits()),
     )  # fmt: skip
     importer = Importer(
         index=index, store=store, locations=locations, files=files, clock=clock, applier=applier, activity=activity,

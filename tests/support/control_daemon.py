@@ -16,6 +16,7 @@ from tierfs.control import registry, server
 from tierfs.control.protocol import Json
 from tierfs.control.service import Progress, Service
 from tierfs.errors import FsError, StoreError, StoreErrorKind, TierfsError
+from tierfs.policy.guard import Verdict
 from tierfs.policy.resolution import Keep
 
 
@@ -41,6 +42,8 @@ class ScriptedDaemon:
         self.conflict_rows: list[Json] = []
         self.texts: list[str] | None = ["one\n", "two\n"]
         self.resolved: list[tuple[int, Keep, bool]] = []
+        self.held: list[str] = []
+        self.decided: list[tuple[Verdict, bool]] = []
         self.are_events_set_up = False
         self.events: dict[str, Any] = {"source": "none"}
 
@@ -115,6 +118,30 @@ class ScriptedDaemon:
             "action": action if keep is not Keep.BOTH else None,
         }
 
+    def removals(self, after: tuple[int, bytes]) -> Json:
+        """Pages of two."""
+        start = after[0]
+        rows = [
+            {
+                "path": path,
+                "entries": 7,
+                "moved_to": "new" if path == "moved" else None,
+                "state": "asked",
+            }
+            for path in self.held[start : start + 2]
+        ]
+        return {"removals": rows, "next": [start + 2, b"x".hex()] if start + 2 < len(self.held) else None}
+
+    async def decide_removals(self, verdict: Verdict, progress: Progress, *, dry_run: bool) -> Json:
+        self.decided.append((verdict, dry_run))
+        progress({"files": len(self.held)})
+        await trio.lowlevel.checkpoint()
+        count = len(self.held)
+        counts = {"removed": 7 * count, "uploaded": 0, "unreadable": 0}
+        if verdict is Verdict.REJECT:
+            counts = {"removed": 0, "uploaded": 5 * count, "unreadable": 2 * count}
+        return {"verdict": verdict.value, "dry_run": dry_run, "names": count, "returned": 0, **counts}
+
     def upload(self, path: bytes) -> None:
         del self.pending[path]
         self._changed.set()
@@ -139,6 +166,15 @@ class ScriptedDaemon:
             "oldest_export_age_s": 12.0 if self.pending else None,
             "failing_exports": [{"path": "theirs", "error": "access denied: no", "since_s": 61.0, "attempts": 4}],
             "conflicts": 0,
+            "removals": {
+                "since_s": 61.0,
+                "names": len(self.held),
+                "entries": 7 * len(self.held),
+                "examples": self.held[:5],
+                "verdict": None,
+            }
+            if self.held
+            else None,
             "degraded": {"since_s": 5.0, "reason": "unavailable: connection refused (key 'theirs')"},
             "events": self.events,
             "index": {"entries": 5, "bytes": 40960},

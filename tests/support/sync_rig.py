@@ -37,12 +37,14 @@ from tierfs.namespace.locations import Locations
 from tierfs.namespace.tree import Tree
 from tierfs.namespace.verbs import Usage
 from tierfs.objectstore.base import ObjectMeta, ObjectStore
+from tierfs.policy.guard import Limits
 from tierfs.policy.merge import ConflictRules, Policy
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
 from tierfs.sync.attributes import Defaults
 from tierfs.sync.eventflow import Flow
 from tierfs.sync.exporter import Exporter
+from tierfs.sync.guard import Guard
 from tierfs.sync.importer import Importer
 from tierfs.units import GIB, MIB
 
@@ -81,6 +83,7 @@ class Rig:
         import_: ImportSettings | None = None,
         used_store: ObjectStore | None = None,
         policy: Policy = Policy.KEEP_BOTH,
+        limits: Limits | None = None,
     ) -> None:
         self.store = store
         self.clock = TrioWallClock()
@@ -108,9 +111,10 @@ class Rig:
         )  # fmt: skip
         self.activity = activity = Activity(versions_kept=1000)
         self.flow = Flow(self.clock)
+        self.guard = Guard(index=self.index, clock=self.clock, limits=limits or Limits())
         self.applier = Applier(
             index=self.index, locations=self.locations, files=self.files, clock=self.clock, notify=self.told,
-            defaults=Defaults(UID, GID, 0o600, 0o700),
+            defaults=Defaults(UID, GID, 0o600, 0o700), guard=self.guard,
         )  # fmt: skip
         self.importer = Importer(
             index=self.index, store=asked, locations=self.locations, files=self.files, clock=self.clock,
@@ -281,6 +285,7 @@ def run_rig(
     import_: ImportSettings | None = None,
     reads_ahead: bool = True,
     policy: Policy = Policy.KEEP_BOTH,
+    limits: Limits | None = None,
 ) -> MemoryStore:
     """Runs `main` with a Rig at work; returns the store, so that another Rig can go on with it.
 
@@ -293,7 +298,7 @@ def run_rig(
     clock = trio.testing.MockClock()
 
     async def whole() -> None:
-        rig = Rig(directory, used, export=export, import_=import_, policy=policy)
+        rig = Rig(directory, used, export=export, import_=import_, policy=policy, limits=limits)
         try:
             async with trio.open_nursery() as nursery, rig.running(reads_ahead=reads_ahead):
                 nursery.start_soon(jump_when_idle, clock, rig.limiters)

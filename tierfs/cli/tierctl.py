@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tierfs import __version__
-from tierfs.cli import conflicts, events, terminal
+from tierfs.cli import conflicts, events, removals, terminal
 from tierfs.cli.connecting import connect
 from tierfs.cli.terminal import format_age
 from tierfs.control import protocol, registry
@@ -27,10 +27,12 @@ examples:
   tierctl info /mnt/data/model.pt       is it here, is it in the bucket?
   tierctl sync /mnt/data/results        upload now, and wait for it
   tierctl wait --synced /mnt/data/results --timeout 10min
+  tierctl sync held                     what the bucket has lost and is kept here
   tierctl conflicts list                files that were changed here and in the bucket
   tierctl events setup --dry-run        what the bucket needs to tell of its changes
   tierctl mounts                        what is mounted
 """
+_SYNC_ACTIONS: Final = ("held", "approve", "reject")
 _CONFLICT_EXAMPLES: Final = """\
 examples:
   tierctl conflicts list /mnt/data/results   those at or below a path
@@ -61,7 +63,7 @@ _WARNING_COLUMNS: Final = 64
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
-    options = _parser().parse_args(argv)
+    options = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     return terminal.run_command("tierctl", lambda: int(options.run(options)), as_json=options.json)
 
 
@@ -93,8 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("path", nargs="?", metavar="PATH", help="any path in the mount")
     info = verb("info", _info, "show where a file is and whether it is in the bucket", "tierctl info /mnt/data/a.csv")
     info.add_argument("path", metavar="PATH", help="a file or directory in a mount")
-    sync = verb("sync", _sync, "upload what is pending now and wait for it", "tierctl sync /mnt/data/results")
-    sync.add_argument("path", nargs="?", metavar="PATH", help="only what is below it")
+    _add_sync(verb)
     wait = verb(
         "wait", _wait, "wait until everything is in the bucket", "tierctl wait --synced /mnt/data --timeout 10min"
     )
@@ -105,6 +106,34 @@ def _parser() -> argparse.ArgumentParser:
     _add_events(verbs, verb)
     verb("mounts", _mounts, "list the mounts of this machine that you can see", "tierctl mounts --json")
     return parser
+
+
+def _add_sync(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    sync = verb("sync", _sync, "upload what is pending now and wait for it", "tierctl sync /mnt/data/results")
+    sync.add_argument("path", nargs="?", metavar="PATH", help="only what is below it (a file named held: ./held)")
+    held = verb(
+        "sync held", removals.run_held, "show what the bucket has lost and is kept here", "tierctl sync held /mnt/data"
+    )
+    approve = verb(
+        "sync approve", removals.run_approve, "remove here, too, what sync held shows", "tierctl sync approve --dry-run"
+    )
+    reject = verb(
+        "sync reject",
+        removals.run_reject,
+        "keep what sync held shows, and upload again what is here whole",
+        "tierctl sync reject /mnt/data",
+    )
+    for parser in (approve, reject):
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    for parser in (held, approve, reject):
+        parser.add_argument("path", nargs="?", metavar="PATH", help="any path in the mount")
+
+
+def _joined(words: Sequence[str]) -> Sequence[str]:
+    """The verbs of two words are one for argparse, since `sync` alone is a verb, too."""
+    if words[:1] == ["sync"] and words[1:2] and words[1] in _SYNC_ACTIONS:
+        return [" ".join(words[:2]), *words[2:]]
+    return words
 
 
 def _add_conflicts(verbs: Any, verb: Callable[..., argparse.ArgumentParser]) -> None:
@@ -252,6 +281,8 @@ def _status_text(status: Mapping[str, Any]) -> str:
     rows += [("failing", f"{failing['path']}: {failing['error']}") for failing in status.get("failing_exports", [])]
     if status.get("conflicts"):
         rows.append(("conflicts", f"{status['conflicts']}; tierctl conflicts list shows them"))
+    if status.get("removals"):
+        rows.append(("removals", removals.status_line(status["removals"])))
     for warning in status.get("store_warnings", []):
         first, *more = textwrap.wrap(warning, _WARNING_COLUMNS)
         rows += [("server", first), *(("", line) for line in more)]

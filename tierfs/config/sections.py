@@ -248,6 +248,29 @@ class ConflictSettings:
 
 
 @frozen(kw_only=True)
+class GuardSettings:
+    """Files and directories that others delete from the bucket go from the mount, too; unless they are too many.
+
+    Then they are all kept, and tierctl sync approve or reject decides.
+    """
+
+    removed_max: int = setting(
+        1000, INTEGER, "Most files and directories that may go within window_s; 0: none.", at_least=0, at_most=2**40
+    )
+    removed_share_max: float = setting(
+        0.2, SHARE, "The same as a share of what the mount knows; 1: removed_max alone counts.", at_least=0, at_most=1
+    )
+    removed_share_from: int = setting(
+        10,
+        INTEGER,
+        "Below so many the share does not count: in a small mount a few files are a large share.",
+        at_least=1,
+        at_most=2**40,
+    )
+    window_s: float = setting(3600.0, DURATION, "How long removals are added up.", at_least=1, at_most=86400 * 30)
+
+
+@frozen(kw_only=True)
 class EventSettings:
     """How tierfs hears of changes that others make in the bucket, so that it need not ask."""
 
@@ -367,6 +390,7 @@ class Settings:
     export: ExportSettings = attrs.field(factory=ExportSettings)
     import_: ImportSettings = attrs.field(factory=ImportSettings)
     conflicts: ConflictSettings = attrs.field(factory=ConflictSettings)
+    guard: GuardSettings = attrs.field(factory=GuardSettings)
     events: EventSettings = attrs.field(factory=EventSettings)
     index: IndexSettings = attrs.field(factory=IndexSettings)
     control: ControlSettings = attrs.field(factory=ControlSettings)
@@ -381,6 +405,7 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "export": ExportSettings,
     "import": ImportSettings,
     "conflicts": ConflictSettings,
+    "guard": GuardSettings,
     "events": EventSettings,
     "index": IndexSettings,
     "control": ControlSettings,

@@ -12,7 +12,7 @@ import trio
 
 from tierfs.content.ledger import Ledger, is_clean
 from tierfs.content.live import LiveFile
-from tierfs.index import inodes, residency
+from tierfs.index import held, inodes, residency
 from tierfs.model import HotRecord, Inode
 from tierfs.policy.eviction import Candidate, choose, choose_ranges
 
@@ -60,10 +60,14 @@ class Evictor:
             ino,
             last_use_s,
             size_bytes,
-            is_dirty=not is_clean(inode),
+            is_dirty=not self._is_copy(inode),
             is_written=record.writing if live is None else _is_kept_for_writers(live),
             is_pinned=record.pinned,
         )
+
+    def _is_copy(self, inode: Inode) -> bool:
+        """The bucket has these bytes. What it has lost and somebody still has to decide about is only here."""
+        return is_clean(inode) and not held.covers(self._ledger.index, inode.parent, inode.name, inode.ino)
 
     def evict(
         self,
@@ -83,7 +87,7 @@ class Evictor:
         """
         ledger = self._ledger
         record, inode = residency.hot_get(ledger.index, ino), inodes.get(ledger.index, ino)
-        if record is None or inode is None or not is_clean(inode) or record.pinned:
+        if record is None or inode is None or not self._is_copy(inode) or record.pinned:
             return 0
         if ledger.lending.has(ino) or ledger.lending.serves(ino):
             return 0

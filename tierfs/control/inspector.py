@@ -26,6 +26,7 @@ from tierfs.namespace.locations import Locations
 from tierfs.objectstore.retrying import RetryingStore
 from tierfs.sync.eventservice import Events
 from tierfs.sync.exporter import Exporter
+from tierfs.sync.guard import Guard
 from tierfs.sync.standing import OpenCount
 from tierfs.telemetry import Counters, rss_anon_bytes
 from tierfs.units import NS_PER_S
@@ -98,7 +99,9 @@ class Inspector:
         counters: Counters,
         connection: Connection,
         events: Events,
+        guard: Guard,
     ) -> None:
+        self._guard = guard
         self._events = events
         self._connection = connection
         self._counters = counters
@@ -138,6 +141,7 @@ class Inspector:
             "oldest_export_age_s": pending.oldest_age_s,
             "failing_exports": [{"path": path, "error": error} for path, error in pending.failing[:_FAILING_SHOWN_MAX]],
             "conflicts": self._conflicts.now(),
+            "removals": self._guard.status(),
             "degraded": self._degraded(now_ns),
             "events": self._events.status(),
             "index": {"entries": self._index.entries, "bytes": self._index.size_on_disk_bytes},

@@ -7,6 +7,8 @@
 | wait | path?, timeout_s? | any path; none = all | paths that they own |
 | sync | path? | any path; none = all | no |
 | events_setup | target_arn?, dry_run? | yes | no |
+| removals | after? | yes | no |
+| removals_decide | verdict, dry_run? | yes | no |
 | unmount | drain?, lazy? | yes | no |
 | conflicts | path?, after? | everything | those of which they own every version |
 | conflict_diff | id | any | those of which they own every version |
@@ -19,10 +21,10 @@ that is not theirs what they hear of one that does not exist.
 bucket; `sync` has it uploaded at once. `unmount` with drain first does what `sync` does, then takes
 the mount away; what came meanwhile is uploaded while the daemon ends.
 
-`conflicts` answers in pages: "next" is the `after` of the next one, null at the end.
+`conflicts` and `removals` answer in pages: "next" is the `after` of the next one, null at the end.
 
-Checkpoints: only in `wait`, `sync`, `unmount`, `conflict_diff` and `conflict_resolve`, which may be cancelled at any
-time without harm.
+Checkpoints: only in `wait`, `sync`, `unmount`, `events_setup`, `removals_decide`, `conflict_diff` and
+`conflict_resolve`, which may be cancelled at any time without harm.
 """
 
 import enum
@@ -30,8 +32,9 @@ import errno as errno_codes
 import grp
 import logging
 import math
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import trio
 from attrs import frozen
@@ -39,6 +42,7 @@ from attrs import frozen
 from tierfs.control import protocol
 from tierfs.control.protocol import ErrorCode, Json, Request
 from tierfs.errors import ConfigError, FsError, TierfsError
+from tierfs.policy.guard import Verdict
 from tierfs.policy.resolution import Keep
 
 _log = logging.getLogger(__name__)
@@ -48,6 +52,8 @@ Progress: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 WAIT_LIMIT_S: Final = 30 * 86400.0
 _NUMBER_MAX: Final = 2**63 - 1
+_HEX: Final = re.compile("(?:[0-9a-f]{2}){0,255}")
+_Choice = TypeVar("_Choice", bound=enum.StrEnum)
 
 
 class Daemon(Protocol):
@@ -60,6 +66,7 @@ class Daemon(Protocol):
         read_only, uptime_s, tier {size_bytes, used_bytes, dirty_bytes}, pending_exports,
         oldest_export_age_s (None when nothing is pending), failing_exports [{path, error}] (at
         most 20; `info` of the path tells more), conflicts (how many are open), degraded (None or {since_s, reason}),
+        removals (None, or {since_s, names, entries, examples, verdict}: what the bucket has lost and is kept here),
         events {source, and unless that is "none" or "poll": state, reason, last_event_age_s, lag_s, received, applied,
         own, known, ignored, malformed, errors, pending, missed (found by a sweep, told by no event)},
         index {entries, bytes}, requests {name: count}, rss_anon_bytes, version.
@@ -93,6 +100,14 @@ class Daemon(Protocol):
         Tells {bucket, target_arn, dry_run, changes [{where, what}]}: what was changed, or with `dry_run` would be;
         nothing when all is as it should be. Repeatable. Raises ConfigError, StoreError.
         """
+        ...
+
+    def removals(self, after: tuple[int, bytes]) -> Json:
+        """See `removals.Removals.page`."""
+        ...
+
+    async def decide_removals(self, verdict: Verdict, progress: Progress, *, dry_run: bool) -> Json:
+        """See `removals.Removals.decide`; `progress` gets {"files": names left}."""
         ...
 
     async def request_unmount(self, *, drain: bool, lazy: bool) -> None:
@@ -146,6 +161,8 @@ VERBS: Final[Mapping[str, Scope]] = {
     "wait": Scope.OWN_PATHS,
     "sync": Scope.NOTHING,
     "events_setup": Scope.NOTHING,
+    "removals": Scope.NOTHING,
+    "removals_decide": Scope.NOTHING,
     "unmount": Scope.NOTHING,
     "conflicts": Scope.REDACTED,
     "conflict_diff": Scope.OWN_CONFLICTS,
@@ -194,6 +211,8 @@ class Service:
             "wait": self._wait,
             "sync": self._sync,
             "events_setup": self._events_setup,
+            "removals": self._removals,
+            "removals_decide": self._removals_decide,
             "unmount": self._unmount,
             "conflicts": self._conflicts,
             "conflict_diff": self._conflict_diff,
@@ -281,6 +300,20 @@ class Service:
             raise Refusal(ErrorCode.BAD_REQUEST, "target_arn must begin with arn:", errno_codes.EINVAL)
         return await self._daemon.set_up_events(target_arn=target, dry_run=_switch_of(request, "dry_run", False))
 
+    async def _removals(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
+        match request.args.get("after"):
+            case None:
+                after = (0, b"")
+            case [int() as parent, str() as name] if 0 <= parent <= _NUMBER_MAX and _HEX.fullmatch(name):
+                after = (parent, bytes.fromhex(name))
+            case _:
+                raise Refusal(ErrorCode.BAD_REQUEST, "after must be the next of a page", errno_codes.EINVAL)
+        return self._daemon.removals(after)
+
+    async def _removals_decide(self, request: Request, _peer: Peer, progress: Progress) -> Json:
+        verdict, dry_run = _choice_of(request, "verdict", Verdict), _switch_of(request, "dry_run", False)
+        return await self._daemon.decide_removals(verdict, progress, dry_run=dry_run)
+
     def _subtree_of(self, request: Request) -> bytes | None:
         """The path to wait for, None for everything; raises FsError when it does not exist."""
         path = _path_of(request)
@@ -311,11 +344,7 @@ class Service:
         return await self._daemon.diff_conflict(_number_of(request, "id"))
 
     async def _conflict_resolve(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
-        try:
-            keep = Keep(request.args.get("keep", ""))
-        except ValueError:
-            choices = ", ".join(Keep)
-            raise Refusal(ErrorCode.BAD_REQUEST, f"keep must be one of: {choices}", errno_codes.EINVAL) from None
+        keep = _choice_of(request, "keep", Keep)
         dry_run = _switch_of(request, "dry_run", False)
         return await self._daemon.resolve_conflict(_number_of(request, "id"), keep, dry_run=dry_run)
 
@@ -370,6 +399,14 @@ def _number_of(request: Request, name: str, default: int | None = None) -> int:
     if type(value) is not int or not 0 <= value <= _NUMBER_MAX:
         raise Refusal(ErrorCode.BAD_REQUEST, f"{name} must be a whole number", errno_codes.EINVAL)
     return value
+
+
+def _choice_of(request: Request, name: str, choices: type[_Choice]) -> _Choice:
+    try:
+        return choices(request.args.get(name, ""))
+    except ValueError:
+        known = ", ".join(choices)
+        raise Refusal(ErrorCode.BAD_REQUEST, f"{name} must be one of: {known}", errno_codes.EINVAL) from None
 
 
 def _switch_of(request: Request, name: str, default: bool) -> bool:

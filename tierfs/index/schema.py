@@ -24,6 +24,7 @@ xxh3-128 is, and the row it leads to holds the whole key for comparison.
     CONFLICTS  seq                        Conflict, JSON
     COUNTERS   chosen by the caller       chosen by the caller
     SETTINGS   name                       raw; names that begin with NUL are the index's own
+    HELD       parent ino, name           Held, JSON; gone from the bucket and kept until somebody decides
 
 Shareable between nodes (DESIGN.md 11): INODES, DIRENTS, LINKS, XATTRS, FOREIGN, LOCATIONS, LOCATED,
 OVERRIDES. Of this node only: the others.
@@ -61,6 +62,7 @@ class Table(enum.IntEnum):
     CONFLICTS = 16
     COUNTERS = 17
     SETTINGS = 18
+    HELD = 19
 
 
 class Reader(Protocol):

@@ -25,6 +25,7 @@ from tierfs.policy.merge import Decision, Local, decide
 from tierfs.sync import attributes, hardlinks
 from tierfs.sync.activity import Activity
 from tierfs.sync.attributes import Defaults
+from tierfs.sync.guard import Guard
 from tierfs.sync.paths import Place, find_owner
 from tierfs.sync.plan import BESIDE_SUFFIX
 
@@ -42,12 +43,9 @@ class Met(enum.Enum):
     CHANGED = enum.auto()  # another version than the base of a clean file: `replace` decides
 
 
-@frozen(slots=False)
+@frozen(slots=False)  # for the sake of speed, as the model's values are
 class Seen:
-    """One entry of a listing: an object, or (info None) a prefix; `key` as in the bucket, with its slash.
-
-    Without slots for the sake of speed, as the model's values are.
-    """
+    """One entry of a listing: an object, or (info None) a prefix; `key` as in the bucket, with its slash."""
 
     name: bytes
     key: str
@@ -70,7 +68,9 @@ class Applier:
         clock: Clock,
         notify: Notify,
         defaults: Defaults,
+        guard: Guard,
     ) -> None:
+        self.guard = guard  # to be asked before `remove_name`
         self._index = index
         self._locations = locations
         self._files = files
@@ -377,7 +377,7 @@ class Applier:
     def remove_name(self, place: Place) -> bool:
         """The bucket has nothing under this name any more; True when the name is gone from the index too.
 
-        An inode that is open lives on without the name. A directory goes only when it is empty.
+        The guard has been asked. What is open lives on without the name. A directory goes only when it is empty.
         """
         with self._index.transaction() as txn:
             entry = dirents.get(txn, place.parent, place.name)

@@ -24,6 +24,8 @@ from tierfs.policy.merge import ConflictRules, Decision, Local, Policy, Version,
 from tierfs.policy.resolution import Kind
 from tierfs.sync import attributes
 from tierfs.sync.apply import Applier, Seen
+from tierfs.sync.guard import Removal
+from tierfs.sync.outcomes import NotYetError
 from tierfs.sync.paths import Place, display_path, find_place, text_path
 from tierfs.sync.plan import ASIDE_PREFIX, Plan, Work, target_key
 from tierfs.sync.records import bury
@@ -246,15 +248,18 @@ class Disputes:
 
     def _carry_out(self, inode: Inode, work: Plan, info: ObjectInfo | None, local: Local, ours: Version | None) -> None:
         """`info` is what lies at `work.key`; `inode.base` None: what lies there was never ours."""
+        place = Place(inode.parent, inode.name)
         is_home = work.key == target_key(self._index, self._locations, inode)
         decision = self._decide(inode, local, info, ours, is_contest=is_home and not work.is_move)
+        if decision is Decision.REMOVE and not self._may_go(place, inode.ino):
+            raise NotYetError("the bucket has it no more: it is kept until somebody decides")
         if local is Local.CONTENT and decision in _LOSING:
             _log.warning(
                 "%s changed here and in the bucket: %s (policy %s)",
                 display_path(self._index, inode.ino), _LOSING[decision], self._rules.policy.value,
             )  # fmt: skip
         if decision is Decision.REMOVE:
-            self._applier.remove_name(Place(inode.parent, inode.name))
+            self._applier.remove_name(place)
         elif decision is Decision.EXPORT:
             self._write_anew(inode)
         elif info is not None and decision is Decision.ADOPT:
@@ -274,6 +279,10 @@ class Disputes:
             self._write_anew(inode)  # renamed here and changed under the old name there: both have a name
         elif info is not None and decision is Decision.KEEP_BOTH:
             self._keep_both(inode.ino, Place(inode.parent, inode.name), work.key, info)
+
+    def _may_go(self, place: Place, ino: int) -> bool:
+        guard = self._applier.guard
+        return not guard.is_held(place, ino) and guard.admit_one(Removal(place, ino))
 
     def _decide(
         self, inode: Inode, local: Local, info: ObjectInfo | None, ours: Version | None, *, is_contest: bool

@@ -34,6 +34,7 @@ from tierfs.objectstore.base import ObjectInfo, ObjectStore
 from tierfs.sync import attributes
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier, Seen
+from tierfs.sync.guard import Gate, Removal
 from tierfs.sync.listing import Lister, UnreachableKey
 from tierfs.sync.looking import Looker
 from tierfs.sync.paths import Place, ancestors
@@ -81,6 +82,7 @@ class Importer:
         self._clock = clock
         self._settings = settings
         self._applier = applier
+        self.guard = applier.guard
         self._notify = notify
         self._activity = activity
         self._heads = trio.CapacityLimiter(settings.head_concurrency)
@@ -194,13 +196,29 @@ class Importer:
         await self._prune(directory)
         return is_there
 
-    async def relist(self, directory: int, found: Callable[[str], None] = lambda key: None) -> bool:
-        """The same for all names: lists it, however fresh. `found` is told the key of each difference. StoreError."""
+    async def relist(
+        self, directory: int, found: Callable[[str], None] = lambda key: None, gate: Gate | None = None
+    ) -> bool:
+        """The same for all names: lists it, however fresh. `found` is told the key of each difference. StoreError.
+
+        `gate` decides about names that are gone; None: the guard.
+        """
         async with self._turns.of(directory):
-            await self._lister.refresh(directory, found)
+            await self._lister.refresh(directory, found, gate)
             inode = inodes.get(self._index, directory)
         await self._prune(directory)
         return inode is not None and inode.parent != 0
+
+    async def remove_gone(self, place: Place, ino: int) -> bool:
+        """Removes a name if the bucket has nothing of it; whether it did. The guard is not asked. StoreError."""
+        async with self._turns.of(place.parent):
+            is_removed = await self._looker.remove_gone(place, ino)
+        await self._prune(place.parent)
+        return is_removed
+
+    async def is_gone(self, place: Place, ino: int) -> bool:
+        """Whether the bucket has nothing of a name. StoreError."""
+        return await self._looker.is_gone(place, ino)
 
     async def _prune(self, directory: int) -> None:
         at: int | None = directory
@@ -254,7 +272,7 @@ class Importer:
 
     async def _read_attributes(self, ino: int) -> None:
         inode = inodes.get(self._index, ino)
-        if inode is None or inode.parent == 0:
+        if inode is None or inode.parent == 0 or self.guard.is_held(Place(inode.parent, inode.name), ino):
             return
         key = self._key_of(inode)
         mark = self._activity.begin()
@@ -289,10 +307,11 @@ class Importer:
 
     def _absent(self, inode: Inode) -> None:
         """No object there: an implicit directory, or a file that was deleted since the listing."""
+        place = Place(inode.parent, inode.name)
         if inode.is_dir:
             self._applier.without_marker(inode.ino)
-        elif not inode.is_dirty:
-            self._applier.remove_name(Place(inode.parent, inode.name))
+        elif not inode.is_dirty and self.guard.admit_one(Removal(place, inode.ino)):
+            self._applier.remove_name(place)
             raise FsError(errno.ENOENT, "the object was deleted from the bucket")
 
     def absorb(self, ino: int, info: ObjectInfo) -> None:

@@ -10,40 +10,37 @@ first listing, however large, keeps nothing.
 
 import logging
 import math
-from array import array
-from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
 import trio
-import xxhash
-from attrs import define, evolve, frozen
+from attrs import evolve, frozen
 
 from tierfs.clock import Clock
 from tierfs.content.handles import Files
 from tierfs.errors import StoreError, StoreErrorKind
-from tierfs.index import dirents, inodes, intents, residency
+from tierfs.index import dirents, inodes, residency
 from tierfs.index.env import Index, Reader
 from tierfs.index.schema import Table
-from tierfs.model import HIDDEN_PREFIX, ROOT_INO, Dirent, Inode, InodeFlag
-from tierfs.namespace.keys import name_to_part, needs_escape, part_to_name, unreachable_reason
+from tierfs.model import HIDDEN_PREFIX, ROOT_INO, Inode, InodeFlag
+from tierfs.namespace.keys import needs_escape, part_to_name, unreachable_reason
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.notify import Notify
 from tierfs.objectstore.base import ListPage, ObjectInfo, ObjectStore
 from tierfs.sync import attributes
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier, Met, Seen
-from tierfs.sync.paths import Place, display_path
+from tierfs.sync.guard import Gate
+from tierfs.sync.paths import Place
 from tierfs.sync.plan import BESIDE_SUFFIX
+from tierfs.sync.seen import Listing, MovedError, SeenNames, nobody
+from tierfs.sync.vanished import Vanished
 
 _SLICE_S: Final = 0.005
 _TXN_ENTRIES: Final = 256
-_SWEEP_PAGE: Final = 256
 _PROBE_OBJECTS: Final = 50
 _UNREACHABLE_KEPT: Final = 10_000
 _KNOWN_WAIT_S: Final = 5.0  # for the first page of a directory whose names are known
-VANISH_MAX_SHARE: Final = 0.2
-VANISH_MAX_COUNT: Final = 1000
 _log: Final = logging.getLogger(__name__)
 
 
@@ -53,54 +50,6 @@ class UnreachableKey:
 
     key: str
     reason: str
-
-
-class MovedError(Exception):
-    """The directory's objects lie under another prefix now."""
-
-
-class SeenNames:
-    """Hashes of names, to be asked once all are there. A collision only delays a removal to the next listing."""
-
-    def __init__(self) -> None:
-        self._hashes = array("Q")
-        self._is_sorted = True
-
-    def __len__(self) -> int:
-        return len(self._hashes)
-
-    def add(self, name: bytes) -> None:
-        self._hashes.append(xxhash.xxh3_64_intdigest(name))
-        self._is_sorted = False
-
-    def __contains__(self, name: bytes) -> bool:
-        if not self._is_sorted:
-            self._hashes = array("Q", sorted(self._hashes))
-            self._is_sorted = True
-        wanted = xxhash.xxh3_64_intdigest(name)
-        at = bisect_left(self._hashes, wanted)
-        return at < len(self._hashes) and self._hashes[at] == wanted
-
-
-def _nobody(_key: str) -> None:
-    pass
-
-
-@define
-class Listing:
-    """The state of one listing. `found` is told the key of each difference between bucket and index."""
-
-    ino: int
-    prefix: str
-    began_ns: int
-    mark: int
-    is_first: bool
-    seen: SeenNames | None
-    assume: bool | None = None  # no object of the directory has POSIX attributes; None: not known yet
-    has_marker: bool = False
-    added: int = 0
-    removed: int = 0
-    found: Callable[[str], None] = _nobody
 
 
 class Lister:
@@ -131,14 +80,20 @@ class Lister:
         self._notify = notify
         self._heads = heads
         self._sample = sample
+        self.vanished = Vanished(
+            index=index, store=store, locations=locations, applier=applier, activity=activity, heads=heads
+        )
         self._assume = {"always": False, "never": True}.get(policy)
         self.unreachable: dict[str, str] = {}
 
-    async def refresh(self, ino: int, found: Callable[[str], None] = _nobody) -> bool:
-        """Brings the directory up to date; True when attributes of its entries are worth reading. StoreError."""
+    async def refresh(self, ino: int, found: Callable[[str], None] = nobody, gate: Gate | None = None) -> bool:
+        """Brings the directory up to date; True when attributes of its entries are worth reading. StoreError.
+
+        `gate` decides about names that are gone; None: the guard.
+        """
         while True:
             try:
-                return await self._list(ino, found)
+                return await self._list(ino, found, gate)
             except MovedError:
                 continue
 
@@ -154,7 +109,7 @@ class Lister:
             assume=self._assume,
         )
 
-    async def _list(self, ino: int, found: Callable[[str], None]) -> bool:
+    async def _list(self, ino: int, found: Callable[[str], None], gate: Gate | None) -> bool:
         inode = inodes.get(self._index, ino)
         if inode is None or inode.parent == 0:
             return False
@@ -168,7 +123,7 @@ class Lister:
                 if not page.token:
                     break
                 token = page.token
-            await self._sweep(listing)
+            await self.vanished.sweep(listing, gate)
             self._finish(listing)
         finally:
             self._activity.end(listing.mark)
@@ -203,6 +158,9 @@ class Lister:
         for seen in entries:
             if seen.is_dir and not self._activity.touched_since(listing.mark, seen.key):
                 self._make_room(listing, seen.name)
+        if self._applier.guard.holds_any:
+            for seen in entries:
+                self._applier.guard.returned(Place(listing.ino, seen.name))
         changed: list[Seen] = []
         slice_began = trio.current_time()
         for start in range(0, len(entries), _TXN_ENTRIES):
@@ -293,6 +251,8 @@ class Lister:
         listing.added += len(added)
         for seen in added:
             listing.found(seen.key)
+            if seen.is_dir:
+                listing.note_directory(seen.name)
             if seen.info is not None and seen.info.meta is not None:
                 self._applier.join_links(Place(listing.ino, seen.name), seen.info)
         if not listing.is_first:
@@ -368,105 +328,6 @@ class Lister:
         return entry is not None and (
             residency.hot_get(self._index, entry.ino) is not None or self._files.is_open(entry.ino)
         )
-
-    # ---- what is gone ----
-
-    async def _sweep(self, listing: Listing) -> None:
-        """Removes the names that the listing did not have."""
-        if listing.seen is None:
-            return
-        vanished: list[bytes] = []
-        total, after = 0, b""
-        while page := dirents.page(self._index, listing.ino, after, _SWEEP_PAGE):
-            after = page[-1].name
-            total += len(page)
-            vanished += [
-                entry.name
-                for entry in page
-                if entry.name not in listing.seen and self._is_vanished(listing, entry.ino, entry.name)
-            ]
-            await trio.lowlevel.checkpoint()
-        if len(vanished) > VANISH_MAX_COUNT and len(vanished) > VANISH_MAX_SHARE * total:
-            _log.error(
-                "%d of %d entries of %s are gone from the bucket: that many are kept here until somebody confirms it",
-                len(vanished), total, display_path(self._index, listing.ino),
-            )  # fmt: skip
-            return
-        for name in await self._confirmed(listing, vanished):
-            found = dirents.get(self._index, listing.ino, name)
-            if found is not None and self._is_vanished(listing, found.ino, name):
-                await self._remove(listing, found.ino, name)
-
-    async def take_absence(self, listing: Listing, name: bytes, key: str) -> None:
-        """There is no object at `key`: the name goes, if it leads to that one."""
-        entry = dirents.get(self._index, listing.ino, name)
-        inode = inodes.get(self._index, entry.ino) if entry is not None else None
-        if inode is None or inode.is_dir or self._key_of(inode, Place(listing.ino, name)) != key:
-            return
-        if self._is_vanished(listing, inode.ino, name):
-            await self._remove(listing, inode.ino, name)
-
-    async def _confirmed(self, listing: Listing, names: list[bytes]) -> list[bytes]:
-        """Those of the names that a HEAD does not find either.
-
-        A listing alone does not take a file away: some servers leave directories without objects out of
-        it (SeaweedFS), and what is gone is rare enough to be asked for.
-        """
-        keys: dict[bytes, str] = {}
-        for name in names:
-            entry = dirents.get(self._index, listing.ino, name)
-            inode = inodes.get(self._index, entry.ino) if entry is not None else None
-            if inode is not None:
-                keys[name] = self._key_of(inode, Place(listing.ino, name))
-        answers = await attributes.head_many(self._store, self._heads, keys.values()) if keys else {}
-        return [name for name, key in keys.items() if key in answers and answers[key] is None]
-
-    def _is_vanished(self, listing: Listing, ino: int, name: bytes) -> bool:
-        """The bucket is known to have had it under this prefix, and nothing happened to it here since."""
-        inode = inodes.get(self._index, ino)
-        if inode is None or inode.is_dirty or intents.of_inode(self._index, ino) is not None:
-            return False
-        key = self._key_of(inode, Place(listing.ino, name))
-        if not key.startswith(listing.prefix) or "/" in key[len(listing.prefix) :].rstrip("/"):
-            return False  # it lies elsewhere, so this listing says nothing of it
-        return not self._activity.touched_since(listing.mark, key)
-
-    def _key_of(self, inode: Inode, place: Place) -> str:
-        if (inode.parent, inode.name) == (place.parent, place.name):
-            return self._locations.actual_key(self._index, inode)
-        return self._locations.actual_prefix(self._index, place.parent) + name_to_part(place.name)
-
-    async def _remove(self, listing: Listing, ino: int, name: bytes) -> None:
-        """Removes a name; of a directory first what is below it, except what has to go to the bucket yet
-        or went there since the listing began."""
-        inode = inodes.get(self._index, ino)
-        if inode is not None:
-            listing.found(self._key_of(inode, Place(listing.ino, name)))
-        stack = [(listing.ino, ino, name)]
-        while stack:
-            parent, ino, name = stack[-1]
-            await trio.lowlevel.checkpoint()
-            below = self._clean_child(listing, ino)
-            if below is not None:
-                stack.append((ino, below.ino, below.name))
-                continue
-            stack.pop()
-            if not self._applier.remove_name(Place(parent, name)):
-                return  # something dirty is below: the directory and those above it stay
-            listing.removed += 1
-
-    def _clean_child(self, listing: Listing, ino: int) -> Dirent | None:
-        """An entry of a vanished directory that may go."""
-        inode = inodes.get(self._index, ino)
-        if inode is None or not inode.is_dir:
-            return None
-        for entry in dirents.page(self._index, ino, b"", _SWEEP_PAGE):
-            child = inodes.get(self._index, entry.ino)
-            if child is None or child.is_dirty or intents.of_inode(self._index, entry.ino) is not None:
-                continue
-            if not self._activity.touched_since(listing.mark, self._key_of(child, Place(ino, entry.name))):
-                return entry
-        return None
 
     # ---- the end ----
 

@@ -22,9 +22,10 @@ from tierfs.objectstore.base import ListPage, ObjectInfo, ObjectStore
 from tierfs.sync import attributes
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
-from tierfs.sync.listing import Lister, Listing, MovedError
+from tierfs.sync.listing import Lister
 from tierfs.sync.paths import Place, find_entry
 from tierfs.sync.plan import BESIDE_SUFFIX
+from tierfs.sync.seen import Listing, MovedError
 
 _PROBE_OBJECTS: Final = 50
 _ANSWER_WAIT_S: Final = 5.0
@@ -185,7 +186,50 @@ class Looker:
                 self._applier.lose_marker(listing.ino, key, self._activity, listing.mark)
             elif "/" not in part:
                 for name in (*part_to_names(part), part.encode() + BESIDE_SUFFIX):
-                    await self._lister.take_absence(listing, name, key)
+                    await self._lister.vanished.take_absence(listing, name, key)
+
+    # ---- names whose removal was put off ----
+
+    async def remove_gone(self, place: Place, ino: int) -> bool:
+        """Removes a name, and what is below it, if the bucket has nothing of it now either; whether it did. StoreError.
+
+        The guard is not asked. What is dirty stays, and so does what was touched meanwhile.
+        """
+        directory = inodes.get(self._index, place.parent)
+        if directory is None or not self._leads_to(place, ino):
+            return False
+        listing = self._lister.begin(directory)
+        try:
+            is_gone = await self.is_gone(place, ino)
+            if not is_gone or not self._leads_to(place, ino):
+                return False
+            if not self._lister.vanished.is_vanished(listing, ino, place.name):
+                return False
+            await self._lister.vanished.remove(listing, ino, place.name)
+            if listing.removed:
+                self._lister.touch(place.parent)
+            return listing.removed > 0
+        finally:
+            self._activity.end(listing.mark)
+
+    async def is_gone(self, place: Place, ino: int) -> bool:
+        """Whether the bucket has neither the object of a name nor, of a directory, anything below it. StoreError."""
+        inode = inodes.get(self._index, ino)
+        if inode is None:
+            return False
+        key = self._lister.vanished.key_of(inode, place)
+        if await attributes.head(self._store, key) is not None:
+            return False
+        return not inode.is_dir or await self._has_nothing_below(self._locations.actual_prefix(self._index, ino))
+
+    def _leads_to(self, place: Place, ino: int) -> bool:
+        entry = dirents.get(self._index, place.parent, place.name)
+        return entry is not None and entry.ino == ino
+
+    async def _has_nothing_below(self, prefix: str) -> bool:
+        """No object, but for those that are about to be deleted or moved by us."""
+        page = await self._store.list(prefix, delimited=False, limit=_PROBE_OBJECTS)
+        return not page.token and all(self._applier.is_spoken_for(self._index, info.key) for info in page.objects)
 
     # ---- implicit directories ----
 
@@ -210,11 +254,10 @@ class Looker:
         prefix = self._locations.actual_prefix(self._index, ino)
         mark = self._activity.begin()
         try:
-            page = await self._store.list(prefix, delimited=False, limit=_PROBE_OBJECTS)
+            is_empty = await self._has_nothing_below(prefix)
             is_touched = self._activity.touched_since(mark, prefix)
         finally:
             self._activity.end(mark)
-        is_empty = not page.token and all(self._applier.is_spoken_for(self._index, info.key) for info in page.objects)
         if not is_empty or is_touched or not self.may_be_gone(ino) or inodes.get(self._index, ino) != inode:
             return None
         if not self._applier.remove_name(Place(inode.parent, inode.name)):

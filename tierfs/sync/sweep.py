@@ -7,7 +7,7 @@ not change. A directory that nobody has used is not compared: its first use list
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import trio
@@ -18,6 +18,7 @@ from tierfs.errors import FsError, StoreError
 from tierfs.index import dirents, inodes
 from tierfs.index.env import Index
 from tierfs.model import ROOT_INO, InodeFlag
+from tierfs.sync.guard import Gate, Removal
 from tierfs.sync.importer import Importer
 
 _PAGE_ENTRIES: Final = 256
@@ -76,6 +77,37 @@ def _prefixes(key: str) -> Iterator[str]:
         at = key.find("/", at + 1)
 
 
+class Gathered(Gate):
+    """What is gone, as one sweep finds it: nothing goes before its end, and too many of them together are held."""
+
+    def __init__(self, guard: Gate) -> None:
+        self._guard = guard
+        self._removals: list[Removal] = []
+        self._inos: set[int] = set()
+        self._entries = 0
+
+    def would_hold(self, entries: int) -> bool:
+        return self._guard.would_hold(self._entries + entries)
+
+    async def admit(self, removals: Sequence[Removal]) -> bool:
+        self._removals += removals
+        self._inos.update(removal.ino for removal in removals)
+        self._entries += sum(removal.entries for removal in removals)
+        if removals and self.would_hold(0):
+            await self.let_go()
+        return not removals
+
+    def waits(self, ino: int) -> bool:
+        """Whether the inode is among what goes at the end."""
+        return ino in self._inos
+
+    async def let_go(self) -> list[Removal]:
+        """Those that may go now; the guard knows of the others, and none is waiting any more."""
+        removals, self._removals, self._entries = self._removals, [], 0
+        self._inos.clear()
+        return removals if await self._guard.admit(removals) else []
+
+
 @define
 class SweepCounts:
     """Since the start."""
@@ -114,24 +146,27 @@ class Sweep:
         """Once. StoreError; what was compared by then is right."""
         counts = self.counts
         counts.is_running = True
+        gathered = Gathered(self._importer.guard)
         try:
-            await self._walk()
+            await self._walk(gathered)
+            for removal in await gathered.let_go():
+                await self._importer.remove_gone(removal.place, removal.ino)
         finally:
             counts.is_running = False
         counts.sweeps += 1
         counts.last_ns = self._clock.now_ns()
 
-    async def _walk(self) -> None:
+    async def _walk(self, gathered: Gathered) -> None:
         """Depth first; kept are the place in each directory on the way, not what is below."""
-        await self._compare(ROOT_INO)
+        await self._compare(ROOT_INO, gathered)
         way: list[tuple[int, bytes]] = [(ROOT_INO, b"")]
         while way:
             directory, after = way.pop()
             page = dirents.page(self._index, directory, after, _PAGE_ENTRIES)
             for entry in page:
-                if self._is_listed(entry.ino):
+                if self._is_listed(entry.ino) and not gathered.waits(entry.ino):
                     way.append((directory, entry.name))
-                    await self._compare(entry.ino)
+                    await self._compare(entry.ino, gathered)
                     way.append((entry.ino, b""))
                     break
             else:
@@ -143,12 +178,12 @@ class Sweep:
         inode = inodes.get(self._index, ino)
         return inode is not None and inode.is_dir and inode.parent != 0 and InodeFlag.LISTED in inode.flags
 
-    async def _compare(self, directory: int) -> None:
+    async def _compare(self, directory: int, gate: Gate) -> None:
         if not self._is_listed(directory):
             return
         self.counts.directories += 1
         try:
-            await self._importer.relist(directory, self._found)
+            await self._importer.relist(directory, self._found, gate)
         except FsError as error:
             _log.debug("directory %#x went while it was compared: %s", directory, error)
 

@@ -216,7 +216,9 @@ def test_wrong_usage_names_the_right_usage(argv: list[str], capsys: pytest.Captu
     assert "usage: tierctl" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argv", [[], ["status"], ["info"], ["sync"], ["wait"], ["mounts"], ["conflicts"]])
+@pytest.mark.parametrize(
+    "argv", [[], ["status"], ["info"], ["sync"], ["sync", "held"], ["wait"], ["mounts"], ["conflicts"]]
+)
 def test_help_shows_examples(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         tierctl.main([*argv, "--help"])
@@ -268,6 +270,7 @@ def test_tierctl_starts_without_the_daemon_and_its_libraries(run_directory: Path
         "tierfs.cli.conflicts",
         "tierfs.cli.connecting",
         "tierfs.cli.events",
+        "tierfs.cli.removals",
         "tierfs.cli.terminal",
         "tierfs.cli.tierctl",
         "tierfs.control",
@@ -288,4 +291,15 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
 def test_no_verb_lost_its_function() -> None:
     parser: Any = tierctl._parser()
     verbs = parser._subparsers._group_actions[0].choices
-    assert set(verbs) == {"status", "info", "sync", "wait", "conflicts", "events", "mounts"}
+    assert set(verbs) == {
+        "status",
+        "info",
+        "sync",
+        "sync approve",
+        "sync held",
+        "sync reject",
+        "wait",
+        "conflicts",
+        "events",
+        "mounts",
+    }

@@ -13,6 +13,7 @@ from tests.support.control_daemon import ScriptedDaemon
 from tierfs.control.protocol import ErrorCode, Json, Request
 from tierfs.control.service import PUBLIC_STATUS, VERBS, Peer, Refusal, Service, group_id
 from tierfs.errors import ConfigError, StoreError, StoreErrorKind
+from tierfs.policy.guard import Verdict
 from tierfs.policy.resolution import Keep
 
 ROOT = Peer(pid=1, uid=0, gid=0)
@@ -84,7 +85,16 @@ def test_a_stranger_may_ask_of_own_paths_only(verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "args"), [("sync", {"path": "mine"}), ("sync", {}), ("unmount", {}), ("wait", {}), ("events_setup", {})]
+    ("verb", "args"),
+    [
+        ("sync", {"path": "mine"}),
+        ("sync", {}),
+        ("unmount", {}),
+        ("wait", {}),
+        ("events_setup", {}),
+        ("removals", {}),
+        ("removals_decide", {"verdict": "approve"}),
+    ],
 )
 def test_a_stranger_may_not_work_on_the_whole_mount(verb: str, args: Mapping[str, Any]) -> None:
     daemon, service = make()
@@ -100,6 +110,20 @@ def test_events_are_set_up_or_only_told_of() -> None:
     assert ask(service, "events_setup")["changes"] and ask(service, "events_setup")["changes"] == []
     for wrong in ({"target_arn": "queue"}, {"target_arn": 3}, {"dry_run": "yes"}):
         assert refused(service, "events_setup", **wrong).code is ErrorCode.BAD_REQUEST
+
+
+def test_removals_are_shown_and_decided() -> None:
+    daemon, service = make()
+    daemon.held = ["a", "b", "c"]
+    page = ask(service, "removals")
+    assert [row["path"] for row in page["removals"]] == ["a", "b"]
+    assert [row["path"] for row in ask(service, "removals", after=page["next"])["removals"]] == ["c"]
+    for after in (3, [1], [-1, ""], [1, "f"], [1, "FF"]):
+        assert refused(service, "removals", after=after).code is ErrorCode.BAD_REQUEST
+    assert ask(service, "removals_decide", verdict="reject", dry_run=True)["dry_run"] is True
+    assert daemon.decided == [(Verdict.REJECT, True)]
+    for wrong in ({}, {"verdict": "perhaps"}, {"verdict": "approve", "dry_run": 1}):
+        assert refused(service, "removals_decide", **wrong).code is ErrorCode.BAD_REQUEST
 
 
 def test_conflicts_are_listed_and_compared_for_the_owner_of_both_versions() -> None:

@@ -356,26 +356,6 @@ def test_what_is_dirty_here_outlives_a_deletion_there(tmp_path: Path) -> None:
     run_rig(tmp_path, main, export=ExportSettings(quiet_s=DAY_S))
 
 
-def test_a_listing_that_lost_nearly_everything_is_not_believed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def main(rig: Rig) -> None:
-        for number in range(3000):
-            rig.put_remote(f"f{number}", b"1")
-        assert len(await rig.list()) == 3000
-        for number in range(2000):
-            del rig.store.objects[f"f{number}"]
-        assert len(await rig.list()) == 3000
-        assert "2000 of 3000" in caplog.text
-        for number in range(2000):
-            rig.put_remote(f"f{number}", b"1")
-        for number in range(500):
-            del rig.store.objects[f"f{number}"]
-        assert len(await rig.list()) == 2500
-
-    run_rig(tmp_path, main)
-
-
 # ---- races with the export ----
 
 

@@ -1,0 +1,61 @@
+"""From the settings that a user writes to those that the parts of a mount take. Pure."""
+
+from tierfs.config import Settings
+from tierfs.content.settings import ContentSettings
+from tierfs.objectstore.opening import s3_settings
+from tierfs.objectstore.settings import RetrySettings, S3Settings
+from tierfs.policy.guard import Limits
+from tierfs.sync.attributes import Defaults
+
+
+def store_settings(settings: Settings) -> S3Settings:
+    """How any store is asked."""
+    chosen = settings.store
+    return S3Settings(
+        endpoint_url=chosen.endpoint_url,
+        region=chosen.region,
+        addressing=chosen.addressing,
+        verify_tls=chosen.verify_tls,
+        ca_bundle=chosen.ca_bundle,
+        profile=chosen.profile,
+        part_size_bytes=chosen.part_size_bytes,
+        connections=chosen.connections,
+        connect_timeout_s=chosen.connect_timeout_s,
+        read_timeout_s=chosen.read_timeout_s,
+        retry=RetrySettings(budget_s=chosen.retry_budget_s),
+    )
+
+
+def connection_settings(settings: Settings, source: str) -> S3Settings | None:
+    """How the bucket is reached; None for a directory."""
+    return s3_settings(source, store_settings(settings)) if source.startswith("s3://") else None
+
+
+def content_settings(settings: Settings) -> ContentSettings:
+    """How bytes are read and kept."""
+    chosen = settings.content
+    return ContentSettings(
+        small_file_bytes=chosen.small_file_bytes,
+        block_bytes=chosen.block_bytes,
+        max_window_bytes=chosen.readahead_max_bytes,
+        max_parts_in_flight=chosen.max_parts_in_flight,
+        quiet_s=settings.export.quiet_s,
+        spill_share=chosen.spill_share,
+    )
+
+
+def attribute_defaults(settings: Settings) -> Defaults:
+    """What an object has that says nothing of its attributes."""
+    mount = settings.mount
+    return Defaults(uid=mount.uid, gid=mount.gid, file_mode=mount.file_mode, dir_mode=mount.dir_mode)
+
+
+def guard_limits(settings: Settings) -> Limits:
+    """How many removals pass."""
+    guard = settings.guard
+    return Limits(guard.removed_max, guard.removed_share_max, guard.removed_share_from, guard.window_s)
+
+
+def key_prefix_bytes(source: str) -> int:
+    """What the prefix in an S3 URL takes of every key."""
+    return len(source.removeprefix("s3://").partition("/")[2].strip("/").encode()) + 1 if "s3://" in source else 0

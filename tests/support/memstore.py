@@ -32,6 +32,7 @@ from tierfs.objectstore.base import (
     ObjectInfo,
     ObjectMeta,
     StorageClass,
+    VersionPage,
     Written,
 )
 
@@ -275,6 +276,12 @@ class MemoryStore:
         for key in keys:
             self.objects.pop(key, None)
         return {}
+
+    async def list_versions(self, prefix: str, *, after: str = "", limit: int = 1000) -> VersionPage:
+        raise StoreError(Kind.UNSUPPORTED, "no versions are kept", key=prefix)
+
+    async def undelete(self, key: str, deletion_id: str) -> None:
+        raise StoreError(Kind.UNSUPPORTED, "no versions are kept", key=key)
 
     async def list_uploads(self, prefix: str) -> Sequence[tuple[str, str, int]]:
         await self._request("list_uploads", prefix)

@@ -107,20 +107,38 @@ def _entry(key: str, version: Version) -> str:
 
 
 def list_object_versions(bucket: Bucket, request: Request) -> Reply:
-    text = _Text(request.query.get("encoding-type", ""))
-    prefix = request.query.get("prefix", "")
-    inner = f"<Name>{bucket.name}</Name><Prefix>{text(prefix)}</Prefix><IsTruncated>false</IsTruncated>"
-    if request.query.get("encoding-type"):
-        inner += f"<EncodingType>{request.query['encoding-type']}</EncodingType>"
-    latest: set[str] = set()
-    for key, version in bucket.versions():
-        if not key.startswith(prefix):
-            continue
+    query = request.query
+    text = _Text(query.get("encoding-type", ""))
+    prefix, limit = query.get("prefix", ""), min(_int(query.get("max-keys", "1000")), 1000)
+    rows = [(key, version) for key, version in bucket.versions() if key.startswith(prefix)]
+    newest: dict[str, Version] = {}
+    for key, version in rows:
+        newest.setdefault(key, version)
+    start = _position(rows, query.get("key-marker", ""), query.get("version-id-marker", ""))
+    page = rows[start : start + limit]
+    is_truncated = start + limit < len(rows)
+    inner = f"<Name>{bucket.name}</Name><Prefix>{text(prefix)}</Prefix>"
+    inner += f"<IsTruncated>{str(is_truncated).lower()}</IsTruncated>"
+    if query.get("encoding-type"):
+        inner += f"<EncodingType>{query['encoding-type']}</EncodingType>"
+    if is_truncated:
+        inner += f"<NextKeyMarker>{text(page[-1][0])}</NextKeyMarker>"
+        inner += f"<NextVersionIdMarker>{page[-1][1].version_id}</NextVersionIdMarker>"
+    for key, version in page:
         tag = "DeleteMarker" if version.is_delete_marker else "Version"
         inner += f"<{tag}>{_entry(text(key), version)}<VersionId>{version.version_id}</VersionId>"
-        inner += f"<IsLatest>{str(key not in latest).lower()}</IsLatest></{tag}>"
-        latest.add(key)
+        inner += f"<IsLatest>{str(version is newest[key]).lower()}</IsLatest></{tag}>"
     return xml_reply("ListVersionsResult", inner)
+
+
+def _position(rows: list[tuple[str, Version]], key_marker: str, version_marker: str) -> int:
+    """Where a history goes on: behind all of a key, or behind one version of it."""
+    for position, (key, version) in enumerate(rows):
+        if version_marker and key == key_marker and version.version_id == version_marker:
+            return position + 1
+        if key.encode() > key_marker.encode():
+            return position
+    return len(rows)
 
 
 def get_versioning(bucket: Bucket) -> Reply:

@@ -88,6 +88,31 @@ class ListPage:
 
 
 @frozen
+class ObjectVersion:
+    """One row of a key's history: a version of its object, or (`is_deletion`) that it was deleted.
+
+    The object is what is the latest, if that is no deletion.
+    """
+
+    key: str
+    version_id: str
+    last_modified_ns: int  # whole seconds on S3
+    is_latest: bool
+    is_deletion: bool = False
+    size_bytes: int = 0
+    etag: str = ""
+    storage_class: str = ""
+
+
+@frozen
+class VersionPage:
+    """The history of some keys, each key's newest first. `after` goes on with the next key; "" at the end."""
+
+    versions: Sequence[ObjectVersion]
+    after: str = ""
+
+
+@frozen
 class Body:
     """The bytes of a GET and the object that they came from; `data` has exactly the asked length."""
 
@@ -265,6 +290,21 @@ class ObjectStore(Protocol):
 
     async def delete_many(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
         """Unconditional batch delete, for tierfs's own keys; returns the failures. Repeatable."""
+        ...
+
+    async def list_versions(self, prefix: str, *, after: str = "", limit: int = 1000) -> VersionPage:
+        """The history of the keys under `prefix` and behind `after`, some `limit` rows of it. Repeatable.
+
+        Of a key with more than 1,000 versions the newest ones. Empty in a bucket that never kept versions;
+        UNSUPPORTED where the store does not know such a thing.
+        """
+        ...
+
+    async def undelete(self, key: str, deletion_id: str) -> None:
+        """Takes the deletion with this version id back: what was before it, metadata and all, is the object again.
+
+        Repeatable; no bytes are moved. Nothing happens where something was written since. UNSUPPORTED as above.
+        """
         ...
 
     async def list_uploads(self, prefix: str) -> Sequence[tuple[str, str, int]]:

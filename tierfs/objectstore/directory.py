@@ -29,6 +29,7 @@ from tierfs.objectstore.base import (
     ObjectInfo,
     ObjectMeta,
     StorageClass,
+    VersionPage,
     Written,
 )
 from tierfs.objectstore.directory_files import DirectoryFiles
@@ -231,6 +232,12 @@ class DirectoryStore:
             except StoreError as error:
                 failures[key] = error
         return failures
+
+    async def list_versions(self, prefix: str, *, after: str = "", limit: int = 1000) -> VersionPage:
+        raise StoreError(StoreErrorKind.UNSUPPORTED, "a directory keeps no versions", key=prefix)
+
+    async def undelete(self, key: str, deletion_id: str) -> None:
+        raise StoreError(StoreErrorKind.UNSUPPORTED, "a directory keeps no versions", key=key)
 
     async def list_uploads(self, prefix: str) -> Sequence[tuple[str, str, int]]:
         found = await self.run_read(prefix, lambda root: list(self.uploads.all(root, prefix)))

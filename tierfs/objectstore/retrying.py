@@ -35,6 +35,7 @@ from tierfs.objectstore.base import (
     ObjectMeta,
     ObjectStore,
     Upload,
+    VersionPage,
     Written,
 )
 from tierfs.objectstore.settings import RetrySettings
@@ -354,6 +355,12 @@ class RetryingStore:
             except StoreError:
                 return failed | again
             left = list(again)
+
+    async def list_versions(self, prefix: str, *, after: str = "", limit: int = 1000) -> VersionPage:
+        return await self.repeat(functools.partial(self.inner.list_versions, prefix, after=after, limit=limit))
+
+    async def undelete(self, key: str, deletion_id: str) -> None:
+        await self.repeat(functools.partial(self.inner.undelete, key, deletion_id))
 
     async def list_uploads(self, prefix: str) -> Sequence[tuple[str, str, int]]:
         return await self.repeat(functools.partial(self.inner.list_uploads, prefix))

@@ -34,6 +34,7 @@ from tierfs.objectstore.base import (
     ObjectInfo,
     ObjectMeta,
     StorageClass,
+    VersionPage,
     Written,
 )
 from tierfs.objectstore.s3_markers import Markers, metadata_key
@@ -133,6 +134,12 @@ class S3Store:
             return await self._markers.get_whole(key, if_match=if_match)
         return await self._runner.read(
             lambda requests: requests.get_whole(full, if_match=if_match, limit_bytes=limit_bytes)
+        )
+
+    async def list_versions(self, prefix: str, *, after: str = "", limit: int = 1000) -> VersionPage:
+        below = self._settings.prefix
+        return await self._runner.read(
+            lambda requests: requests.list_versions(below + prefix, after=below + after if after else "", limit=limit)
         )
 
     async def list_uploads(self, prefix: str) -> Sequence[tuple[str, str, int]]:
@@ -236,6 +243,10 @@ class S3Store:
             # servers answer 412 for a missing key, too, and missing is what was wanted
             if await head_or_none(self._runner, full) is not None:
                 raise
+
+    async def undelete(self, key: str, deletion_id: str) -> None:
+        full = self._runner.full(key)
+        await self._runner.write(lambda requests: requests.delete(full, if_match="", version_id=deletion_id))
 
     async def delete_many(self, keys: Sequence[str]) -> Mapping[str, StoreError]:
         beside = [metadata_key(key) for key in keys if self._markers.handles(key)]

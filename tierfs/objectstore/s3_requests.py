@@ -25,6 +25,7 @@ from tierfs.objectstore.base import (
     ListPage,
     ObjectInfo,
     ObjectMeta,
+    VersionPage,
     Written,
 )
 from tierfs.objectstore.s3_connection import Answer, Connection
@@ -51,10 +52,11 @@ from tierfs.objectstore.s3_parameters import (
     quoted,
     without_target,
 )
-from tierfs.objectstore.s3_xml import parse_listing, parse_tags
+from tierfs.objectstore.s3_xml import HistoryPage, parse_listing, parse_tags, parse_versions
 from tierfs.units import NS_PER_S
 
 CONTENT_KEY: Final = "tierfs-content"
+_PAGE_MAX: Final = 1000
 _CONTENT_PREFIX: Final = "crc64nvme:"
 _SYSTEM_NAMES: Final = {header: name for name, header in SYSTEM_HEADERS.items()}
 _OBSTORE_NAMES: Final = frozenset(header.lower() for header in SYSTEM_HEADERS.values()) | {"storage-class"}
@@ -114,6 +116,19 @@ class Requests:
         headers = {"x-amz-optional-object-attributes": "RestoreStatus"}
         answer = self._wire("GET", "", query=query, headers=headers)
         return parse_listing(answer.body, self._prefix)
+
+    def list_versions(self, prefix: str, *, after: str, limit: int) -> VersionPage:
+        """What a page of the server cuts off of its last key's history comes with one more request."""
+        page = self._version_page(prefix, {"key-marker": after} if after else {}, limit)
+        if not page.cut_at:
+            return VersionPage(page.versions, page.next_key)
+        rest = self._version_page(prefix, {"key-marker": page.next_full, "version-id-marker": page.cut_at}, _PAGE_MAX)
+        more = [version for version in rest.versions if version.key == page.next_key]
+        return VersionPage([*page.versions, *more], page.next_key)
+
+    def _version_page(self, prefix: str, position: Mapping[str, str], limit: int) -> HistoryPage:
+        query = {"versions": "", "encoding-type": "url", "max-keys": str(limit), "prefix": prefix, **position}
+        return parse_versions(self._wire("GET", "", query=query).body, self._prefix)
 
     def head(self, full: str) -> ObjectInfo:
         return self.head_and_tag_count(full)[0]
@@ -328,10 +343,12 @@ class Requests:
             last_modified_ns=int(result["LastModified"].timestamp()) * NS_PER_S if "LastModified" in result else 0,
         )
 
-    def delete(self, full: str, *, if_match: str) -> None:
+    def delete(self, full: str, *, if_match: str, version_id: str = "") -> None:
+        """The object, or for good one row of its history: in a bucket with versions a deletion is such a row."""
         headers = {"If-Match": quoted(if_match)} if if_match else {}
+        query = {"versionId": version_id} if version_id else {}
         try:
-            self._wire("DELETE", full, headers=headers, effect=Effect.WRITES)
+            self._wire("DELETE", full, query=query, headers=headers, effect=Effect.WRITES)
         except StoreError as error:
             if error.kind is not StoreErrorKind.NOT_FOUND:
                 raise

@@ -11,8 +11,10 @@ from typing import Final
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
+from attrs import frozen
+
 from tierfs.errors import StoreError, StoreErrorKind
-from tierfs.objectstore.base import ListPage, ObjectInfo, StorageClass
+from tierfs.objectstore.base import ListPage, ObjectInfo, ObjectVersion, StorageClass
 from tierfs.units import NS_PER_S
 
 ARCHIVED_CLASSES: Final = frozenset({StorageClass.GLACIER.value, StorageClass.DEEP_ARCHIVE.value})
@@ -88,6 +90,61 @@ def parse_listing(body: bytes, prefix: str) -> ListPage:
         if not token:
             raise StoreError(StoreErrorKind.PERMANENT, "the server cut a listing short and gave no token to go on")
     return ListPage(objects=found, prefixes=prefixes, token=token)
+
+
+@frozen
+class HistoryPage:
+    """A ListObjectVersions answer. `next_key` goes on ("" at the end; `next_full`: with the store's prefix);
+    `cut_at`: the version id behind which more of that key's history may come."""
+
+    versions: list[ObjectVersion]
+    next_key: str = ""
+    next_full: str = ""
+    cut_at: str = ""
+
+
+def parse_versions(body: bytes, prefix: str) -> HistoryPage:
+    """A ListObjectVersions answer, of which the keys were asked for URL-encoded. CORRUPT as for a listing."""
+    root, namespace = _parse(body, "ListVersionsResult")
+    skip = len(namespace)
+    is_encoded = root.findtext(f"{namespace}EncodingType") == "url"
+
+    def full_of(text: str) -> str:
+        return unquote_plus(text) if is_encoded else text
+
+    def shown(full: str) -> str:
+        if not full.startswith(prefix):
+            raise StoreError(StoreErrorKind.CORRUPT, f"a LIST below {prefix!r} brought another key", key=full)
+        return full[len(prefix) :]
+
+    versions = []
+    try:
+        for element in root:
+            kind = element.tag[skip:]
+            if kind not in ("Version", "DeleteMarker"):
+                continue
+            row = {child.tag[skip:]: child.text or "" for child in element}
+            versions.append(
+                ObjectVersion(
+                    key=shown(full_of(row["Key"])),
+                    version_id=row["VersionId"],
+                    last_modified_ns=parse_time_ns(row["LastModified"]),
+                    is_latest=row["IsLatest"] == "true",
+                    is_deletion=kind == "DeleteMarker",
+                    size_bytes=int(row.get("Size") or 0),
+                    etag=row.get("ETag", "").strip('"'),
+                    storage_class=row.get("StorageClass", ""),
+                )
+            )
+    except (KeyError, ValueError) as error:
+        raise StoreError(StoreErrorKind.CORRUPT, f"a history has an entry without sense: {error!r}") from error
+    if root.findtext(f"{namespace}IsTruncated") != "true":
+        return HistoryPage(versions)
+    next_full = full_of(root.findtext(f"{namespace}NextKeyMarker") or "")
+    if not next_full:
+        raise StoreError(StoreErrorKind.PERMANENT, "the server cut a history short and gave no key to go on")
+    cut_at = root.findtext(f"{namespace}NextVersionIdMarker") or ""
+    return HistoryPage(versions, shown(next_full), next_full, cut_at)
 
 
 def parse_tags(body: bytes) -> dict[str, str]:

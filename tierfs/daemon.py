@@ -31,6 +31,7 @@ from tierfs.control.inspector import Inspector, MountFacts, walk
 from tierfs.control.protocol import Json
 from tierfs.control.removals import Removals
 from tierfs.control.service import Progress, Service, group_id
+from tierfs.control.versions import Versions
 from tierfs.errors import FsError, TierfsError
 from tierfs.filesystem import FileSystem
 from tierfs.fuse import session
@@ -65,6 +66,7 @@ from tierfs.sync.eventservice import Events
 from tierfs.sync.exporter import Exporter
 from tierfs.sync.format import agree_on_format
 from tierfs.sync.guard import Guard
+from tierfs.sync.history import History
 from tierfs.sync.importer import Importer
 from tierfs.sync.verdicts import Verdicts
 from tierfs.telemetry import Counters
@@ -97,6 +99,7 @@ class _Parts:
     exporter: Exporter
     events: Events
     verdicts: Verdicts
+    history: History
     kernel: Kernel
     fs: FileSystem
 
@@ -150,6 +153,7 @@ class _Control:
         self._stop = stop
         self._conflicts = Conflicts(index=parts.index, fs=parts.fs, notify=parts.kernel)
         self._removals = Removals(index=parts.index, guard=parts.importer.guard, verdicts=parts.verdicts)
+        self._versions = Versions(parts.history)
 
     def status(self) -> Json:
         return self._inspector.status()
@@ -199,6 +203,12 @@ class _Control:
 
     async def decide_removals(self, verdict: Verdict, progress: Progress, *, dry_run: bool) -> Json:
         return await self._removals.decide(verdict, lambda left: progress({"files": left}), dry_run=dry_run)
+
+    async def versions(self, path: bytes, after: str | None, *, everything: bool) -> Json:
+        return await self._versions.page(path, after, everything=everything)
+
+    async def undelete(self, path: bytes, progress: Progress, *, dry_run: bool) -> Json:
+        return await self._versions.undelete(path, lambda files: progress({"files": files}), dry_run=dry_run)
 
 
 @define
@@ -326,6 +336,7 @@ def _build(
         index=index, guard=applier.guard, importer=importer, clock=clock, wake_export=bell.wake,
         read_only=mount.read_only,
     )  # fmt: skip
+    history = History(index=index, store=store, locations=locations, importer=importer, read_only=mount.read_only)
     authority = SoleNode()
     exporter = Exporter(
         index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.export,
@@ -346,7 +357,9 @@ def _build(
     if takeover is not None:
         fs.recall(takeover.state)
     fs.purge_orphans()
-    return _Parts(index, store, hot, space, locations, tree, files, importer, exporter, events, verdicts, kernel, fs)
+    return _Parts(
+        index, store, hot, space, locations, tree, files, importer, exporter, events, verdicts, history, kernel, fs
+    )
 
 
 def _applier(

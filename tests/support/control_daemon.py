@@ -44,6 +44,8 @@ class ScriptedDaemon:
         self.resolved: list[tuple[int, Keep, bool]] = []
         self.held: list[str] = []
         self.decided: list[tuple[Verdict, bool]] = []
+        self.deleted: list[str] = []
+        self.undeleted: list[tuple[bytes, bool]] = []
         self.are_events_set_up = False
         self.events: dict[str, Any] = {"source": "none"}
 
@@ -141,6 +143,24 @@ class ScriptedDaemon:
         if verdict is Verdict.REJECT:
             counts = {"removed": 0, "uploaded": 5 * count, "unreadable": 2 * count}
         return {"verdict": verdict.value, "dry_run": dry_run, "names": count, "returned": 0, **counts}
+
+    async def versions(self, path: bytes, after: str | None, *, everything: bool) -> Json:
+        """What is at the path, then pages of one."""
+        row = {"id": "d1", "time_ns": 1_700_000_000_000_000_000, "state": "deletion", "size_bytes": 0}
+        old = {**row, "id": "v1", "state": "old", "size_bytes": 1536}
+        if after is None:
+            return {"files": [], "next": ""}
+        keys = [key for key in self.deleted if key > after]
+        files = [{"key": key, "deleted": True, "versions": [row, old], "more": 3} for key in keys[:1]]
+        return {"files": files, "next": keys[0] if len(keys) > 1 else None}
+
+    async def undelete(self, path: bytes, progress: Progress, *, dry_run: bool) -> Json:
+        if not self.deleted:
+            raise FsError(errno.ENOENT, "there is no deleted file to bring back")
+        self.undeleted.append((path, dry_run))
+        progress({"files": 1})
+        await trio.lowlevel.checkpoint()
+        return {"files": len(self.deleted), "bytes": 1536, "examples": self.deleted[:2], "dry_run": dry_run}
 
     def upload(self, path: bytes) -> None:
         del self.pending[path]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tierfs import __version__
-from tierfs.cli import conflicts, events, removals, terminal
+from tierfs.cli import conflicts, events, removals, terminal, versions
 from tierfs.cli.connecting import connect
 from tierfs.cli.terminal import format_age
 from tierfs.control import protocol, registry
@@ -29,6 +29,7 @@ examples:
   tierctl wait --synced /mnt/data/results --timeout 10min
   tierctl sync held                     what the bucket has lost and is kept here
   tierctl conflicts list                files that were changed here and in the bucket
+  tierctl undelete /mnt/data/results    what was deleted there, from the versions of the bucket
   tierctl events setup --dry-run        what the bucket needs to tell of its changes
   tierctl mounts                        what is mounted
 """
@@ -104,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     wait.add_argument("path", nargs="?", metavar="PATH", help="only what is below it")
     _add_conflicts(verbs, verb)
     _add_events(verbs, verb)
+    _add_versions(verb)
     verb("mounts", _mounts, "list the mounts of this machine that you can see", "tierctl mounts --json")
     return parser
 
@@ -127,6 +129,25 @@ def _add_sync(verb: Callable[..., argparse.ArgumentParser]) -> None:
         parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     for parser in (held, approve, reject):
         parser.add_argument("path", nargs="?", metavar="PATH", help="any path in the mount")
+
+
+def _add_versions(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    shown = verb(
+        "versions",
+        versions.run_versions,
+        "show the versions of a file, or the deleted files of a directory, that the bucket keeps",
+        "tierctl versions /mnt/data/results",
+    )
+    shown.add_argument("--all", action="store_true", help="of a directory also what is not deleted")
+    undelete = verb(
+        "undelete",
+        versions.run_undelete,
+        "bring back a deleted file, or all that was deleted in a directory",
+        "tierctl undelete /mnt/data/results --dry-run",
+    )
+    undelete.add_argument("--dry-run", action="store_true", help="only say what would come back")
+    for parser in (shown, undelete):
+        parser.add_argument("path", metavar="PATH", help="where it is or was")
 
 
 def _joined(words: Sequence[str]) -> Sequence[str]:

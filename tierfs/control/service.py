@@ -9,6 +9,8 @@
 | events_setup | target_arn?, dry_run? | yes | no |
 | removals | after? | yes | no |
 | removals_decide | verdict, dry_run? | yes | no |
+| versions | path, after?, everything? | yes | no |
+| undelete | path, dry_run? | yes | no |
 | unmount | drain?, lazy? | yes | no |
 | conflicts | path?, after? | everything | those of which they own every version |
 | conflict_diff | id | any | those of which they own every version |
@@ -21,10 +23,10 @@ that is not theirs what they hear of one that does not exist.
 bucket; `sync` has it uploaded at once. `unmount` with drain first does what `sync` does, then takes
 the mount away; what came meanwhile is uploaded while the daemon ends.
 
-`conflicts` and `removals` answer in pages: "next" is the `after` of the next one, null at the end.
+`conflicts`, `removals` and `versions` answer in pages: "next" is the `after` of the next one, null at the end.
 
-Checkpoints: only in `wait`, `sync`, `unmount`, `events_setup`, `removals_decide`, `conflict_diff` and
-`conflict_resolve`, which may be cancelled at any time without harm.
+Checkpoints: only in `wait`, `sync`, `unmount`, `events_setup`, `removals_decide`, `versions`, `undelete`,
+`conflict_diff` and `conflict_resolve`, which may be cancelled at any time without harm.
 """
 
 import enum
@@ -110,6 +112,14 @@ class Daemon(Protocol):
         """See `removals.Removals.decide`; `progress` gets {"files": names left}."""
         ...
 
+    async def versions(self, path: bytes, after: str | None, *, everything: bool) -> Json:
+        """See `versions.Versions.page`."""
+        ...
+
+    async def undelete(self, path: bytes, progress: Progress, *, dry_run: bool) -> Json:
+        """See `versions.Versions.undelete`; `progress` gets {"files": how many came back}."""
+        ...
+
     async def request_unmount(self, *, drain: bool, lazy: bool) -> None:
         """Takes the mount out of the name space and lets the daemon end.
 
@@ -163,6 +173,8 @@ VERBS: Final[Mapping[str, Scope]] = {
     "events_setup": Scope.NOTHING,
     "removals": Scope.NOTHING,
     "removals_decide": Scope.NOTHING,
+    "versions": Scope.NOTHING,
+    "undelete": Scope.NOTHING,
     "unmount": Scope.NOTHING,
     "conflicts": Scope.REDACTED,
     "conflict_diff": Scope.OWN_CONFLICTS,
@@ -213,6 +225,8 @@ class Service:
             "events_setup": self._events_setup,
             "removals": self._removals,
             "removals_decide": self._removals_decide,
+            "versions": self._versions,
+            "undelete": self._undelete,
             "unmount": self._unmount,
             "conflicts": self._conflicts,
             "conflict_diff": self._conflict_diff,
@@ -313,6 +327,19 @@ class Service:
     async def _removals_decide(self, request: Request, _peer: Peer, progress: Progress) -> Json:
         verdict, dry_run = _choice_of(request, "verdict", Verdict), _switch_of(request, "dry_run", False)
         return await self._daemon.decide_removals(verdict, progress, dry_run=dry_run)
+
+    async def _versions(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
+        after = request.args.get("after")
+        if after is not None and not isinstance(after, str):
+            raise Refusal(ErrorCode.BAD_REQUEST, "after must be the next of a page", errno_codes.EINVAL)
+        everything = _switch_of(request, "everything", False)
+        return await self._daemon.versions(_path_of(request) or b"", after, everything=everything)
+
+    async def _undelete(self, request: Request, _peer: Peer, progress: Progress) -> Json:
+        path = _path_of(request)
+        if path is None:
+            raise Refusal(ErrorCode.BAD_REQUEST, "undelete needs a path", errno_codes.EINVAL)
+        return await self._daemon.undelete(path, progress, dry_run=_switch_of(request, "dry_run", False))
 
     def _subtree_of(self, request: Request) -> bytes | None:
         """The path to wait for, None for everything; raises FsError when it does not exist."""

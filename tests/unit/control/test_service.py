@@ -94,6 +94,8 @@ def test_a_stranger_may_ask_of_own_paths_only(verb: str) -> None:
         ("events_setup", {}),
         ("removals", {}),
         ("removals_decide", {"verdict": "approve"}),
+        ("versions", {"path": "mine"}),
+        ("undelete", {"path": "mine"}),
     ],
 )
 def test_a_stranger_may_not_work_on_the_whole_mount(verb: str, args: Mapping[str, Any]) -> None:
@@ -124,6 +126,20 @@ def test_removals_are_shown_and_decided() -> None:
     assert daemon.decided == [(Verdict.REJECT, True)]
     for wrong in ({}, {"verdict": "perhaps"}, {"verdict": "approve", "dry_run": 1}):
         assert refused(service, "removals_decide", **wrong).code is ErrorCode.BAD_REQUEST
+
+
+def test_versions_are_shown_and_deletions_taken_back() -> None:
+    daemon, service = make()
+    daemon.deleted = ["a", "b"]
+    assert ask(service, "versions", path="")["next"] == ""
+    assert ask(service, "versions", path="", after="")["next"] == "a"
+    assert ask(service, "versions", path="", after="a", everything=True)["next"] is None
+    assert ask(service, "undelete", path="dir", dry_run=True)["files"] == 2
+    assert daemon.undeleted == [(b"dir", True)]
+    for verb, wrong in (("versions", {"after": 3}), ("versions", {"everything": "yes"}), ("undelete", {})):
+        assert refused(service, verb, **wrong).code is ErrorCode.BAD_REQUEST
+    daemon.deleted = []
+    assert refused(service, "undelete", path="dir").code is ErrorCode.NOT_FOUND
 
 
 def test_conflicts_are_listed_and_compared_for_the_owner_of_both_versions() -> None:

@@ -332,11 +332,11 @@ def _build(
         index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.import_,
         applier=applier, activity=activity, notify=kernel, is_told_of=flow.tells_of,
     )  # fmt: skip
-    verdicts = Verdicts(
-        index=index, guard=applier.guard, importer=importer, clock=clock, wake_export=bell.wake,
-        read_only=mount.read_only,
-    )  # fmt: skip
     history = History(index=index, store=store, locations=locations, importer=importer, read_only=mount.read_only)
+    verdicts = Verdicts(
+        index=index, guard=applier.guard, importer=importer, history=history, locations=locations, clock=clock,
+        wake_export=bell.wake, read_only=mount.read_only,
+    )  # fmt: skip
     authority = SoleNode()
     exporter = Exporter(
         index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.export,

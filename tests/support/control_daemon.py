@@ -139,9 +139,9 @@ class ScriptedDaemon:
         progress({"files": len(self.held)})
         await trio.lowlevel.checkpoint()
         count = len(self.held)
-        counts = {"removed": 7 * count, "uploaded": 0, "unreadable": 0}
+        counts = {"removed": 7 * count, "restored": 0, "uploaded": 0, "unreadable": 0}
         if verdict is Verdict.REJECT:
-            counts = {"removed": 0, "uploaded": 5 * count, "unreadable": 2 * count}
+            counts = {"removed": 0, "restored": 0, "uploaded": 5 * count, "unreadable": 2 * count}
         return {"verdict": verdict.value, "dry_run": dry_run, "names": count, "returned": 0, **counts}
 
     async def versions(self, path: bytes, after: str | None, *, everything: bool) -> Json:

@@ -84,7 +84,12 @@ def _outcome(result: Mapping[str, Any]) -> str:
     if result["verdict"] == "approve":
         parts = [f"{result['removed']} {would}removed"]
     else:
-        parts = [f"{result['uploaded']} {would}uploaded", f"{result['unreadable']} {would}kept that are not here whole"]
+        restored = [f"{result['restored']} restored from versions"] if result["restored"] else []
+        parts = [
+            *restored,
+            f"{result['uploaded']} {would}uploaded",
+            f"{result['unreadable']} {would}kept that are not here whole",
+        ]
     if result["returned"]:
         parts.append(f"{result['returned']} were in the bucket again, or changed here")
     return ", ".join(parts)

@@ -7,7 +7,7 @@ Checkpoints: every request. Both may be repeated, and stop at any point without 
 """
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import groupby
 from typing import Final
 
@@ -99,21 +99,46 @@ class History:
         """
         if self._read_only and not dry_run:
             raise FsError(errno.EROFS)
-        key, done = self.key_of(path), Undeleted()
-        if key:
-            await self._take_back(await self.of_key(key), done, dry_run=dry_run)
-        after: str | None = ""
-        while after is not None:
-            found, next_key = await self.below(key, after=after)
-            await self._take_back(found, done, dry_run=dry_run)
+        done = Undeleted()
+
+        async def take(found: list[KeyHistory]) -> None:
+            back = await self._take_back(found, done, dry_run=dry_run)
+            if not dry_run:
+                await self._show(back)
             tell(done.files)
-            after = next_key or None
+
+        await self._each_page(self.key_of(path), take)
         if not done.files:
             why = "" if self._store.capabilities.versioning else ": the bucket keeps no versions"
             raise FsError(errno.ENOENT, f"there is no deleted file to bring back{why}")
         return done
 
-    async def _take_back(self, found: list[KeyHistory], done: Undeleted, *, dry_run: bool) -> None:
+    async def restore(self, key: str, came_back: Callable[[str], None]) -> None:
+        """The same for names that the mount still has, so that nothing has to be shown. StoreError.
+
+        `came_back` is told each key. Nothing happens in a bucket without versions.
+        """
+        if self._read_only or not self._store.capabilities.versioning:
+            return
+
+        async def take(found: list[KeyHistory]) -> None:
+            for back in await self._take_back(found, Undeleted(), dry_run=False):
+                came_back(back)
+
+        await self._each_page(key.rstrip("/"), take)
+
+    async def _each_page(self, key: str, take: Callable[[list[KeyHistory]], Awaitable[None]]) -> None:
+        """What is at a key and below it."""
+        if key:
+            await take(await self.of_key(key))
+        after: str | None = ""
+        while after is not None:
+            found, next_key = await self.below(key, after=after)
+            await take(found)
+            after = next_key or None
+
+    async def _take_back(self, found: list[KeyHistory], done: Undeleted, *, dry_run: bool) -> list[str]:
+        """The keys that came back, or with `dry_run` would."""
         back: list[str] = []
         for history in found:
             if not history.deletions or history.last is None:
@@ -124,8 +149,7 @@ class History:
             done.files += 1
             done.size_bytes += history.last.size_bytes
         done.examples += back[: _EXAMPLES_KEPT - len(done.examples)]
-        if not dry_run:
-            await self._show(back)
+        return back
 
     async def _show(self, keys: list[str]) -> None:
         """Directories that were listed hear of their keys; the others list them when they are used."""

@@ -3,8 +3,9 @@
 Before each name the bucket is asked again: what is there by now is no matter of the decision any more. Then
 
     approve   the name goes, with what is below it; what was changed here meanwhile stays, and is uploaded
-    reject    a file that is here whole, and each directory, is uploaded as if it were new; any other file keeps its
-              name and what is here of it, and its other bytes cannot be read. So does every file of a read-only mount.
+    reject    a bucket that keeps versions gets its objects back. Of the others, what is here whole, and each directory,
+              is uploaded as if it were new; any other file keeps its name and what is here of it, and its other bytes
+              cannot be read. So does every file of a read-only mount.
 
 A row goes when it is carried out, so this goes on after a crash and after a failure of the store.
 Checkpoints: the requests for each name, and each page of a directory.
@@ -25,10 +26,14 @@ from tierfs.index import locations as rows
 from tierfs.index.env import Index, Txn
 from tierfs.index.held import Row
 from tierfs.model import Inode, InodeFlag, Residency, revise
+from tierfs.namespace.keys import name_to_part
+from tierfs.namespace.locations import Locations
 from tierfs.policy.guard import Verdict
 from tierfs.sync.guard import Guard
+from tierfs.sync.history import History
 from tierfs.sync.importer import Importer
-from tierfs.sync.paths import Place
+from tierfs.sync.paths import Place, display_path
+from tierfs.sync.seen import SeenNames
 
 _PAGE_ROWS: Final = 256
 _RETRY_S: Final = 10.0
@@ -45,6 +50,7 @@ class Outcome:
 
     names: int = 0  # what was held by itself: of a directory, not what is below it
     removed: int = 0
+    restored: int = 0  # from versions of the bucket
     uploaded: int = 0
     unreadable: int = 0  # kept, and some of their bytes are nowhere
     returned: int = 0  # in the bucket again, or changed here: nothing was done
@@ -67,6 +73,8 @@ class Verdicts:
         index: Index,
         guard: Guard,
         importer: Importer,
+        history: History,
+        locations: Locations,
         clock: Clock,
         wake_export: Callable[[], None],
         read_only: bool,
@@ -74,6 +82,8 @@ class Verdicts:
         self._index = index
         self._guard = guard
         self._importer = importer
+        self._history = history
+        self._locations = locations
         self._clock = clock
         self._wake_export = wake_export
         self._read_only = read_only
@@ -139,9 +149,9 @@ class Verdicts:
             await trio.lowlevel.checkpoint()
         self._guard.finish()
         _log.info(
-            "tierctl sync %s is carried out: %d removed, %d to be uploaded, %d kept that are not here whole; "
-            "%d were in the bucket again, or changed here",
-            verdict, outcome.removed, outcome.uploaded, outcome.unreadable, outcome.returned,
+            "tierctl sync %s is carried out: %d removed, %d restored from versions, %d to be uploaded, %d kept that "
+            "are not here whole; %d were in the bucket again, or changed here",
+            verdict, outcome.removed, outcome.restored, outcome.uploaded, outcome.unreadable, outcome.returned,
             extra={"event": "TFS5002"},
         )  # fmt: skip
 
@@ -168,11 +178,26 @@ class Verdicts:
 
     async def _keep(self, row: Row) -> None:
         """The row goes last: until then it keeps the only copies from being evicted."""
-        await self._walk(row, self._keep_one)
+        back = await self._restored(row)
+        await self._walk(row, lambda place, inode: self._keep_one(place, inode, back))
         found = held.get(self._index, row.parent, row.name)
         if found is not None and self._guard.is_decided(found):
             self._guard.returned(Place(row.parent, row.name))
         self._wake_export()
+
+    async def _restored(self, row: Row) -> SeenNames:
+        """The keys of what the bucket has from its versions again."""
+        back, place = SeenNames(), Place(row.parent, row.name)
+        top = inodes.get(self._index, row.held.ino)
+        if top is None:
+            return back
+        try:
+            await self._history.restore(self._key_of(place, top), lambda key: back.add(key.encode()))
+        except StoreError as error:
+            if error.retryable:
+                raise
+            _log.warning("%s is not restored from versions: %s", display_path(self._index, top.ino), error)
+        return back
 
     async def _walk(self, row: Row, see: Callable[[Place, Inode], None]) -> None:
         """Shows `see` a held name and all below it, directories first. Checkpoint for each page of a directory."""
@@ -191,7 +216,15 @@ class Verdicts:
                         stack += [inode.ino] if inode.is_dir else []
                 await trio.lowlevel.checkpoint()
 
-    def _keep_one(self, place: Place, inode: Inode) -> None:
+    def _key_of(self, place: Place, inode: Inode) -> str:
+        if (inode.parent, inode.name) == (place.parent, place.name):
+            return self._locations.actual_key(self._index, inode)
+        return self._locations.actual_prefix(self._index, place.parent) + name_to_part(place.name)
+
+    def _keep_one(self, place: Place, inode: Inode, back: SeenNames) -> None:
+        if self._key_of(place, inode).encode() in back:
+            self.outcome.restored += 1
+            return
         fate = self._fate(inode)
         if fate is _Fate.STAYS:
             self._guard.keep(place, inode.ino)

@@ -72,3 +72,7 @@ def test_status_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_what_came_back_is_told() -> None:
     result = {"verdict": "approve", "dry_run": False, "names": 3, "removed": 2, "returned": 1}
     assert removals._outcome(result) == "2 removed, 1 were in the bucket again, or changed here"
+    result = {"verdict": "reject", "dry_run": False, "names": 3, "restored": 1, "uploaded": 1, "unreadable": 1}
+    assert removals._outcome({**result, "returned": 0}) == (
+        "1 restored from versions, 1 uploaded, 1 kept that are not here whole"
+    )

@@ -7,12 +7,15 @@ import pytest
 import trio
 
 from tests.support.sync_rig import Rig, run_rig
+from tests.support.versioned_store import VersionedStore
 from tierfs.config.sections import ImportSettings
-from tierfs.errors import FsError
+from tierfs.errors import FsError, StoreError, StoreErrorKind
 from tierfs.model import ROOT_INO
 from tierfs.namespace.changes import AttrChange
+from tierfs.objectstore.base import VersionPage
 from tierfs.policy.guard import Limits, Verdict
 from tierfs.policy.merge import Policy
+from tierfs.sync.history import History
 from tierfs.sync.sweep import Sweep
 from tierfs.sync.verdicts import Verdicts
 
@@ -39,9 +42,12 @@ def lose(rig: Rig, numbers: range, directory: str = "") -> None:
 
 
 def verdicts_of(rig: Rig, *, read_only: bool = False) -> Verdicts:
+    history = History(
+        index=rig.index, store=rig.store, locations=rig.locations, importer=rig.importer, read_only=read_only
+    )
     return Verdicts(
-        index=rig.index, guard=rig.guard, importer=rig.importer, clock=rig.clock, wake_export=rig.exporter.wake,
-        read_only=read_only,
+        index=rig.index, guard=rig.guard, importer=rig.importer, history=history, locations=rig.locations,
+        clock=rig.clock, wake_export=rig.exporter.wake, read_only=read_only,
     )  # fmt: skip
 
 
@@ -191,6 +197,61 @@ def test_reject_uploads_what_is_here_and_keeps_the_rest(tmp_path: Path) -> None:
         assert len(rig.names("d")) == FILES - 1, "a later deletion is a matter of its own"
 
     run_rig(tmp_path, main, reads_ahead=False)
+
+
+def test_reject_takes_deletions_back_where_the_bucket_keeps_versions(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        store = rig.store
+        assert isinstance(store, VersionedStore)
+        await filled(rig, "d/")
+        assert await rig.read("d/f000") == b"bytes"
+        for number in range(100):
+            store.remove(f"d/{name(number)}")
+        for number in (0, 1):
+            del store._history[f"d/{name(number)}"]  # expired
+        assert await rig.list() == ["d"]
+        verdicts = await decide(rig, Verdict.REJECT)
+        outcome = verdicts.outcome
+        assert (outcome.restored, outcome.uploaded, outcome.unreadable) == (98, 2, 1)
+        await rig.sync()
+        assert sorted(rig.keys) == ["d/", *(f"d/{name(number)}" for number in range(100) if number != 1)]
+        assert len(await rig.list("d")) == FILES and rig.guard.status() is None
+        assert await rig.read("d/f099") == b"bytes"
+
+    run_rig(tmp_path, main, store=VersionedStore(), reads_ahead=False)
+
+
+def test_versions_that_are_not_to_be_had_hold_up_nothing(tmp_path: Path) -> None:
+    class Closed(VersionedStore):
+        async def list_versions(self, prefix: str, *, after: str = "", limit: int = 1000) -> VersionPage:
+            raise StoreError(StoreErrorKind.ACCESS_DENIED, "no s3:ListBucketVersions", key=prefix)
+
+    async def main(rig: Rig) -> None:
+        await filled(rig)
+        assert await rig.read(name(0)) == b"bytes"
+        lose(rig, range(100))
+        await rig.list()
+        outcome = (await decide(rig, Verdict.REJECT)).outcome
+        assert (outcome.restored, outcome.uploaded, outcome.unreadable) == (0, 1, 99)
+
+    run_rig(tmp_path, main, store=Closed(), reads_ahead=False)
+
+
+def test_a_store_that_is_away_puts_a_decision_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main(rig: Rig) -> None:
+        await filled(rig)
+        lose(rig, range(99))
+        await rig.list()
+        rig.guard.decide(Verdict.APPROVE)
+        rig.store.fail_next("head", StoreErrorKind.UNAVAILABLE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(verdicts_of(rig).run)
+            await trio.sleep(100)
+            nursery.cancel_scope.cancel()
+        assert rig.names() == [name(99)] and rig.guard.verdict is None
+
+    run_rig(tmp_path, main)
+    assert "goes on when the store answers" in caplog.text
 
 
 def test_reject_in_a_read_only_mount_keeps_everything_local(tmp_path: Path) -> None:

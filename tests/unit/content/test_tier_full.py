@@ -149,6 +149,20 @@ def test_writers_wait_for_the_export_and_then_go_on(tmp_path: Path) -> None:
     run(tmp_path, main, limit_bytes=2 * PART + BLOCK)
 
 
+def test_what_is_left_of_a_cold_file_that_was_cut_is_read_past_a_full_tier(tmp_path: Path) -> None:
+    """The checksum of its object is of more bytes."""
+
+    async def main(world: World) -> None:
+        ino = world.add_object(noise(3 * BLOCK))
+        await world.files.set_size(ino, BLOCK)
+        await world.write_new(noise(2 * PART, seed=1))
+        fh = await world.files.open(ino, write=False, truncate=False)
+        assert await world.files.read(fh, 0, BLOCK) == noise(3 * BLOCK)[:BLOCK]
+        await world.files.release(fh)
+
+    run(tmp_path, main, limit_bytes=2 * PART + BLOCK // 2)
+
+
 def test_no_progress_is_enospc_and_what_was_written_stays(tmp_path: Path) -> None:
     async def main(world: World) -> None:
         first = await world.write_new(noise(2 * PART))

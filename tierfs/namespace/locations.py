@@ -14,13 +14,14 @@ kept under `.tierfs/root`, since the empty key cannot be an object.
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from tierfs.errors import FsError
-from tierfs.index import dirents, inodes
+from tierfs.index import dirents, inodes, links
 from tierfs.index import locations as rows
 from tierfs.index.env import Reader, Txn
+from tierfs.index.links import Link
 from tierfs.model import HIDDEN_PREFIX, ROOT_INO, Inode
 from tierfs.namespace.keys import name_to_part, part_to_names
 
@@ -110,26 +111,42 @@ class Locations:
         located = rows.located_at(reader, key)
         if located is not None:
             return located
-        for directory, prefix in rows.overrides(reader):
-            if key.startswith(prefix):
-                ino = self._walk(reader, directory, key[len(prefix) :])
-                if ino is not None and rows.location(reader, ino) is None:
-                    return ino
+        for inode, parent, name in self._found_below(reader, key):
+            is_first = (inode.parent, inode.name) == (parent, name)
+            if is_first and inode.base is not None and rows.location(reader, inode.ino) is None:
+                return inode.ino
         return None
 
-    def _walk(self, reader: Reader, directory: int, rest: str) -> int | None:
-        """The inode at the path `rest` below a directory, as the tree has it now."""
+    def link_occupant(self, reader: Reader, key: str) -> tuple[Inode, Link] | None:
+        """The further link whose object lies at `key` while its directory is being moved; else None.
+
+        A link has no location row: where its object is follows from the override alone.
+        """
+        for inode, parent, name in self._found_below(reader, key):
+            link = links.get(reader, inode.ino, parent, name)
+            if link is not None and self.link_key(reader, parent, name) != key:
+                return inode, link
+        return None
+
+    def _found_below(self, reader: Reader, key: str) -> Iterator[tuple[Inode, int, bytes]]:
+        """What the directories that have an override have at `key`: the inode, and the name that led to it."""
+        for directory, prefix in rows.overrides(reader):
+            if key.startswith(prefix) and (found := self._walk(reader, directory, key[len(prefix) :])) is not None:
+                yield found
+
+    def _walk(self, reader: Reader, directory: int, rest: str) -> tuple[Inode, int, bytes] | None:
+        """The inode at the path `rest` below a directory, as the tree has it now, with its parent and name there."""
+        inode = inodes.get(reader, directory)
+        parent, name = (inode.parent, inode.name) if inode is not None else (0, b"")
         ino = directory
         for part in rest.rstrip("/").split("/") if rest else ():
-            entry = next((found for name in part_to_names(part) if (found := dirents.get(reader, ino, name))), None)
+            entry = next((found for raw in part_to_names(part) if (found := dirents.get(reader, ino, raw))), None)
             # below a directory that has an override of its own, keys are not derived from this one
             if entry is None or rows.override(reader, entry.ino) is not None:
                 return None
-            ino = entry.ino
+            ino, parent, name = entry.ino, ino, entry.name
         inode = inodes.get(reader, ino)
-        return (
-            ino if inode is not None and inode.base is not None and inode.is_dir == (rest[-1:] in ("/", "")) else None
-        )
+        return (inode, parent, name) if inode is not None and inode.is_dir == (rest[-1:] in ("/", "")) else None
 
     def settle(self, txn: Txn, inode: Inode, key: str) -> None:
         """Records that the inode's base object is at `key` from now on.

@@ -15,7 +15,6 @@ from tierfs.content.handles import Files
 from tierfs.index import dirents, foreign, inodes, intents, links, orphans, xattrs
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Reader, Txn
-from tierfs.index.schema import Table
 from tierfs.model import ROOT_INO, Base, Inode, InodeFlag, revise
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.notify import Notify
@@ -26,8 +25,9 @@ from tierfs.sync import attributes, hardlinks
 from tierfs.sync.activity import Activity
 from tierfs.sync.attributes import Defaults
 from tierfs.sync.guard import Guard
-from tierfs.sync.paths import Place, find_owner
+from tierfs.sync.paths import Place
 from tierfs.sync.plan import BESIDE_SUFFIX
+from tierfs.sync.spoken_for import is_spoken_for
 
 _UNKNOWN_FMT = 0
 _DIRTY = InodeFlag.DATA_DIRTY | InodeFlag.META_DIRTY
@@ -88,7 +88,7 @@ class Applier:
         """
         entry = dirents.get(txn, directory.ino, seen.name)
         if entry is None:
-            if self.is_spoken_for(txn, seen.key):
+            if is_spoken_for(txn, self._locations, seen.key):
                 self._move_back(txn, directory, seen)
                 return Met.KNOWN
             self.add(txn, directory, seen, assume=assume)
@@ -106,34 +106,6 @@ class Applier:
         if base.last_modified_ns != seen.info.last_modified_ns or base.storage_class != seen.info.storage_class:
             self._note_same_version(txn, inode, base, seen, Place(directory.ino, seen.name))
         return Met.KNOWN
-
-    def is_spoken_for(self, reader: Reader, key: str) -> bool:
-        """The object at `key` is not news.
-
-        It is about to be deleted, or to be moved to where its inode is; or it lies under the old prefix of a renamed
-        directory and is of what has its old name now.
-        """
-        if not self.is_any_spoken_for(reader):
-            return False
-        if reader.count(Table.TOMBSTONES) and intents.tombstone(reader, key) is not None:
-            return True
-        if not (reader.count(Table.LOCATED) or reader.count(Table.OVERRIDES)):
-            return False
-        return self._locations.occupant(reader, key) is not None or self.is_at_home(reader, key)
-
-    def is_at_home(self, reader: Reader, key: str) -> bool:
-        """The inode whose path gives `key` put the object there, or is doing so: its base may not be known yet."""
-        owner = find_owner(reader, key)
-        if owner is None:
-            return False
-        if owner.base is not None and self._locations.actual_key(reader, owner) == key:
-            return True
-        intent = intents.of_inode(reader, owner.ino)
-        return intent is not None and intent.key == key
-
-    def is_any_spoken_for(self, reader: Reader) -> bool:
-        """Whether `is_spoken_for` can be true of any key: some delete or move is still to be done."""
-        return any(reader.count(table) for table in (Table.TOMBSTONES, Table.LOCATED, Table.OVERRIDES))
 
     def _base_at(self, txn: Reader, inode: Inode, place: Place, key: str) -> Base | None:
         """The base of the link at `place`, if that is what lies at `key`."""

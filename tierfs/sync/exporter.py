@@ -130,7 +130,7 @@ class Exporter:
             disputes=disputes, claims=claims, aside=aside, uploader=Uploader(store, buffers=2 * settings.concurrency),
             link_writer=LinkWriter(
                 index=index, store=store, locations=locations, records=records, disputes=disputes,
-                claims=claims,
+                claims=claims, clock=clock,
             ),
             authority=authority or SoleNode(),
         )  # fmt: skip

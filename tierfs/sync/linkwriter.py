@@ -2,6 +2,7 @@
 
 from attrs import evolve
 
+from tierfs.clock import Clock
 from tierfs.errors import StoreError
 from tierfs.index import inodes, intents, links
 from tierfs.index.env import Index
@@ -15,7 +16,7 @@ from tierfs.sync.disputes import Disputes
 from tierfs.sync.outcomes import BlockedError, LookAgainError
 from tierfs.sync.paths import Place
 from tierfs.sync.plan import condition
-from tierfs.sync.records import Records
+from tierfs.sync.records import Records, withdraw_link
 
 
 class LinkWriter:
@@ -30,6 +31,7 @@ class LinkWriter:
         records: Records,
         disputes: Disputes,
         claims: Claims,
+        clock: Clock,
     ) -> None:
         self._index = index
         self._store = store
@@ -37,6 +39,7 @@ class LinkWriter:
         self._records = records
         self._disputes = disputes
         self._claims = claims
+        self._clock = clock
 
     async def write(self, ino: int) -> None:
         """Returns when every further name has an object like the first one's.
@@ -55,6 +58,19 @@ class LinkWriter:
             if current is not None:
                 await self._write_one(inode, current, kept)
 
+    def withdraw(self, key: str) -> bool:
+        """Who is about to write to `key` asks first: a link whose directory is being moved gives its object up.
+
+        True when something was done: the key has a tombstone now.
+        """
+        found = self._locations.link_occupant(self._index, key)
+        if found is None or found[1].base is None:
+            return False
+        inode, link = found
+        with self._index.transaction() as txn:
+            withdraw_link(txn, inode, link, key, self._clock.now_ns())
+        return True
+
     async def _write_one(self, inode: Inode, link: Link, kept: ObjectMeta | None) -> None:
         if self._locations.actual_prefix(self._index, link.parent) != self._locations.desired_prefix(
             self._index, link.parent
@@ -69,6 +85,8 @@ class LinkWriter:
         if occupant is not None and occupant != inode.ino:
             self._disputes.mark(occupant)
             raise BlockedError(f"inode {occupant:#x} has to leave {key!r} first")
+        if self.withdraw(key):
+            raise LookAgainError
         source = self._locations.actual_key(self._index, inode)
         with self._claims.try_hold([key, source]) as is_held:
             if not is_held:

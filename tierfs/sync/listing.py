@@ -34,6 +34,7 @@ from tierfs.sync.guard import Gate
 from tierfs.sync.paths import Place
 from tierfs.sync.plan import BESIDE_SUFFIX
 from tierfs.sync.seen import Listing, MovedError, SeenNames, nobody
+from tierfs.sync.spoken_for import is_any_spoken_for, is_spoken_for
 from tierfs.sync.vanished import Vanished
 
 _SLICE_S: Final = 0.005
@@ -230,7 +231,7 @@ class Lister:
                 return
             subdirs = 0
             assume = listing.assume is True
-            is_plain = not self._applier.is_any_spoken_for(txn)
+            is_plain = not is_any_spoken_for(txn)
             for entry in entries:
                 # the way of nearly all entries of a first listing
                 is_new = is_plain and dirents.get(txn, listing.ino, entry.name) is None
@@ -299,7 +300,8 @@ class Lister:
 
         async def is_dead(prefix: str) -> bool:
             page = await self._store.list(prefix, delimited=False, limit=_PROBE_OBJECTS)
-            return not page.token and all(self._applier.is_spoken_for(self._index, info.key) for info in page.objects)
+            keys = [info.key for info in page.objects]
+            return not page.token and all(is_spoken_for(self._index, self._locations, key) for key in keys)
 
         answers = await attributes.ask_many(self._heads, prefixes, is_dead)
         return {prefix for prefix, answer in answers.items() if answer}

@@ -26,6 +26,7 @@ from tierfs.sync.listing import Lister
 from tierfs.sync.paths import Place, find_entry
 from tierfs.sync.plan import BESIDE_SUFFIX
 from tierfs.sync.seen import Listing, MovedError
+from tierfs.sync.spoken_for import is_spoken_for
 
 _PROBE_OBJECTS: Final = 50
 _ANSWER_WAIT_S: Final = 5.0
@@ -229,7 +230,8 @@ class Looker:
     async def _has_nothing_below(self, prefix: str) -> bool:
         """No object, but for those that are about to be deleted or moved by us."""
         page = await self._store.list(prefix, delimited=False, limit=_PROBE_OBJECTS)
-        return not page.token and all(self._applier.is_spoken_for(self._index, info.key) for info in page.objects)
+        keys = [info.key for info in page.objects]
+        return not page.token and all(is_spoken_for(self._index, self._locations, key) for key in keys)
 
     # ---- implicit directories ----
 

@@ -171,7 +171,7 @@ class Reconciler:
             return True
         occupant = self._locations.occupant(self._index, work.key)
         if occupant is None or occupant == ino:
-            return False
+            return self._links.withdraw(work.key)
         if occupant in chain:
             await self._aside.put(occupant)  # a ring of renames
         elif len(chain) >= _CHAIN_MAX:

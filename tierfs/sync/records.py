@@ -6,6 +6,7 @@ from tierfs.clock import Clock
 from tierfs.index import inodes, intents, links, residency
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Txn
+from tierfs.index.links import Link
 from tierfs.model import Base, Inode, InodeFlag, Intent, IntentKind
 from tierfs.namespace.locations import Locations
 from tierfs.sync.activity import Activity
@@ -29,6 +30,16 @@ def bury(txn: Txn, key: str, etag: str, now_ns: int, *, op_id: str = "") -> None
             not_before_ns=now_ns, op_id=op_id, node=index.node, epoch=index.epoch,
         ),
     )  # fmt: skip
+
+
+def withdraw_link(txn: Txn, inode: Inode, link: Link, key: str, now_ns: int) -> None:
+    """The object of a further link has to go from `key`; it is written anew where the link is when that is settled.
+
+    (Nothing could say that a link's object lies elsewhere than its directory's keys do.)
+    """
+    bury(txn, key, _etag(link.base), now_ns)
+    links.put(txn, inode.ino, link.parent, link.name, None)
+    intents.mark_dirty(txn, inode, InodeFlag.META_DIRTY, now_ns=now_ns, quiet_s=0)
 
 
 @frozen
@@ -203,10 +214,7 @@ class Records:
                 inodes.put(txn, promoted)
                 self._locations.settle(txn, promoted, key)
             elif inode is not None and not self._is_link_at(txn, parent, name, key):
-                now_ns = self._clock.now_ns()
-                bury(txn, key, base.etag, now_ns)
-                links.put(txn, ino, parent, name, None)
-                intents.mark_dirty(txn, inode, InodeFlag.META_DIRTY, now_ns=now_ns, quiet_s=0)
+                withdraw_link(txn, inode, Link(parent, name, base), key, self._clock.now_ns())
             else:
                 links.put(txn, ino, parent, name, base)
 

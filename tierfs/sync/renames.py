@@ -33,7 +33,8 @@ from tierfs.sync.disputes import Disputes
 from tierfs.sync.outcomes import UnfinishedError
 from tierfs.sync.paths import Place, display_path, find_entry, find_owner
 from tierfs.sync.plan import BESIDE_SUFFIX, target_key
-from tierfs.sync.records import bury
+from tierfs.sync.records import withdraw_link
+from tierfs.sync.spoken_for import is_at_home
 
 _LIST_OBJECTS: Final = 1000
 _TIDY_PAGE: Final = 256
@@ -76,20 +77,15 @@ class TreeMover:
             return
         directory = inodes.get(self._index, intent.ino)
         if directory is not None and directory.parent != 0:
-            followers: set[int] = set()
             while (prefix := rows.override(self._index, intent.ino)) is not None:
-                if await self._pass(intent, prefix, followers):
+                if await self._pass(intent, prefix):
                     self._end_override(intent.ino, prefix)
-            await self._tidy(intent.ino, followers)
-            await self._wait_for_followers(followers)
+            await self._wait_for_followers(await self._tidy(intent.ino))
         with self._index.transaction() as txn:
             intents.delete(txn, seq)
 
-    async def _pass(self, intent: Intent, prefix: str, followers: set[int]) -> bool:
-        """Lists the old prefix once and has all of it moved; True when nothing was left to be moved.
-
-        `followers` collects files that have to be looked at when the override has ended.
-        """
+    async def _pass(self, intent: Intent, prefix: str) -> bool:
+        """Lists the old prefix once and has all of it moved; True when nothing was left to be moved."""
         token, total, doubtful = "", 0, 0
         outstanding: list[int] = []
         while True:
@@ -103,7 +99,7 @@ class TreeMover:
                 self._activity.end(mark)
             # what was written or deleted since (a directory also: anything below it) is for the next pass to see
             doubtful += len(page.objects) - len(infos)
-            found = [ino for info in infos if (ino := self._admit(intent, prefix, info, followers)) is not None]
+            found = [ino for info in infos if (ino := self._admit(intent, prefix, info)) is not None]
             total += len(found)
             outstanding += found
             token = page.token
@@ -143,29 +139,43 @@ class TreeMover:
         return intent is None or intent.attempts > 0
 
     async def _wait_for_followers(self, followers: set[int]) -> None:
+        """Until the bucket has them, or says why not.
+
+        A link in another directory that is being moved is that move's to wait for: it may not have begun, since only
+        some run at a time.
+        """
         self._wake()
-        while any(
-            (intent := intents.of_inode(self._index, ino)) is not None and intent.attempts == 0 for ino in followers
-        ):
+        while any(not self._is_failing(ino) and not self._has_link_on_its_way(ino) for ino in followers):
             await self._next_change()
+
+    def _has_link_on_its_way(self, ino: int) -> bool:
+        return any(
+            self._locations.actual_prefix(self._index, link.parent)
+            != self._locations.desired_prefix(self._index, link.parent)
+            for link in links.all(self._index, ino)
+        )
 
     # ---- one object under the old prefix ----
 
-    def _admit(self, intent: Intent, prefix: str, info: ObjectInfo, followers: set[int]) -> int | None:
+    def _admit(self, intent: Intent, prefix: str, info: ObjectInfo) -> int | None:
         """The inode that has to be moved away from this key, with an intent from now on; None: leave it."""
         key = info.key
         if intents.tombstone(self._index, key) is not None:
             return None
-        if self._applier.is_at_home(self._index, key):
+        if is_at_home(self._index, self._locations, key):
             return None  # of a directory that has the old name now
         # before prefixes are compared: directories that had this path one after the other may all be on their way
         occupant = self._locations.occupant(self._index, key)
         if occupant is not None and occupant != intent.ino:
             self._disputes.mark(occupant)
             return occupant
+        if (found := self._locations.link_occupant(self._index, key)) is not None:
+            with self._index.transaction() as txn:
+                withdraw_link(txn, *found, key, self._clock.now_ns())
+            return None
         if self._is_of_another(intent.ino, prefix, key):
             return None
-        inode = self._inode_at(intent, info, key[len(prefix) :], followers)
+        inode = self._inode_at(intent, info, key[len(prefix) :])
         if inode is None or not self._is_at(inode, key):
             return None
         self._disputes.mark(inode.ino)
@@ -181,7 +191,7 @@ class TreeMover:
             for other, other_prefix in rows.overrides(self._index)
         )
 
-    def _inode_at(self, intent: Intent, info: ObjectInfo, rest: str, followers: set[int]) -> Inode | None:
+    def _inode_at(self, intent: Intent, info: ObjectInfo, rest: str) -> Inode | None:
         """The inode of the object at `rest` below the directory; one that was never seen is imported."""
         is_dir = info.key.endswith("/")
         if not rest:
@@ -199,7 +209,7 @@ class TreeMover:
         if is_dir:
             ino = self._subdirectory(directory, last)
             return self._take_marker(ino, info) if ino is not None else None
-        return self._file_at(directory, last, info, followers)
+        return self._file_at(directory, last, info)
 
     def _subdirectory(self, directory: int, part: str) -> int | None:
         entry = find_entry(self._index, directory, part)
@@ -219,7 +229,7 @@ class TreeMover:
             self._locations.settle(txn, inode, info.key)
         return inode
 
-    def _file_at(self, directory: int, part: str, info: ObjectInfo, followers: set[int]) -> Inode | None:
+    def _file_at(self, directory: int, part: str, info: ObjectInfo) -> Inode | None:
         entry = find_entry(self._index, directory, part)
         inode = inodes.get(self._index, entry.ino) if entry is not None else None
         name = entry.name if entry is not None else part.encode()
@@ -230,10 +240,6 @@ class TreeMover:
         if inode is not None:
             if self._is_at(inode, info.key):
                 return inode
-            if (inode.parent, inode.name) != (directory, name):
-                self._bury_link(inode, directory, name, info)
-                followers.add(inode.ino)
-                return None
             if find_owner(self._index, info.key[: info.key.rfind("/") + 1]) is not None:
                 return None  # the old name is a directory again, it is that one's
             # somebody put an object where ours was moved away: both are kept
@@ -243,19 +249,6 @@ class TreeMover:
                 self._disputes.note_taken(Place(directory, name), copy)
             return added
         return self._applier.add_object(directory, Seen(name, info.key, info))
-
-    def _bury_link(self, inode: Inode, directory: int, name: bytes, info: ObjectInfo) -> None:
-        """A further link of a file: its object here goes, and is written at its new key when the override has ended.
-
-        (A link has no location row, so its object must not be at the new key while keys follow from the old.)
-        """
-        with self._index.transaction() as txn:
-            link = links.get(txn, inode.ino, directory, name)
-            if link is None or link.base is None or link.base.etag != info.etag:
-                return
-            links.put(txn, inode.ino, directory, name, None)
-            bury(txn, info.key, link.base.etag, self._clock.now_ns())
-            intents.mark_dirty(txn, inode, InodeFlag.META_DIRTY, now_ns=self._clock.now_ns(), quiet_s=0)
 
     # ---- the end ----
 
@@ -270,12 +263,13 @@ class TreeMover:
         self._locations.forget_prefixes()
         _log.debug("%r is empty: the renamed directory %#x is moved", prefix, ino)
 
-    async def _tidy(self, top: int, followers: set[int]) -> None:
-        """Clears location rows that say what the path says.
+    async def _tidy(self, top: int) -> set[int]:
+        """Clears location rows that say what the path says; returns the files of which something is left to be done.
 
-        What lies elsewhere was moved to a name that the directory had in between: it is moved on.
+        What lies elsewhere was moved to a name that the directory had in between: it is moved on. And a further link
+        that gave up its object under the old prefix is written at its new key.
         """
-        waiting = [top]
+        waiting, followers = [top], set[int]()
         while waiting:
             directory = waiting.pop()
             after = b""
@@ -295,11 +289,13 @@ class TreeMover:
                     self._disputes.mark(ino)
                 followers.update(misplaced)
                 await trio.lowlevel.checkpoint()
+        return followers
 
     def _is_misplaced(self, txn: Txn, inode: Inode, directory: int, name: bytes) -> bool:
         """Clears a row that says what the path says; True for one that says something else."""
         if (inode.parent, inode.name) != (directory, name):
-            return False
+            link = links.get(txn, inode.ino, directory, name)
+            return link is not None and link.base is None
         location = rows.location(txn, inode.ino)
         if location is None:
             return False

@@ -285,8 +285,8 @@ class Applier:
         """The directory has a marker object."""
         with self._index.transaction() as txn:
             inode = inodes.get(txn, ino)
-            if inode is None or inode.parent == 0 or inode.is_dirty:
-                return
+            if inode is None or inode.parent == 0 or inode.is_dirty or intents.tombstone(txn, info.key) is not None:
+                return  # (a tombstone: what the directory had there before it was renamed, about to be deleted)
             base = attributes.base_of(info)
             if inode.base is not None and inode.base.etag == base.etag:
                 if inode.base.last_modified_ns == base.last_modified_ns:

@@ -13,7 +13,7 @@ from tierfs.errors import StoreErrorKind
 from tierfs.index import conflicts, locations
 from tierfs.index.schema import Table
 from tierfs.namespace.changes import RenameMode
-from tierfs.objectstore.base import ListPage, Written
+from tierfs.objectstore.base import ListPage, ObjectMeta, Written
 from tierfs.policy.resolution import Kind
 from tierfs.sync.exporter import _TREES_AT_A_TIME
 
@@ -502,3 +502,35 @@ def test_links_of_one_file_in_more_renamed_directories_than_move_at_a_time(tmp_p
         assert _is_settled(rig)
 
     run_rig(tmp_path, main)
+
+
+class _OtherETags(_StuckCopies):
+    """A copy has another ETag than its source, as where the server encrypts."""
+
+    async def copy(self, source_key: str, key: str, **named: Any) -> Written:
+        await super().copy(source_key, key, **named)
+        copied = self.objects[key]
+        return self._store(key, copied.data, copied.info.meta or ObjectMeta(), "", etag=f"copy-{self.requests['copy']}")
+
+
+def test_a_marker_that_has_left_and_is_still_listed_does_not_come_back(tmp_path: Path) -> None:
+    store = _OtherETags(1)
+
+    async def main(rig: Rig) -> None:
+        rig.mkdir("a")
+        await rig.write("a/f", b"x")
+        await rig.sync()
+        store.hold("delete")
+        rig.rename("a", "b")
+        rig.exporter.hurry()
+        await store.is_stuck.wait()
+        await rig.idle()
+        assert rig.keys == ["a/", "a/f", "b/"]
+        await rig.list("b")
+        store.release("delete")
+        store.go_on.set()
+        await rig.sync()
+        assert rig.keys == ["b/", "b/f"]
+        assert _is_settled(rig)
+
+    run_rig(tmp_path, main, store=store)

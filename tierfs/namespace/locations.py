@@ -103,6 +103,10 @@ class Locations:
         """The key of a file's link by its path."""
         return self.desired_prefix(reader, parent) + name_to_part(name)
 
+    def actual_link_key(self, reader: Reader, parent: int, name: bytes) -> str:
+        """Where the object of a further link is, if it has one: a link has no location row."""
+        return self.actual_prefix(reader, parent) + name_to_part(name)
+
     def occupant(self, reader: Reader, key: str) -> int | None:
         """The live inode whose base object lies at `key`, but which belongs elsewhere; else None.
 
@@ -118,10 +122,7 @@ class Locations:
         return None
 
     def link_occupant(self, reader: Reader, key: str) -> tuple[Inode, Link] | None:
-        """The further link whose object lies at `key` while its directory is being moved; else None.
-
-        A link has no location row: where its object is follows from the override alone.
-        """
+        """The further link whose object lies at `key` while its directory is being moved; else None."""
         for inode, parent, name in self._found_below(reader, key):
             link = links.get(reader, inode.ino, parent, name)
             if link is not None and self.link_key(reader, parent, name) != key:

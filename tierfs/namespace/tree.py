@@ -24,6 +24,7 @@ from tierfs.model import (
     NAME_MAX_BYTES,
     ROOT_INO,
     SYMLINK_MAX_BYTES,
+    Base,
     Inode,
     InodeFlag,
     Intent,
@@ -334,15 +335,19 @@ class Tree:
         if (inode.parent, inode.name) != (parent, name):
             link = links.get(txn, inode.ino, parent, name)
             links.delete(txn, inode.ino, parent, name)
-            if link is not None and link.base is not None:
-                unlinked.bury(txn, self._actual_link_key(txn, parent, name), link.base.etag, now)
+            if link is not None:
+                self._bury(txn, inode, self._locations.actual_link_key(txn, parent, name), link.base, now)
             return self._mark(txn, inode, InodeFlag.META_DIRTY, now)
         if inode.nlink > 0:
             return self._promote_link(txn, inode, now)
         return self._unlink_last(txn, inode, now)
 
-    def _actual_link_key(self, txn: Txn, parent: int, name: bytes) -> str:
-        return self._locations.actual_prefix(txn, parent) + name_to_part(name)
+    def _bury(self, txn: Txn, inode: Inode, key: str, base: Base | None, now: int) -> None:
+        """The object of a link that goes, or that of a write which was sent and whose answer was never seen."""
+        pending = intents.of_inode(txn, inode.ino)
+        op_id = pending.op_id if pending is not None and pending.key == key else ""
+        if base is not None or op_id:
+            unlinked.bury(txn, key, base.etag if base is not None else "", now, op_id=op_id)
 
     def _promote_link(self, txn: Txn, inode: Inode, now: int) -> Inode:
         """The first link goes, others stay: one of them becomes the first."""
@@ -353,7 +358,7 @@ class Tree:
         promoted = revise(inode, parent=heir.parent, name=heir.name)
         if heir.base is not None:
             if inode.base is not None:
-                unlinked.bury(txn, old_key, inode.base.etag, now)
+                self._bury(txn, inode, old_key, inode.base, now)
             rows.clear_location(txn, inode.ino)
             promoted = revise(promoted, base=heir.base)
         elif inode.base is not None:
@@ -417,7 +422,7 @@ class Tree:
             return self._locations.actual_prefix(txn, inode.ino)
         if (inode.parent, inode.name) == (parent, name):
             return self._locations.actual_key(txn, inode)
-        return self._actual_link_key(txn, parent, name)
+        return self._locations.actual_link_key(txn, parent, name)
 
     def _move_link(
         self, txn: Txn, inode: Inode, source: tuple[int, bytes], target: tuple[int, bytes], now: int
@@ -435,8 +440,8 @@ class Tree:
             link = links.get(txn, inode.ino, *source)
             links.delete(txn, inode.ino, *source)
             links.put(txn, inode.ino, *target, None)
-            if link is not None and link.base is not None:
-                unlinked.bury(txn, actual, link.base.etag, now)
+            if link is not None:
+                self._bury(txn, inode, actual, link.base, now)
             return self._mark(txn, revise(inode, ctime_ns=now), InodeFlag.META_DIRTY, now)
         marker = self._locations.actual_key(txn, inode) if inode.is_dir and inode.base is not None else ""
         moved = revise(inode, parent=target[0], name=target[1], ctime_ns=now)

@@ -58,6 +58,13 @@ class LinkWriter:
             if current is not None:
                 await self._write_one(inode, current, kept)
 
+    def at(self, ino: int, key: str) -> Link | None:
+        """The further link of the inode whose object is looked for at `key`."""
+        for link in links.all(self._index, ino):
+            if self._locations.actual_link_key(self._index, link.parent, link.name) == key:
+                return link
+        return None
+
     def withdraw(self, key: str) -> bool:
         """Who is about to write to `key` asks first: a link whose directory is being moved gives its object up.
 
@@ -104,6 +111,7 @@ class LinkWriter:
             self._index, inode, key, name=link.name, op_id=op_id, content=base.content, kept=kept
         )
         await attributes.put_overflow(self._store, described)
+        self._records.begin_attempt(inode.ino, key, op_id)
         try:
             written = await self._store.copy(source, key, if_match=base.etag, condition=where, meta=described.meta)
             fresh = evolve(
@@ -116,6 +124,7 @@ class LinkWriter:
             if info is None or attributes.op_id_of(info) != op_id:
                 if error.kind in attributes.UNCLEAR:
                     raise
+                self._records.forget_attempt(inode.ino)
                 await self._refused(inode, link, source, key, info)
                 raise LookAgainError from error
             fresh = attributes.base_of(info)

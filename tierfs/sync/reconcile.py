@@ -147,6 +147,12 @@ class Reconciler:
 
     async def _recover(self, ino: int, intent: Intent) -> None:
         """An earlier attempt has sent a write and never recorded its end: did it arrive?"""
+        tombstone = intents.tombstone(self._index, intent.key)
+        if tombstone is not None and tombstone.op_id == intent.op_id:
+            self._records.forget_attempt(
+                ino
+            )  # the link that it was for is gone from there: what has arrived is deleted
+            return
         info = await attributes.head(self._store, intent.key)
         inode = inodes.get(self._index, ino)
         if inode is None or inode.parent == 0:
@@ -156,6 +162,10 @@ class Reconciler:
             self._records.forget_attempt(ino)
             return
         _log.info("the write of %r had arrived although its answer was lost (op %s)", intent.key, intent.op_id)
+        link = self._links.at(ino, intent.key)
+        if link is not None:
+            self._records.link_written(ino, link.parent, link.name, intent.key, attributes.base_of(info))
+            return
         source = self._locations.actual_key(self._index, inode) if inode.base is not None else ""
         work = Plan(Work.BODY, intent.key, source, inode.write_seq)
         # what was sent then is not known to be what the file is now: it stays dirty

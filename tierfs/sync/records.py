@@ -37,7 +37,9 @@ def withdraw_link(txn: Txn, inode: Inode, link: Link, key: str, now_ns: int) -> 
 
     (Nothing could say that a link's object lies elsewhere than its directory's keys do.)
     """
-    bury(txn, key, _etag(link.base), now_ns)
+    pending = intents.of_inode(txn, inode.ino)
+    op_id = pending.op_id if pending is not None and pending.key == key else ""
+    bury(txn, key, _etag(link.base), now_ns, op_id=op_id)
     links.put(txn, inode.ino, link.parent, link.name, None)
     intents.mark_dirty(txn, inode, InodeFlag.META_DIRTY, now_ns=now_ns, quiet_s=0)
 
@@ -198,6 +200,7 @@ class Records:
         directory was renamed, since nothing would say where it is; it is written anew at its new key.
         """
         self._activity.note(key, base.etag)
+        self.forget_attempt(ino)
         with self._index.transaction() as txn:
             inode = inodes.get(txn, ino)
             is_first = inode is not None and (inode.parent, inode.name) == (parent, name)

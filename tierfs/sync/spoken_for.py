@@ -7,10 +7,8 @@ to where its inode is, or it lies under the old prefix of a renamed directory an
 from tierfs.index import intents, links
 from tierfs.index.env import Reader
 from tierfs.index.schema import Table
-from tierfs.model import Inode
-from tierfs.namespace.keys import name_to_part
 from tierfs.namespace.locations import Locations
-from tierfs.sync.paths import Place, find_owner, find_place
+from tierfs.sync.paths import find_owner, find_place
 
 
 def is_any_spoken_for(reader: Reader) -> bool:
@@ -38,15 +36,12 @@ def is_at_home(reader: Reader, locations: Locations, key: str) -> bool:
         return False
     place = find_place(reader, key) if owner.nlink > 1 and not owner.is_dir else None
     if place is not None and (owner.parent, owner.name) != (place.parent, place.name):
-        return _is_link_at_home(reader, locations, owner, place, key)
-    if owner.base is not None and locations.actual_key(reader, owner) == key:
+        link = links.get(reader, owner.ino, place.parent, place.name)
+        has_object = link is not None and link.base is not None
+        actual_key = locations.actual_link_key(reader, place.parent, place.name)
+    else:
+        has_object, actual_key = owner.base is not None, locations.actual_key(reader, owner)
+    if has_object and actual_key == key:
         return True
     intent = intents.of_inode(reader, owner.ino)
     return intent is not None and intent.key == key
-
-
-def _is_link_at_home(reader: Reader, locations: Locations, inode: Inode, place: Place, key: str) -> bool:
-    link = links.get(reader, inode.ino, place.parent, place.name)
-    if link is None or locations.actual_prefix(reader, place.parent) + name_to_part(place.name) != key:
-        return False
-    return link.base is not None or intents.of_inode(reader, inode.ino) is not None

@@ -80,6 +80,12 @@ class Base:
     storage_class: str = "STANDARD"
     content: str = ""  # "crc64nvme:<16 hex digits>" of the whole body where known
 
+    def is_copy_of(self, other: "Base") -> bool:
+        """Whether both are known to have the same bytes."""
+        if self.size_bytes != other.size_bytes:
+            return False
+        return self.etag == other.etag or (self.content != "" and self.content == other.content)
+
 
 @frozen(slots=False)
 class Inode:

@@ -350,19 +350,26 @@ class Tree:
             unlinked.bury(txn, key, base.etag if base is not None else "", now, op_id=op_id)
 
     def _promote_link(self, txn: Txn, inode: Inode, now: int) -> Inode:
-        """The first link goes, others stay: one of them becomes the first."""
-        remaining = [link for link in links.all(txn, inode.ino) if links.get(txn, inode.ino, link.parent, link.name)]
-        heir = next((link for link in remaining if link.base is not None), remaining[0])
-        old_key = self._locations.actual_key(txn, inode) if inode.base is not None else ""
+        """The first link goes, others stay: one of them becomes the first.
+
+        Best one whose object has the bytes of the first one's. Where none has (their copies are still to be made),
+        the first one's object stays what the inode is based on, and is moved to the name of the heir.
+        """
+        base, remaining = inode.base, links.all(txn, inode.ino)
+        whole = (link for link in remaining if link.base is not None and (base is None or link.base.is_copy_of(base)))
+        heir, is_whole = next(((link, True) for link in whole), (remaining[0], False))
+        old_key = self._locations.actual_key(txn, inode) if base is not None else ""
         links.delete(txn, inode.ino, heir.parent, heir.name)
         promoted = revise(inode, parent=heir.parent, name=heir.name)
-        if heir.base is not None:
-            if inode.base is not None:
-                self._bury(txn, inode, old_key, inode.base, now)
+        if is_whole:
+            if base is not None:
+                self._bury(txn, inode, old_key, base, now)
             rows.clear_location(txn, inode.ino)
             promoted = revise(promoted, base=heir.base)
-        elif inode.base is not None:
-            self._locations.settle(txn, promoted, old_key)
+        else:
+            self._bury(txn, inode, self._locations.actual_link_key(txn, heir.parent, heir.name), heir.base, now)
+            if base is not None:
+                self._locations.settle(txn, promoted, old_key)
         return self._mark(txn, promoted, InodeFlag.META_DIRTY, now)
 
     def _unlink_last(self, txn: Txn, inode: Inode, now: int) -> Inode:

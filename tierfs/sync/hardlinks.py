@@ -13,7 +13,7 @@ from tierfs.content.handles import Files
 from tierfs.index import dirents, foreign, inodes, links, settings, xattrs
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Reader, Txn
-from tierfs.model import Base, Inode
+from tierfs.model import Inode
 from tierfs.namespace.notify import Notify
 
 _ID_MAX_CHARS = 64
@@ -46,10 +46,8 @@ def _remember(txn: Txn, ino: int, link_id: str) -> None:
     settings.put(txn, f"link-id/{link_id}", ino.to_bytes(8, "big"))
 
 
-def _is_same_content(one: Base | None, other: Base | None) -> bool:
-    if one is None or other is None or one.size_bytes != other.size_bytes:
-        return False
-    return one.etag == other.etag or (one.content != "" and one.content == other.content)
+def _have_same_bytes(one: Inode, other: Inode) -> bool:
+    return one.base is not None and other.base is not None and one.base.is_copy_of(other.base)
 
 
 def join(index: Index, files: Files, notify: Notify, inode: Inode, link_id: str) -> int:
@@ -61,7 +59,7 @@ def join(index: Index, files: Files, notify: Notify, inode: Inode, link_id: str)
     if not link_id or len(link_id) > _ID_MAX_CHARS or not inode.is_regular or id_of(index, inode) == link_id:
         return inode.ino
     holder = _holder(index, link_id)
-    if holder is None or holder.is_dirty or not _is_same_content(holder.base, inode.base):
+    if holder is None or holder.is_dirty or not _have_same_bytes(holder, inode):
         if holder is None:
             with index.transaction() as txn:
                 _remember(txn, inode.ino, link_id)

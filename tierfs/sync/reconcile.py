@@ -147,12 +147,6 @@ class Reconciler:
 
     async def _recover(self, ino: int, intent: Intent) -> None:
         """An earlier attempt has sent a write and never recorded its end: did it arrive?"""
-        tombstone = intents.tombstone(self._index, intent.key)
-        if tombstone is not None and tombstone.op_id == intent.op_id:
-            self._records.forget_attempt(
-                ino
-            )  # the link that it was for is gone from there: what has arrived is deleted
-            return
         info = await attributes.head(self._store, intent.key)
         inode = inodes.get(self._index, ino)
         if inode is None or inode.parent == 0:
@@ -162,6 +156,8 @@ class Reconciler:
             self._records.forget_attempt(ino)
             return
         _log.info("the write of %r had arrived although its answer was lost (op %s)", intent.key, intent.op_id)
+        if self._records.left_behind(intent, info.etag):
+            return
         link = self._links.at(ino, intent.key)
         if link is not None:
             self._records.link_written(ino, link.parent, link.name, intent.key, attributes.base_of(info))

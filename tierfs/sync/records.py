@@ -84,6 +84,16 @@ class Records:
         """The write that was sent is known not to have happened (or to be of no interest any more)."""
         self.begin_attempt(ino, "", "")
 
+    def left_behind(self, intent: Intent, etag: str) -> bool:
+        """A write of `intent` had arrived. True when its link was gone from there before: it has a tombstone then."""
+        with self._index.transaction() as txn:
+            tombstone = intents.tombstone(txn, intent.key)
+            if tombstone is None or tombstone.op_id != intent.op_id:
+                return False
+            intents.put(txn, evolve(tombstone, etag=etag))
+        self.forget_attempt(intent.ino)
+        return True
+
     def written(self, sent: Sent) -> bool:
         """The bucket has it. Returns whether the first link's object is as the inode now.
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from tests.support.memstore import MemoryStore
 from tests.support.sync_rig import Rig, run_rig
@@ -82,3 +83,48 @@ def test_what_becomes_of_a_copy_whose_answer_got_lost(
     run_rig(tmp_path, lose, store=store)
     if is_restarted:
         run_rig(tmp_path, go_on, store=store)
+
+
+class _HeldCopies(MemoryStore):
+    """No copy of one key to another succeeds before it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_copying = trio.Event()
+        self.go_on = trio.Event()
+
+    async def copy(self, source_key: str, key: str, **named: Any) -> Written:
+        if source_key != key and not self.go_on.is_set():
+            self.is_copying.set()
+            await trio.sleep_forever()
+        return await super().copy(source_key, key, **named)
+
+
+@pytest.mark.parametrize("is_cold", [False, True])
+def test_the_first_name_goes_when_only_its_object_has_the_bytes(tmp_path: Path, is_cold: bool) -> None:
+    store = _HeldCopies()
+    store.go_on.set()
+
+    async def first(rig: Rig) -> None:
+        await rig.write("a", b"one")
+        rig.link("a", "b")
+        await rig.sync()
+        await rig.write("a", b"two, longer")
+        store.go_on = trio.Event()
+        rig.exporter.hurry()
+        await store.is_copying.wait()
+        assert (store.content("a"), store.content("b")) == (b"two, longer", b"one")
+
+    async def second(rig: Rig) -> None:
+        store.go_on.set()
+        if is_cold:
+            rig.files.replaced(rig.at("a").ino)  # as after the loss of the disk's bytes
+        rig.unlink("a")
+        await rig.sync()
+        assert {key: store.content(key) for key in rig.keys} == {"b": b"two, longer"}
+        assert await rig.read("b") == b"two, longer"
+        assert conflicts.count(rig.index) == 0
+        assert not rig.pending()
+
+    run_rig(tmp_path, first, store=store)
+    run_rig(tmp_path, second, store=store)

@@ -26,7 +26,7 @@ from tierfs.namespace.changes import AttrChange, RenameMode
 from tierfs.objectstore.base import Condition, ListPage, ObjectMeta, Written
 
 NAMES = ("a", "b", "c", "d")
-OPERATIONS_IN_A_LIFE = 25
+OPERATIONS_IN_A_LIFE = 40
 LIVES = 3
 READERS_MAX = 3
 READ_TRIES_MAX = 20
@@ -217,7 +217,7 @@ async def _walk(rig: Rig, path: str, found: dict[str, Inode]) -> None:
             await _walk(rig, child, found)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [103, 108, 118, 218, 292])  # each of them has found something
 def test_a_history_ends_with_the_bucket_as_the_tree(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     store = _Unruly(seed)

@@ -28,8 +28,9 @@ from tierfs.filesystem import FileSystem
 from tierfs.hottier.disk import Disk
 from tierfs.hottier.files import HotFiles
 from tierfs.hottier.space import Space
-from tierfs.index import dirents, inodes, intents
+from tierfs.index import dirents, inodes, intents, locations
 from tierfs.index.env import Index, IndexSettings
+from tierfs.index.schema import Table
 from tierfs.model import ROOT_INO, Inode, Intent
 from tierfs.namespace.authority import SoleNode
 from tierfs.namespace.changes import NewInode, RenameMode, TreeSettings
@@ -171,6 +172,12 @@ class Rig:
 
     def pending(self) -> list[Intent]:
         return intents.page(self.index, 0, 10_000)
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is pending, and no trace of a rename is left in the index."""
+        is_moving = bool(locations.overrides(self.index)) or self.index.count(Table.LOCATIONS) != 0
+        return not self.pending() and not is_moving
 
     @property
     def keys(self) -> list[str]:

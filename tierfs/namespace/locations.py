@@ -130,24 +130,27 @@ class Locations:
         return None
 
     def _found_below(self, reader: Reader, key: str) -> Iterator[tuple[Inode, int, bytes]]:
-        """What the directories that have an override have at `key`: the inode, and the name that led to it."""
+        """What the directories that have an override have at `key`: the inode, and the name that led to it.
+
+        Their own markers are not below them: a marker that lies elsewhere than its path says has a location row.
+        """
         for directory, prefix in rows.overrides(reader):
-            if key.startswith(prefix) and (found := self._walk(reader, directory, key[len(prefix) :])) is not None:
-                yield found
+            if key.startswith(prefix) and key != prefix:
+                found = self._walk(reader, directory, key[len(prefix) :])
+                if found is not None:
+                    yield found
 
     def _walk(self, reader: Reader, directory: int, rest: str) -> tuple[Inode, int, bytes] | None:
         """The inode at the path `rest` below a directory, as the tree has it now, with its parent and name there."""
-        inode = inodes.get(reader, directory)
-        parent, name = (inode.parent, inode.name) if inode is not None else (0, b"")
-        ino = directory
-        for part in rest.rstrip("/").split("/") if rest else ():
+        ino, parent, name = directory, 0, b""
+        for part in rest.rstrip("/").split("/"):
             entry = next((found for raw in part_to_names(part) if (found := dirents.get(reader, ino, raw))), None)
             # below a directory that has an override of its own, keys are not derived from this one
             if entry is None or rows.override(reader, entry.ino) is not None:
                 return None
             ino, parent, name = entry.ino, ino, entry.name
         inode = inodes.get(reader, ino)
-        return (inode, parent, name) if inode is not None and inode.is_dir == (rest[-1:] in ("/", "")) else None
+        return (inode, parent, name) if inode is not None and inode.is_dir == rest.endswith("/") else None
 
     def settle(self, txn: Txn, inode: Inode, key: str) -> None:
         """Records that the inode's base object is at `key` from now on.

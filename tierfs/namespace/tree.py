@@ -450,6 +450,7 @@ class Tree:
             if link is not None:
                 self._bury(txn, inode, actual, link.base, now)
             return self._mark(txn, revise(inode, ctime_ns=now), InodeFlag.META_DIRTY, now)
+        self._leave_attempt(txn, inode, now)
         marker = self._locations.actual_key(txn, inode) if inode.is_dir and inode.base is not None else ""
         moved = revise(inode, parent=target[0], name=target[1], ctime_ns=now)
         inodes.put(txn, moved)
@@ -462,6 +463,14 @@ class Tree:
         elif inode.base is not None:
             self._locations.settle(txn, moved, actual)
         return self._mark(txn, moved, InodeFlag.META_DIRTY, now)
+
+    def _leave_attempt(self, txn: Txn, inode: Inode, now: int) -> None:
+        """A write to the name that goes may have been sent: a tombstone tells who has the name next."""
+        pending = intents.of_inode(txn, inode.ino)
+        if pending is None or not pending.op_id:
+            return
+        if inode.base is None or self._locations.actual_key(txn, inode) != pending.key:
+            unlinked.bury(txn, pending.key, "", now, op_id=pending.op_id)
 
     def _override(self, txn: Txn, directory: Inode, actual: str, now: int) -> None:
         """The children of a renamed directory stay at the old prefix until MOVE_TREE has moved them."""

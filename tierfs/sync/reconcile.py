@@ -124,7 +124,10 @@ class Reconciler:
             return True
         intent = intents.of_inode(self._index, ino)
         if intent is not None and intent.op_id:
-            await self._recover(ino, intent)
+            with self._claims.try_hold([intent.key]) as is_held:
+                if not is_held:
+                    raise BlockedError(f"{intent.key!r} is in use")
+                await self._recover(ino, intent)
             return False
         work = plan(self._index, self._locations, inode)
         if work.work is Work.NOTHING:

@@ -706,3 +706,31 @@ def test_the_first_name_of_a_hard_link_goes_while_the_objects_are_written(tmp_pa
         assert not rig.pending()
 
     run_rig(tmp_path, main)
+
+
+@pytest.mark.parametrize("is_renamed_before", [False, True])
+def test_two_files_change_names_while_the_answer_to_a_write_gets_lost(tmp_path: Path, is_renamed_before: bool) -> None:
+    method = "copy" if is_renamed_before else "put"
+
+    async def first(rig: Rig) -> None:
+        await rig.write("a", b"one")
+        if is_renamed_before:
+            await rig.sync()
+        rig.rename("a", "b")
+        rig.store.hold(method)
+        rig.exporter.hurry()
+        await rig.idle()
+        await rig.write("c", b"two")
+        rig.rename("b", "c", RenameMode.EXCHANGE)
+        (op_id,) = {intent.op_id for intent in rig.pending() if intent.key == "b"}
+        rig.put_remote("b", b"one", user={"tierfs-op": op_id})  # it has arrived, and nobody heard of it
+
+    async def second(rig: Rig) -> None:
+        await rig.sync()
+        assert {key: rig.store.content(key) for key in rig.keys} == {"b": b"two", "c": b"one"}
+        assert conflicts.count(rig.index) == 0
+        assert rig.is_settled
+
+    store = run_rig(tmp_path, first)
+    store.release(method)
+    run_rig(tmp_path, second, store=store)

@@ -240,6 +240,9 @@ class TreeMover:
         if inode is not None:
             if self._is_at(inode, info.key):
                 return inode
+            pending = intents.of_inode(self._index, inode.ino)
+            if pending is not None and pending.key == info.key:
+                return None  # a write of ours whose end is still to be recorded, and then it moves on
             if find_owner(self._index, info.key[: info.key.rfind("/") + 1]) is not None:
                 return None  # the old name is a directory again, it is that one's
             # somebody put an object where ours was moved away: both are kept

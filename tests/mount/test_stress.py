@@ -56,6 +56,7 @@ def run_workers(mount: Mount) -> list[dict[str, Any]]:
         for number in range(WORKERS):
             words = [sys.executable, script, mount.path, f"worker{number}", str(SEED + number), str(SECONDS)]
             process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stack.enter_context(process)
             stack.callback(process.kill)
             running.append(process)
         said = []

@@ -1,5 +1,6 @@
 """The listener against real sockets: who is let in, what is answered when, and what one sender may take."""
 
+import contextlib
 import http.client
 import socket
 from collections.abc import Awaitable, Callable
@@ -52,12 +53,11 @@ class Posts:
         """The status of the answer."""
 
         def send() -> int:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-            connection.request(method, "/any/path", body or None, headers if headers is not None else RIGHT)
-            answer = connection.getresponse()
-            answer.read()
-            connection.close()
-            return answer.status
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+                connection.request(method, "/any/path", body or None, headers if headers is not None else RIGHT)
+                answer = connection.getresponse()
+                answer.read()
+                return answer.status
 
         return await trio.to_thread.run_sync(send)
 
@@ -181,8 +181,11 @@ def test_connections_are_bounded() -> None:
     async def test(post: Posts) -> None:
         held = await trio.open_tcp_stream("127.0.0.1", post.port)
         async with held:
-            await held.send_all(b"POST ")
-            with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+            await held.send_all(
+                f"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {RIGHT['Authorization']}\r\n\r\n".encode()
+            )
+            assert await held.receive_some(), "it is answered, and stays"
+            with pytest.raises(ConnectionError):
                 await post()
 
     run(test, connections_max=1)

@@ -42,6 +42,10 @@ class Evictor:
             after = page[-1]
             candidates = [self._candidate(last_use_s, ino) for last_use_s, ino in page]
             for victim in choose(candidates, wanted - freed):
+                # it may have been opened for writing since it was chosen, and be mapped for all the borrower can tell
+                live = ledger.lives.get(victim.ino)
+                if live is not None and _is_kept_for_writers(live):
+                    continue
                 if not await ledger.lending.recall(victim.ino):
                     continue
                 freed += self.evict(victim.ino, need_bytes=wanted - freed, is_pressed=True)

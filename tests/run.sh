@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and runs all of them: style, types, layers, the native code, then pytest in stages.
 #
-#   ./tests/run.sh              everything (about 10 minutes on 2 cores)
+#   ./tests/run.sh              everything (about 20 minutes on 2 cores)
 #   ./tests/run.sh --long       everything, with the long variants and the benchmarks
 #   ./tests/run.sh --fast       no mounts and no servers: style, types, layers, native, unit
 #   ./tests/run.sh --setup      only install; prints how to call pytest by hand

@@ -23,7 +23,7 @@ from tierfs.hottier.files import BackingFile, HotFiles
 from tierfs.hottier.space import Space
 from tierfs.index import inodes, intents, residency
 from tierfs.index.env import Index, Txn
-from tierfs.model import HotRecord, Inode, InodeFlag, Intent, IntentKind, Residency, Spill
+from tierfs.model import HotRecord, Inode, InodeFlag, Residency, Spill
 from tierfs.units import NS_PER_S
 
 _BLOCK_BYTES: Final = 512
@@ -348,22 +348,7 @@ class Ledger:
         now_ns = self.clock.now_ns()
         for spill in spills:
             residency.spill_delete(txn, ino, spill.start)
-            self.delete_later(txn, spill.key, spill.etag, now_ns)
-
-    def delete_later(self, txn: Txn, key: str, etag: str, now_ns: int) -> None:
-        """An object of ours under .tierfs/ that nobody needs: survives crashes as a DELETE intent."""
-        intent = Intent(
-            self.index.next_seq(),
-            IntentKind.DELETE,
-            ino=0,
-            key=key,
-            etag=etag,
-            created_ns=now_ns,
-            not_before_ns=now_ns,
-            node=self.index.node,
-            epoch=self.index.epoch,
-        )
-        intents.put(txn, intent)
+            intents.add_tombstone(txn, spill.key, spill.etag, now_ns)
 
     # ---- size and times of files that are written ----
 

@@ -20,6 +20,7 @@ from attrs import frozen
 from tierfs.content.ledger import Ledger
 from tierfs.content.live import LiveFile
 from tierfs.errors import StoreError, StoreErrorKind, TierfsError
+from tierfs.index import intents
 from tierfs.model import HIDDEN_PREFIX, Spill
 from tierfs.objectstore.base import Always, ObjectMeta, ObjectStore
 from tierfs.units import KIB
@@ -196,4 +197,4 @@ class Spiller:
     def _delete_later(self, key: str, etag: str) -> None:
         ledger = self._ledger
         with ledger.index.transaction() as txn:
-            ledger.delete_later(txn, key, etag, ledger.clock.now_ns())
+            intents.add_tombstone(txn, key, etag, ledger.clock.now_ns())

@@ -32,6 +32,18 @@ def _point(txn: Txn, table: Table, key: bytes, seq: int) -> None:
     txn.put(table, key, encode_number(seq))
 
 
+def add_tombstone(txn: Txn, key: str, etag: str, now_ns: int, *, op_id: str = "") -> None:
+    """The object at `key` is to be deleted; see `put`. `etag`, `op_id`: see Intent."""
+    index = txn.index
+    put(
+        txn,
+        Intent(
+            seq=index.next_seq(), kind=IntentKind.DELETE, ino=0, key=key, etag=etag, created_ns=now_ns,
+            not_before_ns=now_ns, op_id=op_id, node=index.node, epoch=index.epoch,
+        ),
+    )  # fmt: skip
+
+
 def get(reader: Reader, seq: int) -> Intent | None:
     """Raises IndexDamageError."""
     record = reader.get(Table.INTENTS, pack_id(seq))

@@ -14,7 +14,7 @@ from attrs import evolve
 from tierfs.index import foreign, inodes, intents, orphans, xattrs
 from tierfs.index import locations as rows
 from tierfs.index.env import Txn
-from tierfs.model import HIDDEN_PREFIX, Inode, InodeFlag, Intent, IntentKind, revise
+from tierfs.model import HIDDEN_PREFIX, Inode, InodeFlag, revise
 from tierfs.namespace.locations import Locations
 
 _DIRTY: Final = InodeFlag.DATA_DIRTY | InodeFlag.META_DIRTY
@@ -32,14 +32,7 @@ def bury(txn: Txn, key: str, etag: str, now_ns: int, *, op_id: str = "") -> None
             intents.put(txn, evolve(known, op_id=op_id or known.op_id))
             return
         intents.delete(txn, known.seq)
-    index = txn.index
-    intents.put(
-        txn,
-        Intent(
-            seq=index.next_seq(), kind=IntentKind.DELETE, ino=0, key=key, etag=etag, created_ns=now_ns,
-            not_before_ns=now_ns, op_id=op_id, node=index.node, epoch=index.epoch,
-        ),
-    )  # fmt: skip
+    intents.add_tombstone(txn, key, etag, now_ns, op_id=op_id)
 
 
 def orphan(txn: Txn, locations: Locations, inode: Inode, now_ns: int, *, needs_object: bool) -> Inode:

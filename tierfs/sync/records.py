@@ -7,7 +7,7 @@ from tierfs.index import inodes, intents, links, residency
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Txn
 from tierfs.index.links import Link
-from tierfs.model import Base, Inode, InodeFlag, Intent, IntentKind
+from tierfs.model import Base, Inode, InodeFlag, Intent
 from tierfs.namespace.locations import Locations
 from tierfs.sync.activity import Activity
 from tierfs.sync.plan import ASIDE_PREFIX, Plan, target_key
@@ -18,18 +18,11 @@ _DIRTY = InodeFlag.DATA_DIRTY | InodeFlag.META_DIRTY
 
 def bury(txn: Txn, key: str, etag: str, now_ns: int, *, op_id: str = "") -> None:
     """Leaves a tombstone: the object with `etag` at `key` has no inode any more. One that is there learns the ETag."""
-    index = txn.index
     known = intents.tombstone(txn, key)
     if known is not None:
         intents.put(txn, evolve(known, etag=etag, op_id=op_id))
         return
-    intents.put(
-        txn,
-        Intent(
-            seq=index.next_seq(), kind=IntentKind.DELETE, ino=0, key=key, etag=etag, created_ns=now_ns,
-            not_before_ns=now_ns, op_id=op_id, node=index.node, epoch=index.epoch,
-        ),
-    )  # fmt: skip
+    intents.add_tombstone(txn, key, etag, now_ns, op_id=op_id)
 
 
 def withdraw_link(txn: Txn, inode: Inode, link: Link, key: str, now_ns: int) -> None:

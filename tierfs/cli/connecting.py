@@ -1,7 +1,9 @@
 """From a registered mount to a client of its daemon. Standard library only."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+from tierfs.cli.terminal import ProgressLine
 from tierfs.control import registry
 from tierfs.control.client import Client
 from tierfs.control.exitcodes import ExitCode, ExitError
@@ -18,3 +20,13 @@ def connect(entry: Entry, silence_limit_s: float | None = None) -> Client:
         if registry.is_running(entry):
             raise  # there, but it does not let us in
         raise ExitError(ExitCode.NO_DAEMON, registry.stale_message(entry)) from None
+
+
+def call_with_progress(entry: Entry, verb: str, args: Mapping[str, Any], doing: str, *, silence_limit_s: float) -> Any:
+    """The result of a verb that takes long, and says how far it is meanwhile. ExitError."""
+    line = ProgressLine(doing)
+    with connect(entry, silence_limit_s) as client:
+        try:
+            return client.call(verb, args, on_progress=line)
+        finally:
+            line.clear()

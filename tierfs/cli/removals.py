@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tierfs.cli import terminal
-from tierfs.cli.connecting import connect
+from tierfs.cli.connecting import call_with_progress, connect
 from tierfs.cli.terminal import format_age
 from tierfs.control import registry
 from tierfs.control.exitcodes import ExitCode
@@ -44,13 +44,10 @@ def run_reject(options: argparse.Namespace) -> int:
 
 
 def _decide(verdict: str, options: argparse.Namespace) -> int:
-    line = terminal.ProgressLine("removing" if verdict == "approve" else "keeping")
-    with connect(registry.find(options.path), _SILENCE_S) as client:
-        try:
-            args = {"verdict": verdict, "dry_run": options.dry_run}
-            result = client.call("removals_decide", args, on_progress=line)
-        finally:
-            line.clear()
+    doing = "removing" if verdict == "approve" else "keeping"
+    args = {"verdict": verdict, "dry_run": options.dry_run}
+    entry = registry.find(options.path)
+    result = call_with_progress(entry, "removals_decide", args, doing, silence_limit_s=_SILENCE_S)
     if options.json:
         terminal.print_json(result)
     else:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tierfs import __version__
 from tierfs.cli import conflicts, events, removals, terminal, versions
-from tierfs.cli.connecting import connect
+from tierfs.cli.connecting import call_with_progress, connect
 from tierfs.cli.terminal import format_age
 from tierfs.control import protocol, registry
 from tierfs.control.exitcodes import ExitCode
@@ -157,15 +157,20 @@ def _joined(words: Sequence[str]) -> Sequence[str]:
     return words
 
 
-def _add_conflicts(verbs: Any, verb: Callable[..., argparse.ArgumentParser]) -> None:
-    text = "show and resolve files that were changed here and in the bucket"
-    group = verbs.add_parser(
-        "conflicts",
+def _add_group(verbs: Any, name: str, text: str, examples: str, members: str) -> Any:
+    """A verb that has verbs of its own."""
+    return verbs.add_parser(
+        name,
         help=text,
         description=f"{text[0].upper()}{text[1:]}.",
-        epilog=f"{_CONFLICT_EXAMPLES}\nexit codes:\n{exit_code_table(*_CODES)}",
+        epilog=f"{examples}\nexit codes:\n{exit_code_table(*_CODES)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).add_subparsers(metavar="list|diff|resolve", required=True)
+    ).add_subparsers(metavar=members, required=True)
+
+
+def _add_conflicts(verbs: Any, verb: Callable[..., argparse.ArgumentParser]) -> None:
+    text = "show and resolve files that were changed here and in the bucket"
+    group = _add_group(verbs, "conflicts", text, _CONFLICT_EXAMPLES, "list|diff|resolve")
     shown = verb("list", conflicts.run_list, "list them, oldest first", "tierctl conflicts list /mnt/data", group)
     shown.add_argument("path", nargs="?", metavar="PATH", help="only what is there or below it")
     diff = verb("diff", conflicts.run_diff, "show how both versions differ", "tierctl conflicts diff 3", group)
@@ -186,13 +191,7 @@ def _add_conflicts(verbs: Any, verb: Callable[..., argparse.ArgumentParser]) -> 
 
 def _add_events(verbs: Any, verb: Callable[..., argparse.ArgumentParser]) -> None:
     text = "show how changes in the bucket are heard of, or have the bucket tell"
-    group = verbs.add_parser(
-        "events",
-        help=text,
-        description=f"{text[0].upper()}{text[1:]}.",
-        epilog=f"{_EVENT_EXAMPLES}\nexit codes:\n{exit_code_table(*_CODES)}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).add_subparsers(metavar="status|setup", required=True)
+    group = _add_group(verbs, "events", text, _EVENT_EXAMPLES, "status|setup")
     shown = verb("status", events.run_status, "show whether events arrive", "tierctl events status /mnt/data", group)
     setup = verb(
         "setup",
@@ -258,12 +257,7 @@ def _until_synced(options: argparse.Namespace, verb: str, args: Mapping[str, Any
     entry = registry.find(options.path)
     path = registry.path_within(entry, options.path) if options.path is not None else None
     where = {} if path is None else {"path": protocol.path_to_json(path)}
-    line = terminal.ProgressLine(doing)
-    with connect(entry, silence_limit_s=30.0) as client:
-        try:
-            result = client.call(verb, {**where, **args}, on_progress=line)
-        finally:
-            line.clear()
+    result = call_with_progress(entry, verb, {**where, **args}, doing, silence_limit_s=30.0)
     if options.json:
         terminal.print_json(result)
     return ExitCode.OK

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tierfs.cli import terminal
-from tierfs.cli.connecting import connect
+from tierfs.cli.connecting import call_with_progress, connect
 from tierfs.control import protocol, registry
 from tierfs.control.client import Client
 from tierfs.control.exitcodes import ExitCode
@@ -45,13 +45,8 @@ def run_undelete(options: argparse.Namespace) -> int:
     """What is at a path, and all below it."""
     entry = registry.find(options.path)
     path = registry.path_within(entry, options.path)
-    line = terminal.ProgressLine("bringing back")
-    with connect(entry, _SILENCE_S) as client:
-        try:
-            args = {"path": protocol.path_to_json(path), "dry_run": options.dry_run}
-            result = client.call("undelete", args, on_progress=line)
-        finally:
-            line.clear()
+    args = {"path": protocol.path_to_json(path), "dry_run": options.dry_run}
+    result = call_with_progress(entry, "undelete", args, "bringing back", silence_limit_s=_SILENCE_S)
     if options.json:
         terminal.print_json(result)
     else:

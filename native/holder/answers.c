@@ -86,7 +86,8 @@ static bool answer_write(struct holder *holder, const struct fuse_in_header *hea
     if (in == NULL || wire_argument(header, sizeof *in + (size_t)in->size) == NULL)
         return false;
     if (atomic_fetch_add(&holder->disk_busy, 1) < DISK_MAX)
-        outcome = served_write(holder->served, header->nodeid, in + 1, in->size, in->offset);
+        outcome = served_write(holder->served, header->nodeid, in + 1, in->size, in->offset,
+                               (in->read_flags & FUSE_WRITE_CACHE) != 0);
     atomic_fetch_sub(&holder->disk_busy, 1);
     if (outcome == SERVED_DONE)
         relay_reply(holder, header->unique, 0, &out, sizeof out);

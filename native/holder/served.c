@@ -278,8 +278,18 @@ enum served_outcome served_read(struct served_table *table, uint64_t ino, void *
     return outcome;
 }
 
+/* How much of [offset, offset + size_bytes) lies before the end of the file. Negative: -errno. */
+static long within_file(int fd, uint64_t offset, size_t size_bytes)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return -errno;
+    uint64_t end = (uint64_t)status.st_size, left = offset < end ? end - offset : 0;
+    return (long)(left < size_bytes ? left : size_bytes);
+}
+
 enum served_outcome served_write(struct served_table *table, uint64_t ino, const void *data, size_t size_bytes,
-                                 uint64_t offset)
+                                 uint64_t offset, bool writeback)
 {
     pthread_mutex_lock(&table->lock);
     struct file *file = *place_of(table, ino);
@@ -294,7 +304,8 @@ enum served_outcome served_write(struct served_table *table, uint64_t ino, const
     if (!takes)
         return SERVED_NOT;
 
-    int failed = pwrite_whole(file->fd, data, size_bytes, offset);
+    long kept_bytes = writeback ? within_file(file->fd, offset, size_bytes) : (long)size_bytes;
+    int failed = kept_bytes < 0 ? (int)kept_bytes : pwrite_whole(file->fd, data, (size_t)kept_bytes, offset);
     leave(table, file);
     return failed == 0 ? SERVED_DONE : SERVED_NOT;
 }

@@ -68,9 +68,14 @@ void served_budget(struct served_table *table, uint64_t budget_bytes);
 enum served_outcome served_read(struct served_table *table, uint64_t ino, void *buffer, size_t size_bytes,
                                 uint64_t offset, size_t *got, bool *tell);
 
-/* WRITE, whole or not at all: SERVED_DONE or SERVED_NOT. After an error of the disk Python writes it again. */
+/*
+ * WRITE, whole or not at all: SERVED_DONE or SERVED_NOT. After an error of the disk Python writes it again. What a
+ * mapping stored (`writeback`) makes no file longer: the page may have been on its way while an O_TRUNC cut the file,
+ * for which the kernel does not wait, and what lies behind the end is dropped then. Python withdraws the file before
+ * it cuts it, so that nothing is written between the look at the size and the cut.
+ */
 enum served_outcome served_write(struct served_table *table, uint64_t ino, const void *data, size_t size_bytes,
-                                 uint64_t offset);
+                                 uint64_t offset, bool writeback);
 
 bool served_has(struct served_table *table, uint64_t ino);
 bool served_lacks_capabilities(struct served_table *table, uint64_t ino);

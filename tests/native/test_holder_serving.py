@@ -58,9 +58,9 @@ async def reply_or_request(rig: Rig) -> Reply | Request:
     return found[0]
 
 
-async def write(rig: Rig, offset: int, data: bytes) -> int:
+async def write(rig: Rig, offset: int, data: bytes, *, flags: int = 0) -> int:
     """Asks; returns the id."""
-    return await rig.ask(wire.WRITE, INO, transfer(offset, len(data), data))
+    return await rig.ask(wire.WRITE, INO, transfer(offset, len(data), data, flags=flags))
 
 
 def test_what_is_present_is_read_here_and_the_rest_is_brought(run: Run, tmp_path: Path) -> None:
@@ -164,6 +164,23 @@ def test_writes_are_taken_within_their_limit_and_budget(run: Run, tmp_path: Path
             assert (await read(rig, 3000, 2000)).payload == b"x" * 1096 + bytes(904)
             unique = await rig.ask(wire.FLUSH, INO, struct.pack("=QIIQ", FH, 0, 0, 0))
             assert await rig.reply() == Reply(unique, 0, b""), "size and times are looked at when it is released"
+
+    run(scenario)
+
+
+def test_what_the_kernel_writes_back_makes_no_file_longer(run: Run, tmp_path: Path) -> None:
+    """The page was on its way when an O_TRUNC cut the file."""
+
+    async def scenario(rig: Rig) -> None:
+        await rig.init()
+        rig.holder.budget(1 << 20)
+        with backing(tmp_path, b"six by") as fd:
+            rig.holder.serve(INO, fd, ranges=None, limit_bytes=1 << 20)
+            assert await rig.served() == 1
+            for offset, left in ((4096, b"six by"), (6, b"six by"), (4, b"six pa")):
+                unique = await write(rig, offset, b"page", flags=WRITE_CACHE)
+                assert await rig.reply() == Reply(unique, 0, struct.pack("=II", 4, 0))
+                assert os.pread(fd, 8192, 0) == left
 
     run(scenario)
 

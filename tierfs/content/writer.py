@@ -109,18 +109,15 @@ class Writer:
         size = len(data)
         if offset + size > _SIZE_MAX_BYTES:
             raise FsError(errno.EFBIG)
-        if not size:
-            return 0
-        if self._ledger.lending.serves_writes(live.ino):
-            self._ledger.refresh(live)  # what was written since then is not ours to cut off after an error
         if self._fits_inline(live, offset, size):
-            self._prepare(live, offset, size)
-            try:
-                live.open_backing.write_inline(offset, data)
-            except FsError:
-                self._undo_growth(live)
-                raise
-            self._written(live, offset, size, is_synced=False)
+            if kept_bytes := self._kept_bytes(live, offset, size, is_writeback):
+                self._prepare(live, offset, kept_bytes)
+                try:
+                    live.open_backing.write_inline(offset, data[:kept_bytes])
+                except FsError:
+                    self._undo_growth(live)
+                    raise
+                self._written(live, offset, kept_bytes, is_synced=False)
             return size
         view = memoryview(data)
         for at in range(0, size, _BIG_WRITE_PIECE_BYTES):
@@ -135,14 +132,24 @@ class Writer:
             return False  # extents of a synced file count only once they are on the disk
         return self._ledger.space.fits(size)
 
+    def _kept_bytes(self, live: LiveFile, offset: int, size: int, is_writeback: bool) -> int:
+        """How much of a write counts: what a mapping stored makes no file longer.
+
+        The page may have been on its way when O_TRUNC cut the file, for which the kernel does not wait.
+        """
+        if self._ledger.lending.serves_writes(live.ino):
+            self._ledger.refresh(live)  # what was written since then is not ours to cut off after an error
+        return max(0, min(size, live.size_bytes - offset)) if is_writeback else size
+
     async def _write_slowly(self, live: LiveFile, offset: int, data: memoryview, is_writeback: bool) -> None:
-        size = len(data)
-        async with self._ledger.space.reserved(size, overdraws=is_writeback), live.mutate:
-            if live.is_dead:
-                raise FsError(errno.ESTALE)
+        async with self._ledger.space.reserved(len(data), overdraws=is_writeback), live.mutate:
+            self._check_alive(live)
+            size = self._kept_bytes(live, offset, len(data), is_writeback)
+            if not size:
+                return
             self._prepare(live, offset, size)
             try:
-                await live.open_backing.write(offset, data)
+                await live.open_backing.write(offset, data[:size])
             except FsError:
                 self._undo_growth(live)
                 raise
@@ -150,8 +157,7 @@ class Writer:
             is_synced = record is not None and record.synced and not live.is_whole
             if is_synced:
                 await live.open_backing.sync()
-            if live.is_dead:
-                raise FsError(errno.ESTALE)
+            self._check_alive(live)
             self._written(live, offset, size, is_synced=is_synced)
 
     @staticmethod
@@ -271,8 +277,9 @@ class Writer:
             if record is not None and record.synced and InodeFlag.DATA_DIRTY not in inode.flags and not record.writing:
                 # see _declare: the clean copy loses its trust before its bytes go
                 await self._distrust(live)
-            if not live.is_whole:
-                # the ranges that are read there may go now
+            if not live.is_whole or live.writers > 1:
+                # the ranges that are read there may go now; and what another writer's mapping stored may be on its
+                # way there, which must not come after the cut
                 await self._ledger.lending.withdraw(live.ino)
                 self._check_alive(live)
             self._resize(live, size)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,28 @@ def test_an_open_file_that_is_written_past_us_is_dirty_before_its_close(tmp_path
         world.files.publish_writers()
         assert world.is_dirty(ino)
         await world.files.release(fh)
+
+    run(tmp_path, main)
+
+
+def test_nothing_is_written_past_us_while_a_file_with_another_writer_is_cut(tmp_path: Path) -> None:
+    """His mapping may be written back at that moment: the kernel does not wait for that at O_TRUNC."""
+
+    async def main(world: World) -> None:
+        kernel, ino, mapped = created(world)
+        assert kernel.write(ino, 0, bytes(3 * BLOCK))
+        kernel.may_withdraw = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(world.files.open, ino, write=True, truncate=True))
+            await wait_all_tasks_blocked()
+            assert kernel.write(ino, 2 * BLOCK, b"on its way")
+            assert world.files.live(world.inode(ino)).size_bytes == 3 * BLOCK
+            kernel.may_withdraw.set()
+        assert kernel.withdrawn == [ino]
+        assert ino in kernel.served
+        assert os.fstat(kernel.served[ino].fd).st_size == 0
+        await world.files.write(mapped, 2 * BLOCK, b"too late", is_writeback=True)
+        assert world.files.live(world.inode(ino)).size_bytes == 0
 
     run(tmp_path, main)
 

@@ -187,6 +187,7 @@ def test_what_was_stored_by_a_mapping_is_kept_beyond_the_ceiling(
         await world.write_new(noise(2 * PART))
         ino = world.add_new()
         fh = world.files.created(ino)
+        await world.files.set_size(ino, PART)
         assert await world.files.write(fh, 0, noise(PART, seed=1), is_writeback=True) == PART
         assert trio.current_time() > 0, "it waits as others do"
         assert "beyond the size of the tier" in caplog.text

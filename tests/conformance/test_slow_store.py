@@ -139,12 +139,17 @@ def test_an_end_of_either_side_reaches_the_other(upstream: Upstream) -> None:
 def test_only_the_first_bytes_of_an_answer_wait() -> None:
     turns = Turns(0.02)
     assert turns.answer_delay_s(5.0) == 0
-    turns.asked(10.0)
-    turns.asked(10.5)  # the request's last bytes count
+    for began_s, ended_s in ((9.9, 10.0), (10.4, 10.5)):
+        turns.asks(began_s)
+        turns.asked(ended_s)  # the request's last bytes count
     assert turns.answer_delay_s(10.51) == pytest.approx(0.01)
     assert turns.answer_delay_s(10.52) == 0
-    turns.asked(20.0)
+    turns.asks(20.0)
     assert turns.answer_delay_s(20.1) == 0  # the server took longer by itself
+    turns.asks(30.0)
+    assert turns.answer_delay_s(30.01) == pytest.approx(0.01)  # it was quicker than who told of the request
+    turns.asked(30.015)
+    assert turns.answer_delay_s(30.02) == 0
 
 
 def test_a_pace_makes_up_for_a_late_machine_and_not_for_a_pause() -> None:

@@ -87,10 +87,15 @@ class Turns:
         self._requested_s = 0.0
         self._is_answered = True
 
-    def asked(self, now_s: float) -> None:
-        """Bytes of a request passed."""
+    def asks(self, now_s: float) -> None:
+        """Bytes of a request are about to pass: the answer may be here before `asked` is said."""
         self._requested_s = now_s
         self._is_answered = False
+
+    def asked(self, now_s: float) -> None:
+        """They passed."""
+        if not self._is_answered:
+            self._requested_s = now_s
 
     def answer_delay_s(self, now_s: float) -> float:
         """How long the answer's bytes that are here now have to wait."""
@@ -130,7 +135,9 @@ def _pump(source: socket.socket, target: socket.socket, turns: Turns, pace: Pace
         with contextlib.suppress(OSError):  # beyond what an ordinary user may have: smaller steps do, too
             fcntl.fcntl(into, _F_SETPIPE_SZ, _PIPE_BYTES)
         while size := os.splice(source.fileno(), into, _STEP_BYTES, flags=_SPLICE_MOVE):
-            if is_answer and (late_s := turns.answer_delay_s(time.monotonic())):
+            if not is_answer:
+                turns.asks(time.monotonic())
+            elif late_s := turns.answer_delay_s(time.monotonic()):
                 time.sleep(late_s)
             _splice_all(out, target.fileno(), size)
             now_s = time.monotonic()

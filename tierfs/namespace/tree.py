@@ -270,10 +270,10 @@ class Tree:
             gained = int(inode.is_dir) - int(target is not None and target.is_dir)
             if parent == new_parent:
                 net = gained - int(inode.is_dir)
-                self._touch_directory(txn, self._inode(txn, parent), now, subdirs=net, removed=True)
+                self._touch_directory(txn, old_directory, now, subdirs=net, removed=True)
             else:
-                self._touch_directory(txn, self._inode(txn, parent), now, subdirs=-int(inode.is_dir), removed=True)
-                self._touch_directory(txn, self._inode(txn, new_parent), now, subdirs=gained)
+                self._touch_directory(txn, old_directory, now, subdirs=-int(inode.is_dir), removed=True)
+                self._touch_directory(txn, new_directory, now, subdirs=gained)
         return Renamed(moved, target)
 
     # ---- parts of changes ----
@@ -424,11 +424,11 @@ class Tree:
         return Renamed(moved)
 
     def _actual_before_move(self, txn: Txn, inode: Inode, parent: int, name: bytes) -> str:
-        """Where the moving thing lies now: a directory's prefix, or the key of the link's object."""
+        """Where the moving thing lies now: a directory's prefix, or the key of the link's object, "" without one."""
         if inode.is_dir:
             return self._locations.actual_prefix(txn, inode.ino)
         if (inode.parent, inode.name) == (parent, name):
-            return self._locations.actual_key(txn, inode)
+            return self._locations.actual_key(txn, inode) if inode.base is not None else ""
         return self._locations.actual_link_key(txn, parent, name)
 
     def _move_link(
@@ -453,8 +453,8 @@ class Tree:
         self._leave_attempt(txn, inode, now)
         marker = self._locations.actual_key(txn, inode) if inode.is_dir and inode.base is not None else ""
         moved = revise(inode, parent=target[0], name=target[1], ctime_ns=now)
-        inodes.put(txn, moved)
         if inode.is_dir:
+            inodes.put(txn, moved)  # its new prefix is found by its row
             self._override(txn, moved, actual, now)
             if marker:
                 self._locations.settle(txn, moved, marker)

@@ -45,28 +45,6 @@ def test_a_new_file_is_written_read_and_marked(tmp_path: Path) -> None:
     run(tmp_path, main)
 
 
-@pytest.mark.parametrize("size", [BLOCK, 64 * KIB])
-def test_what_a_mapping_stored_makes_no_file_longer(tmp_path: Path, size: int) -> None:
-    """A page that was on its way when the file was cut would bring its old length back, with a hole before it."""
-
-    async def main(world: World) -> None:
-        ino = world.add_new()
-        fh = world.files.created(ino)
-        await world.files.write(fh, 0, noise(size))
-        page = noise(size, seed=1)
-        assert await world.files.write(fh, size - 5, page, is_writeback=True) == size
-        assert await world.files.read(fh, 0, 2 * size) == noise(size)[:-5] + page[:5]
-        other = await world.files.open(ino, write=True, truncate=True)
-        assert await world.files.write(fh, size, page, is_writeback=True) == size
-        assert await world.files.write(fh, 0, page, is_writeback=True) == size
-        assert world.files.live(world.inode(ino)).size_bytes == 0
-        await world.files.release(other)
-        await world.files.release(fh)
-        assert world.inode(ino).size_bytes == 0
-
-    run(tmp_path, main)
-
-
 def test_times_are_those_of_the_backing_file(tmp_path: Path) -> None:
     async def main(world: World) -> None:
         ino = world.add_new()

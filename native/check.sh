@@ -1,6 +1,7 @@
 #!/bin/sh
-# Compiles everything here with warnings as errors, then builds check.c, check_holder.c and check_state.c with the pure
-# parts under ASan and UBSan and runs them: native/check.sh [seed [rounds]]. A long run has some thousand rounds.
+# Compiles everything here with warnings as errors, then builds check.c, check_holder.c, check_state.c and
+# check_directories.c with the pure parts under ASan and UBSan and runs them: native/check.sh [seed [rounds]]. A long
+# run has some thousand rounds.
 # Nothing is left behind. CC and PYTHON choose the tools.
 set -eu
 
@@ -26,8 +27,11 @@ $cc $flags -Wmissing-prototypes -D_GNU_SOURCE -O1 -g -pthread -fsanitize=address
     -Wl,--wrap=pread,--wrap=pwrite,--wrap=write,--wrap=ioctl \
     "$here/check_state.c" "$here/holder/known.c" "$here/holder/hot_table.c" "$here/holder/hot_attributes.c" \
     "$here/holder/hot_list.c" "$here/holder/whole_io.c" -o "$work/check_state"
+$cc $flags -Wmissing-prototypes -D_GNU_SOURCE -O1 -g -pthread -fsanitize=address,undefined -fno-sanitize-recover=all \
+    "$here/check_directories.c" "$here/holder/directories.c" "$here/holder/fuse_wire.c" -o "$work/check_directories"
 # the holder's tables live as long as its process: nothing frees them
 cd "$work"
 ASAN_OPTIONS=detect_leaks=0 ./check_holder "$@"
 ASAN_OPTIONS=detect_leaks=0 ./check_state "$@"
+ASAN_OPTIONS=detect_leaks=0 ./check_directories "$@"
 ./check "$@"

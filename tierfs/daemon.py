@@ -38,6 +38,7 @@ from tierfs.fuse import session
 from tierfs.fuse import takeover as takeovers
 from tierfs.fuse.calls import Calls
 from tierfs.fuse.convert import Timeouts
+from tierfs.fuse.directories import Directories
 from tierfs.fuse.failures import Failures
 from tierfs.fuse.kernel import Kernel
 from tierfs.fuse.operations import Operations
@@ -313,7 +314,7 @@ def _build(
     hot, space = _tier(settings, index, cache)
     mount, locations = settings.mount, Locations()
     activity, flow = Activity(versions_kept=eventservice.versions_kept(settings.events)), Flow(clock)
-    kernel = _kernel(settings, takeover)
+    kernel = _kernel(settings, index, takeover, lambda ino: importer.hold_s(ino))  # noqa: PLW0108 - made after it
     tree_settings = TreeSettings(quiet_s=settings.export.quiet_s, key_prefix_bytes=translation.key_prefix_bytes(source))
     tree = Tree(
         index, locations, clock, tree_settings,
@@ -383,12 +384,13 @@ def _tier(settings: Settings, index: Index, cache: Path) -> tuple[HotFiles, Spac
     )
 
 
-def _kernel(settings: Settings, takeover: Takeover | None) -> Kernel:
+def _kernel(settings: Settings, index: Index, takeover: Takeover | None, hold_s: Callable[[int], float]) -> Kernel:
     mount = settings.mount
     return Kernel(
         mount.connection,
         max_tasks=mount.max_tasks,
         low_latency=mount.low_latency,
+        directories=Directories(index=index, hold_s=hold_s, negative_s=mount.negative_timeout_s),
         restart=takeovers.command(sys.orig_argv) if mount.restart else (),
         takeover=takeover,
     )
@@ -426,7 +428,8 @@ async def _serve(
         await nursery.start(functools.partial(server.serve, socket_path, service, limits=limits))
         await parts.fs.reopen()
         failures = Failures()
-        operations = Operations(parts.fs, timeouts, parts.kernel, failures, parts.index.answers)
+        directories = parts.kernel.directories
+        operations = Operations(parts.fs, timeouts, parts.kernel, failures, parts.index.answers, directories)
         calls = Calls(parts.fs, failures)
         async with parts.kernel.mounted(operations, calls, facts.mountpoint, _mount_options(settings, facts)):
             if parts.kernel.takes_files:

@@ -27,7 +27,7 @@ from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Dirent, Inode, InodeFlag, Ker
 from tierfs.namespace import xattr_rules
 from tierfs.namespace.access import OpenFile, is_moved_by_read
 from tierfs.namespace.authority import Authority, Right
-from tierfs.namespace.changes import AttrChange, NewInode, RenameMode
+from tierfs.namespace.changes import AttrChange, NewInode, Renamed, RenameMode
 from tierfs.namespace.cookies import DOT_COOKIE, DOTDOT_COOKIE, OpenDirectory
 from tierfs.namespace.lookups import LookupCounts
 from tierfs.namespace.tree import Tree
@@ -258,19 +258,21 @@ class FileSystem:
         self._purge_if_unused(self._tree.unlink(parent, name, token=token).ino)
         await self._acknowledge()
 
-    async def rmdir(self, parent: int, name: bytes, *, token: int = 0) -> None:
-        """Removes an empty directory; one that was never listed is listed first."""
+    async def rmdir(self, parent: int, name: bytes, *, token: int = 0) -> int:
+        """Removes an empty directory; one that was never listed is listed first. Returns which it was."""
         self._check_writable()
         await self._importer.ensure_listed(parent)
         victim = self._tree.lookup(parent, name)
         if victim is not None and victim.is_dir:
             await self._importer.ensure_listed(victim.ino)
-        self._purge_if_unused(self._tree.rmdir(parent, name, token=token).ino)
+        gone = self._tree.rmdir(parent, name, token=token).ino
+        self._purge_if_unused(gone)
         await self._acknowledge()
+        return gone
 
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode, *, token: int = 0
-    ) -> None:
+    ) -> Renamed:
         """rename(2), renameat2(2) with NOREPLACE or EXCHANGE."""
         self._check_writable()
         await self._importer.ensure_listed(parent)
@@ -285,6 +287,7 @@ class FileSystem:
         if renamed.replaced is not None:
             self._purge_if_unused(renamed.replaced.ino)
         await self._acknowledge()
+        return renamed
 
     def _check_writable(self) -> None:
         if self._read_only:

@@ -117,9 +117,23 @@ static bool answer_flush(struct holder *holder, const struct fuse_in_header *hea
 static bool answer_getattr(struct holder *holder, const struct fuse_in_header *header)
 {
     struct fuse_attr_out out;
-    if (!hot_attributes(holder->hot, header->nodeid, &out))
+    if (!hot_attributes(holder->hot, header->nodeid, &out) &&
+        !directories_attributes(holder->directories, header->nodeid, &out))
         return false;
     relay_reply(holder, header->unique, 0, &out, sizeof out);
+    return true;
+}
+
+static bool answer_lookup(struct holder *holder, const struct fuse_in_header *header)
+{
+    struct fuse_entry_out out;
+    const char *name = wire_name(header, 0);
+    if (name == NULL || !directories_lack(holder->directories, header->nodeid, name, &out))
+        return false;
+    if (out.entry_valid == 0 && out.entry_valid_nsec == 0)
+        relay_refuse(holder, header->unique, -ENOENT);
+    else
+        relay_reply(holder, header->unique, 0, &out, sizeof out);
     return true;
 }
 
@@ -160,6 +174,8 @@ bool answer_here(struct holder *holder, const struct fuse_in_header *header, cha
         return answer_lseek(holder, header);
     case FUSE_FLUSH:
         return answer_flush(holder, header);
+    case FUSE_LOOKUP:
+        return answer_lookup(holder, header);
     case FUSE_GETATTR:
         return answer_getattr(holder, header);
     case FUSE_GETXATTR:

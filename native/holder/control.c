@@ -68,6 +68,7 @@ static void answer_status(struct holder *holder, uint32_t tag)
     char text[2048];
     struct hot_counts counts = hot_count(holder->hot);
     struct served_counts served = served_count(holder->served);
+    struct directory_counts told = directories_count(holder->directories);
     struct counters *c = &holder->counters;
     int size_bytes = snprintf(
         text, sizeof text,
@@ -78,7 +79,7 @@ static void answer_status(struct holder *holder, uint32_t tag)
         ", \"notify_dropped\": %" PRIuFAST64 ", \"registered\": %" PRIu64 ", \"open_here\": %" PRIu64
         ", \"open_in_python\": %" PRIu64 ", \"served\": %" PRIu64 ", \"served_reads\": %" PRIu64
         ", \"served_writes\": %" PRIu64 ", \"brake_state\": %d, \"braked\": %zu, \"latency_state\": %d, "
-        "\"at_gates\": %zu, \"restarts\": %u}",
+        "\"at_gates\": %zu, \"restarts\": %u, \"told_attributes\": %" PRIu64 ", \"told_names\": %" PRIu64 "}",
         (int)getpid(), atomic_load(&holder->kernel_minor),
         atomic_load(&holder->passthrough_agreed) ? "true" : "false",
         hot_passthrough_state(holder->hot), inflight_count(holder->inflight),
@@ -89,7 +90,7 @@ static void answer_status(struct holder *holder, uint32_t tag)
         served.files, served.reads, served.writes,
         brake_state(holder->brake), brake_waiting(holder->brake), latency_state(holder->latency),
         gate_waiting(holder->opens) + gate_waiting(holder->reads) + gate_waiting(holder->writes),
-        atomic_load(&holder->restarts));
+        atomic_load(&holder->restarts), told.attributes, told.names);
     control_answer(holder, tag, 0, 0, 0, text, (size_t)size_bytes);
 }
 

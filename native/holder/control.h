@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CONTROL_VERSION = 4, CONTROL_PACKET_MAX_BYTES = 65536 };
+enum { CONTROL_VERSION = 5, CONTROL_PACKET_MAX_BYTES = 65536 };
 
 enum control_kind {
     CONTROL_STATUS = 1,   /* answer: JSON */

@@ -167,9 +167,11 @@ void forward(struct holder *holder, struct fuse_in_header *header)
     if (request.token != 0)
         header->pid = request.token;
     forward_note_change(holder, header->opcode, request.nodeid);
+    directories_asked(holder->directories, header, &request.other);
 
     bool has_reply = wire_has_reply(header->opcode);
     if (has_reply && !inflight_add(holder->inflight, &request)) {
+        directories_answered(holder->directories, request.opcode, request.nodeid, request.other);
         relay_refuse(holder, header->unique, -ENOMEM);
         return;
     }
@@ -178,8 +180,11 @@ void forward(struct holder *holder, struct fuse_in_header *header)
     /* whoever takes it answers it: also relay_python_gone() may have been here */
     if (result == -ENOTCONN && holder->restart != NULL && !atomic_load(&holder->python_gone))
         return; /* the daemon has just died: the request waits for what becomes of it */
-    if (result != 0 && has_reply && inflight_take(holder->inflight, request.unique, &request) && !request.abandoned)
-        relay_refuse(holder, request.unique, result);
+    if (result != 0 && has_reply && inflight_take(holder->inflight, request.unique, &request)) {
+        directories_answered(holder->directories, request.opcode, request.nodeid, request.other);
+        if (!request.abandoned)
+            relay_refuse(holder, request.unique, result);
+    }
 }
 
 static void forget(struct holder *holder, uint64_t nodeid, uint64_t lookups)

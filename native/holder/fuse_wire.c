@@ -42,6 +42,13 @@ const void *wire_argument(const struct fuse_in_header *header, size_t need_bytes
     return header + 1;
 }
 
+const char *wire_name(const struct fuse_in_header *header, size_t skip_bytes)
+{
+    const char *name = (const char *)(header + 1) + skip_bytes;
+    size_t left = header->len - sizeof *header;
+    return left > skip_bytes && memchr(name, '\0', left - skip_bytes) != NULL ? name : NULL;
+}
+
 const struct fuse_out_header *wire_reply(const void *packet, size_t size_bytes)
 {
     const struct fuse_out_header *header = packet;

@@ -258,6 +258,9 @@ const struct fuse_in_header *wire_request(const void *packet, size_t size_bytes)
 /* The argument after the header if at least `need_bytes` of it are there, else NULL. */
 const void *wire_argument(const struct fuse_in_header *header, size_t need_bytes);
 
+/* The name in the argument, `skip_bytes` behind its start, if it is there with its NUL, else NULL. */
+const char *wire_name(const struct fuse_in_header *header, size_t skip_bytes);
+
 /* The header of a reply or notification if its lengths agree and its error is one the kernel takes, else NULL. */
 const struct fuse_out_header *wire_reply(const void *packet, size_t size_bytes);
 

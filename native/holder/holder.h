@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "directories.h"
 #include "fuse_wire.h"
 #include "hot_table.h"
 #include "inflight.h"
@@ -60,6 +61,7 @@ struct holder {
     struct brake *brake;
     struct hot_table *hot;
     struct served_table *served;
+    struct directories *directories;
     atomic_uint disk_busy; /* reader threads that may stand in a read or write of a backing file */
     struct interrupts *interrupts;
     struct latency *latency;

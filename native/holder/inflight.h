@@ -16,7 +16,8 @@ struct pieces;
 struct waiting {
     uint64_t unique;
     uint64_t nodeid;
-    uint64_t note; /* of the hot table: what it knew of the inode when the request came */
+    uint64_t note;  /* of the hot table: what it knew of the inode when the request came */
+    uint64_t other; /* the directory in which it may make a name */
     uint32_t opcode;
     uint32_t open_flags; /* of OPEN and CREATE */
     bool sets_atime;     /* SETATTR */

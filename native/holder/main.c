@@ -167,6 +167,7 @@ static bool build(struct holder *holder, const struct arguments *arguments)
     holder->brake = brake_new(peer_pid(arguments->control_fd));
     holder->hot = holder->brake != NULL ? hot_new(holder->kernel_fd, holder->brake) : NULL;
     holder->served = served_new(withdrawn, holder);
+    holder->directories = directories_new();
     holder->interrupts = interrupts_new();
     holder->known = known_new();
     holder->tokens = tokens_new();
@@ -175,7 +176,7 @@ static bool build(struct holder *holder, const struct arguments *arguments)
     holder->latency = latency_new(arguments->latency);
     holder->notifier = notify_new();
     return holder->inflight && holder->packets && holder->opens && holder->reads && holder->writes && holder->hot &&
-           holder->served && holder->interrupts && holder->latency && holder->notifier && holder->known &&
+           holder->served && holder->directories && holder->interrupts && holder->latency && holder->notifier && holder->known &&
            holder->tokens && (holder->restart != NULL || arguments->restart == NULL);
 }
 

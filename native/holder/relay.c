@@ -297,7 +297,10 @@ static void from_python(struct holder *holder, char *packet, size_t size_bytes)
     const struct fuse_out_header *header = wire_reply(packet, size_bytes);
     struct waiting request;
     if (header != NULL && header->unique == 0) {
-        notify_queue_packet(holder->notifier, packet, size_bytes);
+        if (header->error != TOLD_CODE)
+            notify_queue_packet(holder->notifier, packet, size_bytes);
+        else if (!directories_told(holder->directories, header))
+            atomic_fetch_add(&holder->counters.malformed, 1);
         return;
     }
     if (header == NULL) {
@@ -310,6 +313,7 @@ static void from_python(struct holder *holder, char *packet, size_t size_bytes)
             answered_piece(holder, &request, NULL);
             return;
         }
+        directories_answered(holder->directories, request.opcode, request.nodeid, request.other);
         if (!request.internal && !request.abandoned)
             relay_refuse(holder, request.unique, -EIO);
         forward_let_in_next(holder, request.opcode);
@@ -323,6 +327,7 @@ static void from_python(struct holder *holder, char *packet, size_t size_bytes)
         answered_piece(holder, &request, header);
         return;
     }
+    directories_answered(holder->directories, request.opcode, request.nodeid, request.other);
     if (request.abandoned) {
         atomic_fetch_add(&holder->counters.swallowed, 1);
         forward_note_change(holder, request.opcode, request.nodeid);
@@ -394,6 +399,7 @@ void relay_python_gone(struct holder *holder)
     if (known)
         return;
     hot_brake(holder->hot, false); /* nobody is left to take it off */
+    directories_clear(holder->directories);
     while (inflight_take_any(holder->inflight, &request)) {
         pieces_free(request.pieces);
         if (!request.internal && !request.abandoned)

@@ -205,6 +205,7 @@ static bool hand_over(struct holder *holder, int fds[3])
     struct restart *restart = holder->restart;
     drop_requests(holder);
     served_clear(holder->served);
+    directories_clear(holder->directories);
     fds[2] = state_file(holder);
     if (fds[2] < 0)
         return false;

@@ -38,7 +38,7 @@ from tierfs.units import NS_PER_S
 log = logging.getLogger(__name__)
 
 # the twins of native/holder/control.h and hot_table.h
-_VERSION: Final = 4
+_VERSION: Final = 5
 _REQUEST: Final = struct.Struct("=IIQQQ")  # kind, tag, ino, a, b
 _ANSWER: Final = struct.Struct("=IIiIQQ")  # kind, tag, status, padding, a, b
 _USE: Final = struct.Struct("=QQQQ")  # ino, opens, bytes, last_use_ns

@@ -21,6 +21,7 @@ import trio
 
 from tierfs.fuse.calls import Calls
 from tierfs.fuse.convert import packed_attributes
+from tierfs.fuse.directories import Directories
 from tierfs.fuse.holder import Holder, Use, held
 from tierfs.fuse.holder_process import HolderOptions
 from tierfs.fuse.operations import Operations
@@ -53,11 +54,13 @@ class Kernel:
         *,
         max_tasks: int,
         low_latency: bool,
+        directories: Directories,
         restart: Sequence[str] = (),
         takeover: Takeover | None = None,
     ) -> None:
         """`wanted`: "auto" or a mode; see mount.connection, mount.max_tasks and mount.low_latency. `restart` and
         `takeover`: see fuse.takeover."""
+        self.directories = directories
         self._restart = restart
         self._takeover = takeover
         self._wanted = wanted
@@ -82,10 +85,12 @@ class Kernel:
 
     def entry_changed(self, parent: int, name: bytes) -> None:
         """See Notify."""
+        self.directories.doubted(parent)
         (self._holder or self._direct).entry_changed(parent, name)
 
     def inode_changed(self, ino: int, *, content: bool) -> None:
         """See Notify."""
+        self.directories.doubted(ino)
         (self._holder or self._direct).inode_changed(ino, content=content)
 
     # ---- Borrower ----
@@ -207,6 +212,8 @@ class Kernel:
                 self.mode_reason = f"the native holder does not start: {error}"
             else:
                 self._open_session(stack, operations, self._holder.session_path, options, unmounts=False)
+                self.directories.begin(self._holder.session_fd)
+                stack.callback(self.directories.end)
                 self.mode, self.mode_reason = "holder", "the kernel has not answered yet"
                 return
         else:

@@ -19,6 +19,7 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, In
 from tierfs.errors import FsError
 from tierfs.filesystem import FileSystem
 from tierfs.fuse import convert
+from tierfs.fuse.directories import Directories
 from tierfs.fuse.failures import Failures
 from tierfs.index.answers import Answers
 from tierfs.model import NAME_MAX_BYTES, Inode
@@ -88,6 +89,7 @@ class Operations(pyfuse3.Operations):
         holder: HolderView,
         failures: Failures,
         answers: Answers,
+        directories: Directories,
     ) -> None:
         super().__init__()
         self._fs = fs
@@ -96,6 +98,7 @@ class Operations(pyfuse3.Operations):
         self._holder = holder
         self._failures = failures
         self._answers = answers
+        self._directories = directories
 
     def attributes(self, inode: Inode) -> EntryAttributes:
         """As the kernel is told."""
@@ -139,13 +142,20 @@ class Operations(pyfuse3.Operations):
         self._fs.remember(inode.ino)
         return attributes
 
+    def _changed(self, *directories: int) -> None:
+        """Their names are others. Said as the last thing before the answer."""
+        for ino in dict.fromkeys(directories):
+            self._directories.changed(ino, self.attributes)
+
     @_answer
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         try:
             return self._entry(await self._fs.lookup(parent_inode, name))
         except FsError as error:
-            if error.errno == errno.ENOENT and self._timeouts.negative_s > 0:
-                return convert.no_entry(self._timeouts)
+            if error.errno == errno.ENOENT:
+                self._directories.missed(parent_inode)
+                if self._timeouts.negative_s > 0:
+                    return convert.no_entry(self._timeouts)
             raise
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
@@ -181,29 +191,39 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
         made = await self._made(ctx, parent_inode, name)
-        return self._entry(made or await self._fs.mknod(parent_inode, name, mode, rdev, convert.caller(ctx)))
+        inode = made or await self._fs.mknod(parent_inode, name, mode, rdev, convert.caller(ctx))
+        self._changed(parent_inode)
+        return self._entry(inode)
 
     @_once
     async def mkdir(self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext) -> EntryAttributes:
         made = await self._made(ctx, parent_inode, name)
-        return self._entry(made or await self._fs.mkdir(parent_inode, name, mode, convert.caller(ctx)))
+        inode = made or await self._fs.mkdir(parent_inode, name, mode, convert.caller(ctx))
+        self._changed(parent_inode)
+        if made is None:
+            self._directories.made(inode.ino)
+        return self._entry(inode)
 
     @_once
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
         if not self._was_made(ctx):
             await self._fs.unlink(parent_inode, name, token=convert.token(ctx))
+        self._changed(parent_inode)
 
     @_once
     async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
         if not self._was_made(ctx):
-            await self._fs.rmdir(parent_inode, name, token=convert.token(ctx))
+            self._directories.doubted(await self._fs.rmdir(parent_inode, name, token=convert.token(ctx)))
+        self._changed(parent_inode)
 
     @_once
     async def symlink(
         self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
         made = await self._made(ctx, parent_inode, name)
-        return self._entry(made or await self._fs.symlink(parent_inode, name, target, convert.caller(ctx)))
+        inode = made or await self._fs.symlink(parent_inode, name, target, convert.caller(ctx))
+        self._changed(parent_inode)
+        return self._entry(inode)
 
     @_once
     async def rename(
@@ -220,7 +240,11 @@ class Operations(pyfuse3.Operations):
             raise FsError(errno.EINVAL)
         if not self._was_made(ctx):
             token = convert.token(ctx)
-            await self._fs.rename(parent_inode_old, name_old, parent_inode_new, name_new, mode, token=token)
+            renamed = await self._fs.rename(parent_inode_old, name_old, parent_inode_new, name_new, mode, token=token)
+            for inode in (renamed.moved, renamed.replaced, renamed.exchanged):
+                if inode is not None:
+                    self._directories.doubted(inode.ino)
+        self._changed(parent_inode_old, parent_inode_new)
 
     @_once
     async def link(
@@ -228,6 +252,7 @@ class Operations(pyfuse3.Operations):
     ) -> EntryAttributes:
         made = await self._made(ctx, new_parent_inode, new_name)
         linked = made or await self._fs.link(inode, new_parent_inode, new_name, token=convert.token(ctx))
+        self._changed(new_parent_inode)
         return self._entry(linked)
 
     @_once
@@ -252,6 +277,7 @@ class Operations(pyfuse3.Operations):
         else:
             inode, handle = await self._fs.create(parent_inode, name, mode, convert.caller(ctx))
         info = FileInfo(fh=FileHandleT(handle), keep_cache=True, direct_io=self._goes_direct(InodeT(inode.ino), flags))
+        self._changed(parent_inode)
         return info, self._entry(inode)
 
     @_answer

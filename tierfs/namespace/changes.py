@@ -52,7 +52,8 @@ class AttrChange:
 
 @frozen
 class Renamed:
-    """What a rename moved, and what lost a link by it (nlink 0: its last)."""
+    """What a rename moved, what lost a link by it (nlink 0: its last), and what it moved the other way."""
 
     moved: Inode
     replaced: Inode | None = None
+    exchanged: Inode | None = None

@@ -414,14 +414,14 @@ class Tree:
         actual = self._actual_before_move(txn, inode, directory.ino, name)
         other_actual = self._actual_before_move(txn, other, other_directory.ino, other_name)
         moved = self._place_link(txn, inode, (directory.ino, name), (other_directory.ino, other_name), actual, now)
-        self._place_link(txn, other, (other_directory.ino, other_name), (directory.ino, name), other_actual, now)
+        back = self._place_link(txn, other, (other_directory.ino, other_name), (directory.ino, name), other_actual, now)
         shift = int(other.is_dir) - int(inode.is_dir)
         if directory.ino == other_directory.ino:
             self._touch_directory(txn, self._inode(txn, directory.ino), now)
         else:
             self._touch_directory(txn, self._inode(txn, directory.ino), now, subdirs=shift, removed=True)
             self._touch_directory(txn, self._inode(txn, other_directory.ino), now, subdirs=-shift, removed=True)
-        return Renamed(moved)
+        return Renamed(moved, exchanged=back)
 
     def _actual_before_move(self, txn: Txn, inode: Inode, parent: int, name: bytes) -> str:
         """Where the moving thing lies now: a directory's prefix, or the key of the link's object, "" without one."""

@@ -135,6 +135,14 @@ class Importer:
         age_ns = self._clock.now_ns() - inode.listed_ns
         return 0 <= age_ns < self._settings.revalidate_s * NS_PER_S or self._is_overlaid(inode)
 
+    def hold_s(self, ino: int) -> float:
+        """How long from now the names of a directory are taken as they are, without asking the bucket."""
+        inode = inodes.get(self._index, ino)
+        if inode is None or not self._is_fresh(inode):
+            return 0.0
+        age_s = 0.0 if self._is_told_of(inode.listed_ns) else (self._clock.now_ns() - inode.listed_ns) / NS_PER_S
+        return max(0.0, self._settings.revalidate_s - age_s)
+
     def _is_overlaid(self, inode: Inode) -> bool:
         """Under its prefix lies what a renamed directory has not taken away yet: not to be told from its own."""
         overrides = rows.overrides(self._index)

@@ -12,9 +12,11 @@ import trio
 from tierfs.errors import FsError
 from tierfs.filesystem import FileSystem
 from tierfs.fuse.convert import Timeouts
+from tierfs.fuse.directories import Directories
 from tierfs.fuse.failures import Failures
 from tierfs.fuse.operations import Operations
 from tierfs.index.answers import Answers
+from tierfs.index.env import Index
 
 HOLDERS_HANDLE = 1 << 63
 CONTEXT = cast(pyfuse3.RequestContext, SimpleNamespace(pid=1))
@@ -52,6 +54,11 @@ class HolderDouble:
         return 8 if fh == HOLDERS_HANDLE else None
 
 
+def operations_of(fs: FileSystem) -> Operations:
+    directories = Directories(index=cast(Index, None), hold_s=lambda ino: 0, negative_s=0)
+    return Operations(fs, Timeouts(1, 1, 0), HolderDouble(), Failures(), Answers(), directories)
+
+
 Ask = Callable[[Operations], Awaitable[Any]]
 
 
@@ -70,7 +77,7 @@ Ask = Callable[[Operations], Awaitable[Any]]
 )
 def test_a_failure_names_what_it_was_about(caplog: pytest.LogCaptureFixture, ask: Ask, about: str) -> None:
     fs = cast(FileSystem, BrokenFileSystem())
-    operations = Operations(fs, Timeouts(entry_s=1, attr_s=1, negative_s=0), HolderDouble(), Failures(), Answers())
+    operations = operations_of(fs)
 
     async def main() -> None:
         with pytest.raises(pyfuse3.FUSEError) as refused:
@@ -83,8 +90,7 @@ def test_a_failure_names_what_it_was_about(caplog: pytest.LogCaptureFixture, ask
 
 def test_an_inode_that_cannot_be_purged_ends_neither_the_mount_nor_the_others(caplog: pytest.LogCaptureFixture) -> None:
     fs = BrokenFileSystem()
-    timeouts = Timeouts(entry_s=1, attr_s=1, negative_s=0)
-    operations = Operations(cast(FileSystem, fs), timeouts, HolderDouble(), Failures(), Answers())
+    operations = operations_of(cast(FileSystem, fs))
     trio.run(operations.forget, [(7, 1), (8, 2)])
     assert fs.forgotten == [7, 8]
     assert "forget failed with ENOSPC: the journal is full." in caplog.text

@@ -16,6 +16,7 @@ from attrs import frozen
 from tests.support.sync_rig import Rig, run_rig
 from tierfs.filesystem import FileSystem
 from tierfs.fuse.convert import Timeouts
+from tierfs.fuse.directories import Directories
 from tierfs.fuse.failures import Failures
 from tierfs.fuse.operations import Operations
 from tierfs.index import xattrs
@@ -53,7 +54,8 @@ class Front:
 def run(tmp_path: Path, test: Callable[[Front], Awaitable[None]]) -> None:
     async def main(rig: Rig) -> None:
         fs = rig.file_system()
-        handlers = Operations(fs, Timeouts(0, 0, 0), NoHolder(), Failures(), rig.index.answers)
+        directories = Directories(index=rig.index, hold_s=lambda ino: 0, negative_s=0)
+        handlers = Operations(fs, Timeouts(0, 0, 0), NoHolder(), Failures(), rig.index.answers, directories)
         await test(Front(rig, fs, handlers))
 
     run_rig(tmp_path, main)

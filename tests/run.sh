@@ -96,7 +96,7 @@ unset AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_
 export PYTHONUNBUFFERED=1
 # the tests start the commands hundreds of times: they must not be compiled anew each time
 unset PYTHONDONTWRITEBYTECODE
-child=
+children=()  # process groups
 
 left_processes() {
   local proc
@@ -154,13 +154,14 @@ clean_up() {
 
 interrupted() {
   trap '' INT TERM HUP
-  if [ -n "$child" ]; then
-    kill -INT -- "-$child" 2>/dev/null || true
+  local child
+  for child in "${children[@]}"; do kill -INT -- "-$child" 2>/dev/null || true; done
+  for child in "${children[@]}"; do
     for _ in $(seq 20); do
       kill -0 "$child" 2>/dev/null || break
       sleep 0.5
     done
-  fi
+  done
   trap - EXIT
   clean_up
   say "FAILED (interrupted)"
@@ -169,15 +170,19 @@ interrupted() {
 trap clean_up EXIT
 trap interrupted INT TERM HUP
 
-# run_child COMMAND...: in its own process group, so that an interrupt reaches it at once and this script's traps run
-run_child() {
-  local code=0
+# begin COMMAND...: in its own process group, so that an interrupt reaches it at once and this script's traps run
+begin() {
   set -m
   "$@" </dev/null &
-  child=$!
+  children+=("$!")
   set +m
-  wait "$child" || code=$?
-  child=
+}
+
+# finish: waits for all that was begun; the exit code of the last one that failed
+finish() {
+  local child code=0
+  for child in "${children[@]}"; do wait "$child" || code=$?; done
+  children=()
   return "$code"
 }
 
@@ -186,7 +191,8 @@ run_child() {
 check() {
   local name=$1 began_s=$SECONDS verdict=passed
   shift
-  run_child "$@" >"$run_dir/check.log" 2>&1 || verdict=failed
+  begin "$@" >"$run_dir/check.log" 2>&1
+  finish || verdict=failed
   [ "$verdict" = passed ] || cat "$run_dir/check.log"
   say "$name: $verdict ($((SECONDS - began_s)) s)"
   printf '%s %s\n' "$verdict" "$name" >>"$tally/checks"
@@ -196,12 +202,12 @@ check() {
 run_pytest() {
   local name=$1 code=0
   shift
-  run_child "$bin/python" -m pytest --basetemp="$run_dir/$name" --junitxml="$tally/$name.xml" -o junit_family=xunit2 "$@" || code=$?
+  "$bin/python" -m pytest --basetemp="$run_dir/$name" --junitxml="$tally/$name.xml" -o junit_family=xunit2 "$@" || code=$?
   # 1 is told by the counts and 5 is "no test here"; anything else broke the run itself
   case $code in 0 | 1 | 5) ;; *) printf 'failed pytest-%s-exit-%s\n' "$name" "$code" >>"$tally/checks" ;; esac
 }
 
-# stage NAME PATH...: one pytest run over those of the directories that hold tests
+# stage NAME PATH...: one pytest run over those of the directories that hold tests, its output when it is over
 stage() {
   local name=$1 began_s=$SECONDS path paths=()
   shift
@@ -209,26 +215,40 @@ stage() {
     [ -z "$(find "$path" -name 'test_*.py' -print -quit 2>/dev/null)" ] || paths+=("$path")
   done
   [ ${#paths[@]} -gt 0 ] || return 0
+  say "$name begins"
+  run_pytest "$name" -q "${paths[@]}" >"$run_dir/$name.log" 2>&1
   say "$name"
-  run_pytest "$name" -q "${paths[@]}"
+  cat "$run_dir/$name.log"
   say "$name took $((SECONDS - began_s)) s"
 }
 
+# two lanes side by side: most tests wait, for a store, a disk or a clock
+one_lane() {
+  stage unit tests/unit tests/tidy tests/native tests/model
+  if [ "$mode" = all ]; then stage e2e tests/e2e; fi
+}
+
+other_lane() {
+  stage conformance tests/conformance
+  stage crash tests/crash tests/faults
+  stage mount tests/mount
+}
+
 if [ "$mode" = pytest ]; then
-  run_pytest pytest "${pytest_args[@]}"
+  begin run_pytest pytest "${pytest_args[@]}"
+  finish
 else
   check "ruff check" "$bin/ruff" check .
   check "ruff format" "$bin/ruff" format --check .
   check "mypy" "$bin/mypy"
   check "layers (lint-imports)" "$bin/lint-imports"
   if [ -x native/check.sh ]; then check "native code under ASan and UBSan" env PYTHON="$bin/python" native/check.sh; fi
-  stage unit tests/unit tests/tidy tests/native tests/model
-  if [ "$mode" = all ]; then
-    stage conformance tests/conformance
-    stage crash tests/crash tests/faults
-    stage mount tests/mount
-    stage e2e tests/e2e
-    if [ -n "$is_long" ]; then stage bench tests/bench; fi
+  begin one_lane
+  if [ "$mode" = all ]; then begin other_lane; fi
+  finish || printf 'failed a-lane-ended-early\n' >>"$tally/checks"
+  if [ -n "$is_long" ] && [ "$mode" = all ]; then
+    begin stage bench tests/bench
+    finish
   fi
 fi
 

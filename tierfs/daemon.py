@@ -69,6 +69,7 @@ from tierfs.sync.format import agree_on_format
 from tierfs.sync.guard import Guard
 from tierfs.sync.history import History
 from tierfs.sync.importer import Importer
+from tierfs.sync.pathrules import PathRules
 from tierfs.sync.verdicts import Verdicts
 from tierfs.telemetry import Counters
 from tierfs.units import MIB
@@ -315,9 +316,9 @@ def _build(
     mount, locations = settings.mount, Locations()
     activity, flow = Activity(versions_kept=eventservice.versions_kept(settings.events)), Flow(clock)
     kernel = _kernel(settings, index, takeover, lambda ino: importer.hold_s(ino))  # noqa: PLW0108 - made after it
-    tree_settings = TreeSettings(quiet_s=settings.export.quiet_s, key_prefix_bytes=translation.key_prefix_bytes(source))
+    rules = PathRules(index, translation.export_rules(settings), read_only=mount.read_only)
     tree = Tree(
-        index, locations, clock, tree_settings,
+        index, locations, clock, TreeSettings(translation.key_prefix_bytes(source)), quiet_s_of=rules.quiet_s,
         needs_object=lambda ino: files.needs_object(ino),  # noqa: PLW0108 - made after the tree
     )  # fmt: skip
     tree.ensure_root(mount.dir_mode, mount.uid, mount.gid)
@@ -325,8 +326,9 @@ def _build(
     files = Files(
         index=index, hot=hot, space=space, store=store, clock=clock, settings=translation.content_settings(settings),
         locate=lambda ino: locations.actual_key(index, tree.inode(ino)),
-        wake_export=bell.wake, hurry_export=bell.make_room, on_stale=bell.doubt,
+        wake_export=bell.wake, hurry_export=bell.make_room, on_stale=bell.doubt, quiet_s_of=rules.quiet_s,
     )  # fmt: skip
+    files.lending.hears_of_closes = rules.waits_at_close
     files.recover()
     applier = _applier(settings, index, locations, files, clock, kernel)
     importer = Importer(
@@ -352,8 +354,8 @@ def _build(
     )  # fmt: skip
     fs = FileSystem(
         index=index, tree=tree, files=files, importer=importer, authority=authority,
-        capacity=_Capacity(index, source), clock=clock, wake_export=bell.wake, read_only=settings.mount.read_only,
-        durable_operations=settings.index.durability == "operation",
+        capacity=_Capacity(index, source), clock=clock, rules=rules, wake_export=bell.wake,
+        export_now=exporter.export_now, durable_operations=settings.index.durability == "operation",
     )  # fmt: skip
     if takeover is not None:
         fs.recall(takeover.state)

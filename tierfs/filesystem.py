@@ -13,7 +13,7 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from attrs import evolve
@@ -23,7 +23,7 @@ from tierfs.content.handles import Files
 from tierfs.errors import FsError, TierfsError
 from tierfs.index import dirents, inodes, orphans, xattrs
 from tierfs.index.env import Index
-from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Dirent, Inode, InodeFlag, KernelState
+from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Inode, InodeFlag, KernelState
 from tierfs.namespace import xattr_rules
 from tierfs.namespace.access import OpenFile, is_moved_by_read
 from tierfs.namespace.authority import Authority, Right
@@ -33,10 +33,10 @@ from tierfs.namespace.lookups import LookupCounts
 from tierfs.namespace.tree import Tree
 from tierfs.namespace.verbs import Caller, Capacity, DirEntry, Usage
 from tierfs.sync.importer import Importer
+from tierfs.sync.pathrules import PathRules
 from tierfs.sync.paths import display_path
 
 _log: Final = logging.getLogger(__name__)
-_READDIR_PAGE_ENTRIES: Final = 128
 _UNSET_MODE: Final = 0
 
 
@@ -57,13 +57,16 @@ class FileSystem:
         authority: Authority,
         capacity: Capacity,
         clock: Clock,
+        rules: PathRules,
         wake_export: Callable[[], None],
-        read_only: bool = False,
+        export_now: Callable[[int], Awaitable[None]],
         durable_operations: bool = False,
     ) -> None:
-        """`wake_export`: there is something new for the bucket. `durable_operations`: answer a change when it
-        is on the disk."""
+        """`wake_export`: there is something new for the bucket. `export_now`: see `Exporter.export_now`.
+        `durable_operations`: answer a change when it is on the disk."""
+        self._rules = rules
         self._wake_export = wake_export
+        self._export_now = export_now
         self._index = index
         self._tree = tree
         self._files = files
@@ -71,7 +74,6 @@ class FileSystem:
         self._authority = authority
         self._capacity = capacity
         self._clock = clock
-        self._read_only = read_only
         self._durable_operations = durable_operations
         self._lookups = LookupCounts()
         self._handles: dict[int, OpenFile] = {}
@@ -146,8 +148,8 @@ class FileSystem:
 
     def _take_access_time(self, ino: int) -> None:
         """Reads of a lent file moved the access time of its backing file."""
-        inode = inodes.get(self._index, ino)
-        if inode is not None and not self._read_only and (now := self._files.live(inode)).atime_ns > inode.atime_ns:
+        inode = None if self._rules.is_read_only else inodes.get(self._index, ino)
+        if inode is not None and (now := self._files.live(inode)).atime_ns > inode.atime_ns:
             self._tree.note_access(ino, now.atime_ns)
 
     def remember(self, ino: int) -> None:
@@ -195,11 +197,11 @@ class FileSystem:
             except TierfsError as error:
                 _log.warning("inode %#x cannot be opened again: %s", opened.ino, error)
                 continue
-            self._handles[opened.handle] = OpenFile.of(opened.ino, opened.flags, read_only=self._read_only)
+            self._handles[opened.handle] = self._rules.opened(opened.ino, opened.flags)
         for opened in self._before.directories:
             self._directories[opened.handle] = directory = OpenDirectory(opened.ino)
             self._next_directory = max(self._next_directory, opened.handle + 1)
-            directory.remember_all(entry.name for page in self._pages(opened.ino) for entry in page)
+            directory.remember_all(entry.name for entry in dirents.above(self._index, opened.ino))
 
     async def recall_lent(self) -> None:
         """Once there is a borrower: the files that it has from the daemon before."""
@@ -213,7 +215,7 @@ class FileSystem:
         """A new regular file, open for reading and writing: (inode, file handle)."""
         inode = await self._create(parent, name, _new(stat.S_IFREG | stat.S_IMODE(mode), caller), caller)
         handle = self._files.created(inode.ino)
-        self._handles[handle] = OpenFile(inode.ino)
+        self._handles[handle] = OpenFile(inode.ino, waits_at_close=self._rules.waits_at_close(inode.ino))
         return self._files.live(inode), handle
 
     async def mknod(self, parent: int, name: bytes, mode: int, rdev: int, caller: Caller) -> Inode:
@@ -236,7 +238,7 @@ class FileSystem:
         return await self._create(parent, name, new, caller)
 
     async def _create(self, parent: int, name: bytes, new: NewInode, caller: Caller) -> Inode:
-        self._check_writable()
+        self._rules.check_name(parent, name)
         await self._importer.ensure_listed(parent)
         inode = self._tree.create(parent, name, new, token=caller.token)
         await self._acknowledge()
@@ -244,7 +246,8 @@ class FileSystem:
 
     async def link(self, ino: int, parent: int, name: bytes, *, token: int = 0) -> Inode:
         """A hard link. EPERM for directories, EMLINK, EEXIST."""
-        self._check_writable()
+        self._rules.check_name(parent, name)
+        self._rules.check_inode(ino)
         await self._with_attributes(self._tree.inode(ino))
         await self._importer.ensure_listed(parent)
         inode = self._tree.link(ino, parent, name, token=token)
@@ -253,14 +256,14 @@ class FileSystem:
 
     async def unlink(self, parent: int, name: bytes, *, token: int = 0) -> None:
         """Removes a name; the file lives on while it is open."""
-        self._check_writable()
+        self._rules.check_name(parent, name)
         await self._importer.ensure_listed(parent)
         self._purge_if_unused(self._tree.unlink(parent, name, token=token).ino)
         await self._acknowledge()
 
     async def rmdir(self, parent: int, name: bytes, *, token: int = 0) -> int:
         """Removes an empty directory; one that was never listed is listed first. Returns which it was."""
-        self._check_writable()
+        self._rules.check_name(parent, name)
         await self._importer.ensure_listed(parent)
         victim = self._tree.lookup(parent, name)
         if victim is not None and victim.is_dir:
@@ -274,24 +277,23 @@ class FileSystem:
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode, *, token: int = 0
     ) -> Renamed:
         """rename(2), renameat2(2) with NOREPLACE or EXCHANGE."""
-        self._check_writable()
-        await self._importer.ensure_listed(parent)
-        await self._importer.ensure_listed(new_parent)
-        for directory, entry in ((parent, name), (new_parent, new_name)):
+        places = ((parent, name), (new_parent, new_name))
+        for directory, entry in places:
+            self._rules.check_name(directory, entry)
+            await self._importer.ensure_listed(directory)
+        for directory, entry in places:
             inode = self._tree.lookup(directory, entry)
             if inode is not None and not inode.is_dir:
                 await self._with_attributes(inode)  # the move rewrites the object's metadata: it must be known
-            elif inode is not None and directory == new_parent:
-                await self._importer.ensure_listed(inode.ino)  # is the target empty?
+            elif inode is not None:
+                self._rules.check_below(places)
+                if directory == new_parent:
+                    await self._importer.ensure_listed(inode.ino)  # is the target empty?
         renamed = self._tree.rename(parent, name, new_parent, new_name, mode, token=token)
         if renamed.replaced is not None:
             self._purge_if_unused(renamed.replaced.ino)
         await self._acknowledge()
         return renamed
-
-    def _check_writable(self) -> None:
-        if self._read_only:
-            raise FsError(errno.EROFS)
 
     async def _acknowledge(self) -> None:
         """A change of the tree was recorded: its export is due some time, its answer now."""
@@ -308,7 +310,7 @@ class FileSystem:
 
         `strips_privileges`: of a regular file, setuid, setgid and capabilities go, as write(2) and chown(2) have it.
         """
-        self._check_writable()
+        self._rules.check_inode(ino)
         inode = await self._with_attributes(self._tree.inode(ino))
         if size_bytes is not None:
             if not inode.is_regular:
@@ -347,7 +349,7 @@ class FileSystem:
 
     async def setxattr(self, ino: int, name: bytes, value: bytes, *, token: int = 0) -> None:
         """EOPNOTSUPP, ERANGE, E2BIG: see `xattr_rules`."""
-        self._check_writable()
+        self._rules.check_inode(ino)
         xattr_rules.check_name(name)
         xattr_rules.check_value(value)
         await self._with_attributes(self._tree.inode(ino))
@@ -370,7 +372,7 @@ class FileSystem:
 
     async def removexattr(self, ino: int, name: bytes, *, token: int = 0) -> None:
         """ENODATA when it is not set."""
-        self._check_writable()
+        self._rules.check_inode(ino)
         xattr_rules.check_name(name)
         await self._with_attributes(self._tree.inode(ino))
         self._tree.remove_xattr(ino, name, token=token)
@@ -386,7 +388,7 @@ class FileSystem:
         write = flags & os.O_ACCMODE != os.O_RDONLY
         truncate = bool(flags & os.O_TRUNC)
         if write or truncate:
-            self._check_writable()
+            self._rules.check_inode(ino)
         inode = self._tree.inode(ino)
         if InodeFlag.ATTRS_KNOWN not in inode.flags and await self._importer.ensure_attributes(ino) != ino:
             raise FsError(errno.ESTALE)  # another version has the name: the kernel looks it up again
@@ -397,7 +399,7 @@ class FileSystem:
             self._strip_privileges(ino)
         in_place = not flags & (os.O_TRUNC | os.O_APPEND)
         handle = await self._files.open(ino, write=write or truncate, truncate=truncate, in_place=in_place, token=token)
-        self._handles[handle] = OpenFile.of(ino, flags, read_only=self._read_only)
+        self._handles[handle] = self._rules.opened(ino, flags)
         return handle
 
     async def read(self, handle: int, offset: int, size_bytes: int) -> bytes:
@@ -431,8 +433,11 @@ class FileSystem:
         return copied
 
     async def flush(self, handle: int) -> None:
-        """close(2) of one descriptor."""
+        """close(2) of one descriptor. Where a rule has it so, the bucket has what was written when it returns, or it
+        fails with what kept it away."""
         await self._files.flush(handle)
+        if (opened := self._handles[handle]).waits_at_close:
+            await self._export_now(opened.ino)
 
     async def fsync(self, handle: int, *, datasync: bool) -> None:
         """Returns when bytes and attributes survive power loss."""
@@ -475,20 +480,14 @@ class FileSystem:
         if cookie < DOTDOT_COOKIE:
             yield DirEntry(b"..", inodes.get(self._index, inode.parent) or inode, DOTDOT_COOKIE)
         position = cookie
-        for page in self._pages(directory.ino, directory.name_at(cookie)):
-            for entry in page:
-                child = inodes.get(self._index, entry.ino)
-                if child is None:
-                    continue
-                if entry.fmt == 0 and InodeFlag.ATTRS_KNOWN not in child.flags:
-                    child = evolve(child, mode=_UNSET_MODE)
-                position = directory.remember(entry.name, position)
-                yield DirEntry(entry.name, self._files.live(child), position)
-
-    def _pages(self, ino: int, after: bytes = b"") -> Iterator[list[Dirent]]:
-        while page := dirents.page(self._index, ino, after, _READDIR_PAGE_ENTRIES):
-            yield page
-            after = page[-1].name
+        for entry in dirents.above(self._index, directory.ino, directory.name_at(cookie)):
+            child = inodes.get(self._index, entry.ino)
+            if child is None:
+                continue
+            if entry.fmt == 0 and InodeFlag.ATTRS_KNOWN not in child.flags:
+                child = evolve(child, mode=_UNSET_MODE)
+            position = directory.remember(entry.name, position)
+            yield DirEntry(entry.name, self._files.live(child), position)
 
     async def releasedir(self, handle: int) -> None:
         """Closes a directory."""

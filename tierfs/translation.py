@@ -5,6 +5,7 @@ from tierfs.content.settings import ContentSettings
 from tierfs.objectstore.opening import s3_settings
 from tierfs.objectstore.settings import RetrySettings, S3Settings
 from tierfs.policy.guard import Limits
+from tierfs.policy.prefixes import Mode, Rule, Rules
 from tierfs.sync.attributes import Defaults
 
 
@@ -39,7 +40,6 @@ def content_settings(settings: Settings) -> ContentSettings:
         block_bytes=chosen.block_bytes,
         max_window_bytes=chosen.readahead_max_bytes,
         max_parts_in_flight=chosen.max_parts_in_flight,
-        quiet_s=settings.export.quiet_s,
         spill_share=chosen.spill_share,
     )
 
@@ -48,6 +48,22 @@ def attribute_defaults(settings: Settings) -> Defaults:
     """What an object has that says nothing of its attributes."""
     mount = settings.mount
     return Defaults(uid=mount.uid, gid=mount.gid, file_mode=mount.file_mode, dir_mode=mount.dir_mode)
+
+
+def export_rules(settings: Settings) -> Rules:
+    """What parts of the tree have of their own."""
+    export = settings.export
+    return Rules(
+        Rule((), Mode.WRITE_BACK, export.quiet_s),
+        tuple(
+            Rule(
+                tuple(rule.path.split("/")),
+                Mode(rule.mode),
+                export.quiet_s if rule.quiet_s is None else rule.quiet_s,
+            )
+            for rule in export.rules
+        ),
+    )
 
 
 def guard_limits(settings: Settings) -> Limits:

@@ -108,7 +108,7 @@ static bool answer_lseek(struct holder *holder, const struct fuse_in_header *hea
 static bool answer_flush(struct holder *holder, const struct fuse_in_header *header)
 {
     const uint64_t *fh = wire_argument(header, sizeof *fh);
-    if (fh == NULL || (!(*fh & HOLDER_FH) && !served_has(holder->served, header->nodeid)))
+    if (fh == NULL || (!(*fh & HOLDER_FH) && !served_takes_flush(holder->served, header->nodeid)))
         return false;
     relay_refuse(holder, header->unique, 0);
     return true;

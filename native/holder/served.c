@@ -310,12 +310,13 @@ enum served_outcome served_write(struct served_table *table, uint64_t ino, const
     return failed == 0 ? SERVED_DONE : SERVED_NOT;
 }
 
-bool served_has(struct served_table *table, uint64_t ino)
+bool served_takes_flush(struct served_table *table, uint64_t ino)
 {
     pthread_mutex_lock(&table->lock);
-    bool has = *place_of(table, ino) != NULL;
+    struct file *file = *place_of(table, ino);
+    bool takes = file != NULL && !(file->flags & SERVED_FORWARD_FLUSH);
     pthread_mutex_unlock(&table->lock);
-    return has;
+    return takes;
 }
 
 bool served_lacks_capabilities(struct served_table *table, uint64_t ino)

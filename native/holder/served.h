@@ -21,6 +21,7 @@ enum served_flags {
     SERVED_WRITABLE = 1,        /* only of a file that is whole; the descriptor allows it */
     SERVED_NO_CAPABILITIES = 2, /* it has no security.capability */
     SERVED_WHOLE = 4,           /* every byte is present, also those to come */
+    SERVED_FORWARD_FLUSH = 8,   /* Python answers when a descriptor is closed */
 };
 
 enum served_outcome {
@@ -77,7 +78,8 @@ enum served_outcome served_read(struct served_table *table, uint64_t ino, void *
 enum served_outcome served_write(struct served_table *table, uint64_t ino, const void *data, size_t size_bytes,
                                  uint64_t offset, bool writeback);
 
-bool served_has(struct served_table *table, uint64_t ino);
+/* Is it served, and nobody else has to hear of a FLUSH? */
+bool served_takes_flush(struct served_table *table, uint64_t ino);
 bool served_lacks_capabilities(struct served_table *table, uint64_t ino);
 /* It may have some from now on. */
 void served_xattr_changed(struct served_table *table, uint64_t ino);

@@ -246,6 +246,26 @@ def test_a_new_file_has_no_capabilities_until_somebody_sets_an_attribute(run: Ru
     run(scenario)
 
 
+def test_a_close_is_answered_here_unless_python_has_to_hear_of_it(run: Run, tmp_path: Path) -> None:
+    flush = struct.pack("=QIIQ", FH, 0, 0, 0)
+
+    async def scenario(rig: Rig) -> None:
+        await rig.init()
+        with backing(tmp_path, b"") as fd:
+            rig.holder.serve(INO, fd, ranges=None, limit_bytes=1)
+            assert await rig.served() == 1
+            unique = await rig.ask(wire.FLUSH, INO, flush)
+            assert await rig.reply() == Reply(unique, 0, b"")
+            rig.holder.serve(INO, fd, ranges=None, limit_bytes=1, forwards_flush=True)
+            assert await rig.served() == 1
+            unique = await rig.ask(wire.FLUSH, INO, flush)
+            assert (await rig.asked()).unique == unique
+            await rig.answer(unique, error=-errno.EIO)
+            assert await rig.reply() == Reply(unique, -errno.EIO, b"")
+
+    run(scenario)
+
+
 def test_a_long_read_goes_to_pyfuse3_in_pieces(run: Run) -> None:
     data = os.urandom(200 * KIB)
 

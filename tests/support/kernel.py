@@ -54,7 +54,14 @@ class Kernel:
         return True
 
     def offer(
-        self, ino: int, fd: int, *, ranges: Sequence[tuple[int, int]] | None, limit_bytes: int, is_new: bool
+        self,
+        ino: int,
+        fd: int,
+        *,
+        ranges: Sequence[tuple[int, int]] | None,
+        limit_bytes: int,
+        is_new: bool,
+        hears_of_closes: bool,
     ) -> bool:
         if ino in self.served:
             os.close(self.served.pop(ino).fd)

@@ -227,8 +227,21 @@ def mounted(
 
 
 def toml(settings: Settings) -> str:
-    """Settings as the text of a configuration file; JSON's scalars and lists are TOML's, too."""
+    """Settings as the text of a configuration file; JSON's scalars and lists are TOML's, too, its objects are not."""
     lines = []
     for section, keys in settings.items():
-        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items()), ""]
+        tables = {key: value for key, value in keys.items() if isinstance(value, list) and _are_tables(value)}
+        plain = {key: value for key, value in keys.items() if key not in tables}
+        lines += [f"[{section}]", *_pairs(plain), ""]
+        lines += [
+            line for key, rows in tables.items() for row in rows for line in (f"[[{section}.{key}]]", *_pairs(row))
+        ]
     return "\n".join(lines)
+
+
+def _are_tables(values: list[Any]) -> bool:
+    return bool(values) and all(isinstance(value, dict) for value in values)
+
+
+def _pairs(table: Mapping[str, Any]) -> Iterator[str]:
+    return (f"{key} = {json.dumps(value)}" for key, value in table.items())

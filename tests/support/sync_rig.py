@@ -40,6 +40,7 @@ from tierfs.namespace.verbs import Usage
 from tierfs.objectstore.base import ObjectMeta, ObjectStore
 from tierfs.policy.guard import Limits
 from tierfs.policy.merge import ConflictRules, Policy
+from tierfs.policy.prefixes import Mode, Rule, Rules
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
 from tierfs.sync.attributes import Defaults
@@ -47,6 +48,7 @@ from tierfs.sync.eventflow import Flow
 from tierfs.sync.exporter import Exporter
 from tierfs.sync.guard import Guard
 from tierfs.sync.importer import Importer
+from tierfs.sync.pathrules import PathRules
 from tierfs.units import GIB, MIB
 
 UID = 1000
@@ -85,6 +87,7 @@ class Rig:
         used_store: ObjectStore | None = None,
         policy: Policy = Policy.KEEP_BOTH,
         limits: Limits | None = None,
+        rules: Rules | None = None,
     ) -> None:
         self.store = store
         self.clock = TrioWallClock()
@@ -94,10 +97,10 @@ class Rig:
         self.locations = Locations()
         self.told = Told([], [])
         self.export_settings = export or ExportSettings()
-        quiet = TreeSettings(quiet_s=self.export_settings.quiet_s)
+        self.rules = PathRules(self.index, rules or Rules(Rule((), Mode.WRITE_BACK, self.export_settings.quiet_s)))
         self.files: Files
         self.tree = Tree(
-            self.index, self.locations, self.clock, quiet,
+            self.index, self.locations, self.clock, TreeSettings(), quiet_s_of=self.rules.quiet_s,
             needs_object=lambda ino: self.files.needs_object(ino),  # noqa: PLW0108 - made after the tree
         )  # fmt: skip
         self.tree.ensure_root(0o755, UID, GID)
@@ -108,7 +111,8 @@ class Rig:
         self.exporter: Exporter
         self.files = Files(
             index=self.index, hot=hot, space=space, store=asked, clock=self.clock, locate=self._locate,
-            settings=ContentSettings(quiet_s=self.export_settings.quiet_s), wake_export=lambda: self.exporter.wake(),  # noqa: PLW0108 - made after the files
+            settings=ContentSettings(), quiet_s_of=self.rules.quiet_s,
+            wake_export=lambda: self.exporter.wake(),  # noqa: PLW0108 - made after the files
         )  # fmt: skip
         self.activity = activity = Activity(versions_kept=1000)
         self.flow = Flow(self.clock)
@@ -137,9 +141,11 @@ class Rig:
 
     def file_system(self, *, read_only: bool = False) -> FileSystem:
         """The POSIX verbs over it."""
+        self.rules.is_read_only = read_only
         return FileSystem(
             index=self.index, tree=self.tree, files=self.files, importer=self.importer, authority=SoleNode(),
-            capacity=_Room(), clock=self.clock, wake_export=self.exporter.wake, read_only=read_only,
+            capacity=_Room(), clock=self.clock, rules=self.rules, wake_export=self.exporter.wake,
+            export_now=self.exporter.export_now,
         )  # fmt: skip
 
     async def idle(self) -> None:
@@ -293,6 +299,7 @@ def run_rig(
     reads_ahead: bool = True,
     policy: Policy = Policy.KEEP_BOTH,
     limits: Limits | None = None,
+    rules: Rules | None = None,
 ) -> MemoryStore:
     """Runs `main` with a Rig at work; returns the store, so that another Rig can go on with it.
 
@@ -305,7 +312,7 @@ def run_rig(
     clock = trio.testing.MockClock()
 
     async def whole() -> None:
-        rig = Rig(directory, used, export=export, import_=import_, policy=policy, limits=limits)
+        rig = Rig(directory, used, export=export, import_=import_, policy=policy, limits=limits, rules=rules)
         try:
             async with trio.open_nursery() as nursery, rig.running(reads_ahead=reads_ahead):
                 nursery.start_soon(jump_when_idle, clock, rig.limiters)

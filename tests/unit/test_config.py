@@ -81,6 +81,16 @@ def test_dotted_keys_and_inline_tables_are_the_same_sections(tmp_path: Path) -> 
     assert settings.export.quiet_s == 1.0 and settings.log.level == "error"
 
 
+def test_rules_of_the_export_keep_their_order(tmp_path: Path) -> None:
+    text = '[export]\nquiet_s = 9\n[[export.rules]]\npath = "a/*"\nmode = "on-close"\n[[export.rules]]\npath = "a"\n'
+    export = config.load(write(tmp_path, text + 'quiet_s = "1min"\n')).export
+    first, second = export.rules
+    assert (first.path, first.mode, first.quiet_s) == ("a/*", "on-close", None)
+    assert (second.path, second.mode, second.quiet_s) == ("a", "write-back", 60.0)
+    shown = attrs.fields_dict(config.ExportSettings)["rules"].metadata["kind"].show(export.rules)
+    assert config.load(write(tmp_path, f"[export]\nrules = {shown}\n")).export.rules == export.rules
+
+
 def test_auto_is_a_value_only_where_it_is_promised(tmp_path: Path) -> None:
     settings = config.load(write(tmp_path, '[hot_tier]\nsize_bytes = "auto"\n[mount]\nuid = "auto"\ngid = 5\n'))
     assert settings.hot_tier.size_bytes is None
@@ -118,6 +128,20 @@ def test_auto_is_a_value_only_where_it_is_promised(tmp_path: Path) -> None:
         ('[mount]\nkernel_options = "nosuid"\n', 2, "is not a list of texts"),
         ('[store]\nca_bundle = "ca.pem"\n', 2, "'ca.pem' is not an absolute path"),
         ("[log]\nlevel = \n", 2, "Invalid value"),
+        ("[export]\nrules = 1\n", 2, "[export] rules: 1 is not a list of tables"),
+        ('[[export.rules]]\npath = "a"\n\n[[export.rules]]\n', 4, "[[export.rules]] path is missing"),
+        ('[[export.rules]]\npath = "/a"\n', 2, "[[export.rules]] path: '/a' is not a path from the root of the mount"),
+        ('[[export.rules]]\npath = "a/../b"\n', 2, "path: 'a/../b' is not a path from the root of the mount"),
+        (
+            '[[export.rules]]\npath = "a"\nmode = "read-only"\n[[export.rules]]\npath = "b"\nmode = "readonly"\n',
+            6,
+            "mode: 'readonly' is not one of: write-back, on-close, read-only",
+        ),
+        ('[[export.rules]]\npaths = "a"\n', 2, "unknown key 'paths'; did you mean 'path'?"),
+        ('[[export.rules]]\npath = "a"\nquiet_s = "2d"\n', 3, "quiet_s"),
+        ('[[export.rules]]\npath = "a"\nquiet_s = 1\nmode = "read-only"\n', 3, "quiet_s has no meaning"),
+        ('[export]\nrules = [{ path = "a" }, { path = "b", mode = "x" }]\n', 2, "[[export.rules]] mode: 'x' is not"),
+        ('[[export.rules]]\npath = "a"\nquiet_s = 1\n[export]\nquiet_s = "soon"\n', 5, "'soon' is not a duration"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_place_and_what_would_be_right(

@@ -44,7 +44,11 @@ def example_toml() -> str:
             section = info.section
             summary = (SECTIONS[section].__doc__ or "").splitlines()[0]
             lines += ["", f"# {summary}", f"[{section}]"]
-        lines += ["", *_wrapped(f"{info.help} ({info.kind.what})"), f"#{info.name} = {info.default}"]
+        lines += ["", *_wrapped(f"{info.help} ({info.kind.what})")]
+        for field in attrs.fields(info.kind.table) if info.kind.table is not None else ():
+            kind = field.metadata["kind"]
+            lines += _wrapped(f"- {field.name}: {field.metadata['help']} ({kind.what})")
+        lines.append(f"#{info.name} = {info.default}")
     return "\n".join(lines) + "\n"
 
 

@@ -1,5 +1,6 @@
 """The kinds of values that settings have: how each is read from TOML or the command line, and shown as TOML."""
 
+import difflib
 import re
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
@@ -24,6 +25,7 @@ class Kind(Generic[T]):
     parse: Callable[[object], T]
     show: Callable[[T], str]
     text: Callable[[str], object] = str
+    table: type[Any] | None = None  # what each of a list of tables is
 
 
 def _expect(value: object, kind: type[T], what: str) -> T:
@@ -62,6 +64,13 @@ def _parse_path(value: object) -> str:
     text = _expect(value, str, "a path in quotes")
     if text and not text.startswith("/"):
         raise ValueError(f"{text!r} is not an absolute path")
+    return text
+
+
+def _parse_glob(value: object) -> str:
+    text = _expect(value, str, "a path in quotes")
+    if text.startswith("/") or not {"", ".", ".."}.isdisjoint(text.split("/")):
+        raise ValueError(f'{text!r} is not a path from the root of the mount; write "a/b", without a slash at the ends')
     return text
 
 
@@ -116,10 +125,61 @@ SWITCH: Final = Kind(
 )
 TEXT: Final = Kind("text", lambda v: _expect(v, str, "a text in quotes"), _show_text)
 PATH: Final = Kind("absolute path", _parse_path, _show_text)
+GLOB: Final = Kind("path pattern", _parse_glob, _show_text)
 MODE: Final = Kind("octal mode", _parse_mode, lambda v: f'"{v:04o}"')
 WORDS: Final = Kind(
     "list of texts", _parse_words, lambda v: f"[{', '.join(map(_show_text, v))}]", lambda text: text.split(":")
 )
+
+
+class TableError(ValueError):
+    """What is wrong with one table of a list: its number from 0, and its key ("": with the table itself)."""
+
+    def __init__(self, number: int, key: str, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+        self.key = key
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """What was meant by a word that is not known: the end of a message."""
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def tables_of(cls: type[T]) -> Kind[tuple[T, ...]]:
+    """A list of tables, each with the keys of the fields of `cls`. Its `parse` raises TableError."""
+
+    def parse(value: object) -> tuple[T, ...]:
+        if isinstance(value, list) and all(isinstance(table, dict) for table in value):
+            return tuple(_parse_table(cls, number, table) for number, table in enumerate(value))
+        raise ValueError(f"{value!r} is not a list of tables, which are written in the file, each with its own header")
+
+    return Kind("list of tables", parse, lambda rows: f"[{', '.join(map(_show_table, rows))}]", table=cls)
+
+
+def _show_table(row: Any) -> str:
+    pairs = [(field, getattr(row, field.name)) for field in attrs.fields(type(row))]
+    shown = (f"{field.name} = {field.metadata['kind'].show(value)}" for field, value in pairs if value is not None)
+    return f"{{{', '.join(shown)}}}"
+
+
+def _parse_table(cls: type[T], number: int, table: dict[str, object]) -> T:
+    fields = attrs.fields_dict(cls)  # type: ignore[arg-type]
+    values = {}
+    for key, raw in table.items():
+        if key not in fields:
+            raise TableError(number, key, f"unknown key {key!r}{nearest(key, list(fields))}")
+        try:
+            values[key] = fields[key].metadata["kind"].parse(raw)
+        except ValueError as error:
+            raise TableError(number, key, f"{key}: {error}") from None
+    try:
+        return cls(**values)
+    except ValueError as error:
+        # validators begin their message with the key
+        key = str(error).split(" ", 1)[0]
+        raise TableError(number, key if key in values else "", str(error)) from None
 
 
 def one_of(*choices: str) -> Kind[str]:

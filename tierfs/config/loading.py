@@ -1,6 +1,5 @@
 """Reading settings: defaults, then the file, then the command line; every error names its place."""
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -9,13 +8,14 @@ from typing import Any, Final
 
 import attrs
 
-from tierfs.config.kinds import Kind
+from tierfs.config.kinds import Kind, TableError, nearest
 from tierfs.config.sections import SECTIONS, Settings
 from tierfs.errors import ConfigError
 from tierfs.units import MIB
 
 DEFAULT_CONFIG_PATH: Final = Path("/etc/tierfs/tierfs.toml")
 CONFIG_LIMIT_BYTES: Final = 1 * MIB
+_HEADER: Final = re.compile(r"\s*\[{1,2}\s*([\w.\"-]+)\s*\]")
 
 
 def load(
@@ -33,7 +33,11 @@ def load(
     source = _TomlSource.open(path) if path is not None else _TomlSource.open_if_there(default_path)
     for section, key, raw in source.items() if source else ():
         places[section, key] = source.where(section, key) if source else ""
-        values[section][key] = _parsed(section, key, raw, places[section, key])
+        try:
+            values[section][key] = _parsed(section, key, raw, places[section, key])
+        except TableError as error:
+            where = source.where_in_table(f"{section}.{key}", error.number, error.key) if source else ""
+            raise ConfigError(f"{where}[[{section}.{key}]] {error}") from None
     for name, text in (overrides or {}).items():
         section, key = _resolve_option(name)
         places[section, key] = f"option {name}: "
@@ -65,6 +69,8 @@ def _parsed(section: str, key: str, raw: object, where: str) -> Any:
         return auto()
     try:
         return _kind(section, key).parse(raw)
+    except TableError:
+        raise  # only the source knows the place
     except ValueError as error:
         raise ConfigError(f"{where}[{section}] {key}: {error}") from None
 
@@ -81,21 +87,16 @@ def _check_known(section: str, key: str, where: str) -> None:
     """Raises ConfigError that names the nearest known section or key; `key` "" asks for the section only."""
     cls = SECTIONS.get(section)
     if cls is None:
-        raise ConfigError(f"{where}unknown section [{section}]{_nearest(section, list(SECTIONS))}")
+        raise ConfigError(f"{where}unknown section [{section}]{nearest(section, list(SECTIONS))}")
     keys = [field.name for field in attrs.fields(cls)]
     if not key or key in keys:
         return
-    raise ConfigError(f"{where}unknown key {key!r} in [{section}]{_home_of(key) or _nearest(key, keys)}")
+    raise ConfigError(f"{where}unknown key {key!r} in [{section}]{_home_of(key) or nearest(key, keys)}")
 
 
 def _home_of(key: str) -> str:
     homes = [section for section, cls in SECTIONS.items() if key in attrs.fields_dict(cls)]
     return f"; it belongs to [{homes[0]}]" if homes else ""
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
 
 
 class _TomlSource:
@@ -140,7 +141,7 @@ class _TomlSource:
         for section, table in self._tables.items():
             where = self.where(section, "")
             if section not in SECTIONS and not isinstance(table, dict):
-                home = _home_of(section) or _nearest(section, list(SECTIONS))
+                home = _home_of(section) or nearest(section, list(SECTIONS))
                 raise ConfigError(f"{where}{section!r} stands outside of all sections{home}")
             _check_known(section, "", where)
             if not isinstance(table, dict):
@@ -154,11 +155,24 @@ class _TomlSource:
         wanted = f"{section}.{key}" if key else section
         current, section_line = "", 0
         for number, line in enumerate(self._text.splitlines(), 1):
-            if header := re.match(r"\s*\[{1,2}\s*\"?([\w-]+)\"?\s*\]", line):
-                current = header[1]
+            if header := _HEADER.match(line):
+                current = header[1].replace('"', "")
                 section_line = number if current == section else section_line
             elif pair := re.match(r"\s*([\w.\"-]+?)\s*=", line):
                 name = f"{current}.{pair[1]}".lstrip(".").replace('"', "")
                 if name == wanted:
                     return f"{self._path}:{number}: "
         return f"{self._path}:{section_line}: " if section_line else f"{self._path}: "
+
+    def where_in_table(self, name: str, number: int, key: str) -> str:
+        """The same of a key of the table `number` under the headers [[name]], or of its header; else of the list."""
+        met, at_line = -1, 0
+        for line_number, line in enumerate(self._text.splitlines(), 1):
+            if header := _HEADER.match(line):
+                is_one = header[1].replace('"', "") == name
+                met += is_one
+                at_line = line_number if is_one and met == number else at_line
+                is_within = is_one and met == number
+            elif at_line and is_within and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", line):
+                return f"{self._path}:{line_number}: "
+        return f"{self._path}:{at_line}: " if at_line else self.where(*name.split("."))

@@ -7,7 +7,21 @@ from typing import Any, Final
 import attrs
 from attrs import frozen
 
-from tierfs.config.kinds import DURATION, INTEGER, MODE, PATH, SHARE, SIZE, SWITCH, TEXT, WORDS, one_of, setting
+from tierfs.config.kinds import (
+    DURATION,
+    GLOB,
+    INTEGER,
+    MODE,
+    PATH,
+    SHARE,
+    SIZE,
+    SWITCH,
+    TEXT,
+    WORDS,
+    one_of,
+    setting,
+    tables_of,
+)
 from tierfs.units import GIB, KIB, MIB, TIB
 
 _ID_MAX: Final = 2**32 - 2
@@ -181,6 +195,33 @@ class ContentSettings:
 
 
 @frozen(kw_only=True)
+class ExportRuleSettings:
+    """What a part of the tree has instead of the mount's own settings of the export."""
+
+    path: str = setting(
+        "",
+        GLOB,
+        """What it is about, with all that lies below, from the root of the mount: "results/raw". Within a name *, ? and
+        [...] are as in a shell; the name ** stands for any number of names, as in "**/*.tmp".""",
+    )
+    mode: str = setting(
+        "write-back",
+        one_of("write-back", "on-close", "read-only"),
+        """When a changed file is uploaded: "write-back": when it has rested; "on-close": at once, and close(2) waits
+        for that and fails with its error; "read-only": nothing may be changed (EROFS).""",
+    )
+    quiet_s: float | None = setting(
+        None, DURATION, "As quiet_s above; left out: the same value.", at_least=0, at_most=86400
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if not self.path:
+            raise ValueError("path is missing")
+        if self.mode == "read-only" and self.quiet_s is not None:
+            raise ValueError("quiet_s has no meaning where nothing may be changed")
+
+
+@frozen(kw_only=True)
 class ExportSettings:
     """When and how changes go to the bucket."""
 
@@ -205,6 +246,11 @@ class ExportSettings:
         up with the next mount.""",
         at_least=0,
         at_most=86400 * 30,
+    )
+    rules: tuple[ExportRuleSettings, ...] = setting(
+        (),
+        tables_of(ExportRuleSettings),
+        "Settings for parts of the tree, each under a header [[export.rules]]; the first that names a path counts.",
     )
 
 

@@ -30,7 +30,7 @@ from tierfs.errors import FsError, TierfsError
 from tierfs.hottier.extents import ExtentSet
 from tierfs.hottier.files import HotFiles
 from tierfs.hottier.space import Space
-from tierfs.index import inodes, residency
+from tierfs.index import inodes, intents, residency
 from tierfs.index.env import Index
 from tierfs.model import Inode, Residency
 from tierfs.objectstore.base import ObjectStore
@@ -67,12 +67,13 @@ class Files:
         wake_export: Callable[[], None],
         hurry_export: Callable[[], None] | None = None,
         on_stale: Callable[[int], None] = lambda ino: None,
+        quiet_s_of: intents.QuietTime = lambda reader, inode: 5.0,
     ) -> None:
-        """`locate`: the key of an inode's base object now. `hurry_export`: the tier is full of dirty bytes,
-        export without quiet time (default: as `wake_export`). `on_stale`: an object was found changed or gone."""
+        """`locate`: the key of an inode's base object now. `hurry_export`: the tier is full of dirty bytes, export
+        without quiet time (default: as `wake_export`). `on_stale`: an object was found changed or gone."""
         self._index = index
         self._hot = hot
-        self._ledger = Ledger(index, hot, space, clock, settings)
+        self._ledger = Ledger(index, hot, space, clock, settings, quiet_s_of)
         self._nursery: trio.Nursery | None = None
         self._wake_export = wake_export
         self._hurry_export = hurry_export or wake_export

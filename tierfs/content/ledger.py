@@ -34,7 +34,16 @@ _log: Final = logging.getLogger(__name__)
 class Ledger:
     """What is present of every file, and the files that are in use."""
 
-    def __init__(self, index: Index, hot: HotFiles, space: Space, clock: Clock, settings: ContentSettings) -> None:
+    def __init__(
+        self,
+        index: Index,
+        hot: HotFiles,
+        space: Space,
+        clock: Clock,
+        settings: ContentSettings,
+        quiet_s_of: intents.QuietTime,
+    ) -> None:
+        self.quiet_s_of = quiet_s_of
         self.index = index
         self.hot = hot
         self.space = space
@@ -415,9 +424,8 @@ class Ledger:
         record = record or live.record
         assert record is not None
         with self.index.transaction() as txn:
-            intents.mark_dirty(
-                txn, inode, InodeFlag.DATA_DIRTY, now_ns=self.clock.now_ns(), quiet_s=self.settings.quiet_s
-            )
+            quiet_s = self.quiet_s_of(txn, inode)
+            intents.mark_dirty(txn, inode, InodeFlag.DATA_DIRTY, now_ns=self.clock.now_ns(), quiet_s=quiet_s)
             if InodeFlag.DATA_DIRTY not in inode.flags and (record.synced or self.is_unproven(record)):
                 record = evolve(record, synced=False, boot_id=self.index.boot_id)
             if record is not live.record:

@@ -21,7 +21,7 @@ Not `async` means atomic. The borrower is fuse.holder; without it, or with `limi
 
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import trio
@@ -45,11 +45,19 @@ class Borrower(Protocol):
         ...
 
     def offer(
-        self, ino: int, fd: int, *, ranges: Sequence[tuple[int, int]] | None, limit_bytes: int, is_new: bool
+        self,
+        ino: int,
+        fd: int,
+        *,
+        ranges: Sequence[tuple[int, int]] | None,
+        limit_bytes: int,
+        is_new: bool,
+        hears_of_closes: bool,
     ) -> bool:
         """Answers reads of an open inode within `ranges` (None: all of it), and writes up to `limit_bytes`.
 
-        Said again, it replaces what was said. `is_new`: it has no extended attributes. False: it was not understood.
+        Said again, it replaces what was said. `is_new`: it has no extended attributes. `hears_of_closes`: the close of
+        a descriptor is ours to answer. False: it was not understood.
         """
         ...
 
@@ -96,6 +104,7 @@ class Lending:
 
     def __init__(self, limit_files: int) -> None:
         self.borrower: Borrower | None = None
+        self.hears_of_closes: Callable[[int], bool] = lambda ino: False
         self._limit_files = limit_files
         self._lent: OrderedDict[int, bool] = OrderedDict()  # oldest use by an open that we saw first
         self._served: dict[int, bool] = {}  # by inode: is it written there, too?
@@ -179,7 +188,10 @@ class Lending:
         limit_bytes = limit_bytes if live.writers and ranges is None else 0
         try:
             with live.backing.shared(writable=limit_bytes > 0) as fd:
-                is_understood = self.borrower.offer(live.ino, fd, ranges=ranges, limit_bytes=limit_bytes, is_new=is_new)
+                is_understood = self.borrower.offer(
+                    live.ino, fd, ranges=ranges, limit_bytes=limit_bytes, is_new=is_new,
+                    hears_of_closes=self.hears_of_closes(live.ino),
+                )  # fmt: skip
         except OSError as error:
             self._note_failure(error)
             return

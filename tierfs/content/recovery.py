@@ -119,9 +119,8 @@ def _with_stat(inode: Inode, stat: BackingStat) -> Inode:
 def _put(ledger: Ledger, old: Inode, new: Inode, record: HotRecord, settled: HotRecord) -> None:
     with ledger.index.transaction() as txn:
         if new != old:
-            intents.mark_dirty(
-                txn, new, InodeFlag.DATA_DIRTY, now_ns=ledger.clock.now_ns(), quiet_s=ledger.settings.quiet_s
-            )
+            quiet_s = ledger.quiet_s_of(txn, new)
+            intents.mark_dirty(txn, new, InodeFlag.DATA_DIRTY, now_ns=ledger.clock.now_ns(), quiet_s=quiet_s)
         residency.hot_put(txn, new.ino, settled)
     ledger.space.charge(settled.bytes_charged - record.bytes_charged)
 

@@ -22,8 +22,6 @@ class ContentSettings:
     carry_bytes: int = 32 * MIB
     # checksums are verified where the bucket has them and all parts were fetched in one life of the file
     verify: bool = True
-    # export after a file was quiet for so long
-    quiet_s: float = 5.0
     # an open file that is written may hold this share of the tier before its ranges spill to the bucket
     spill_share: float = 0.25
     spill_quiet_s: float = 2.0

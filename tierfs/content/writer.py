@@ -339,7 +339,8 @@ class Writer:
         spills: list[Spill] = []
         with ledger.index.transaction() as txn:
             was_clean = InodeFlag.DATA_DIRTY not in inode.flags
-            intents.mark_dirty(txn, inode, InodeFlag.DATA_DIRTY, now_ns=inode.ctime_ns, quiet_s=ledger.settings.quiet_s)
+            quiet_s = ledger.quiet_s_of(txn, inode)
+            intents.mark_dirty(txn, inode, InodeFlag.DATA_DIRTY, now_ns=inode.ctime_ns, quiet_s=quiet_s)
             if live.present is not None:
                 if present is None:
                     residency.extents_clear(txn, live.ino)

@@ -81,6 +81,7 @@ class _Served(IntFlag):
     WRITABLE = 1
     NO_CAPABILITIES = 2
     WHOLE = 4
+    FORWARD_FLUSH = 8
 
 
 class _Revoke(IntFlag):
@@ -192,16 +193,16 @@ class Holder:
         ranges: Sequence[tuple[int, int]] | None,
         limit_bytes: int = 0,
         no_capabilities: bool = False,
+        forwards_flush: bool = False,
     ) -> bool:
         """READs of an inode that is open through the daemon are answered from the backing file, and WRITEs up to an
         offset of `limit_bytes`, within the `budget` of all. `fd` may be closed after the call.
 
         `ranges`: what is present, in order; a READ of anything else waits for `Requests.bring`. None: all, and only
-        then may there be writes. What was said before of the inode is replaced. False: the link is full, and nothing
-        was changed.
+        then may there be writes. What was said before is replaced. False: the link is full, and nothing was changed.
         """
         flags = (_Served.WRITABLE if limit_bytes else 0) | (_Served.NO_CAPABILITIES if no_capabilities else 0)
-        flags |= _Served.WHOLE if ranges is None else 0
+        flags |= (_Served.WHOLE if ranges is None else 0) | (_Served.FORWARD_FLUSH if forwards_flush else 0)
         listed = b"".join(_RANGE.pack(*each) for each in ranges or ())
         packet = _REQUEST.pack(_Kind.SERVE, 0, ino, int(flags), limit_bytes) + listed
         return len(packet) <= _PACKET_MAX_BYTES and self._send_now(packet, fd)

@@ -122,10 +122,19 @@ class Kernel:
         return True
 
     def offer(
-        self, ino: int, fd: int, *, ranges: Sequence[tuple[int, int]] | None, limit_bytes: int, is_new: bool
+        self,
+        ino: int,
+        fd: int,
+        *,
+        ranges: Sequence[tuple[int, int]] | None,
+        limit_bytes: int,
+        is_new: bool,
+        hears_of_closes: bool,
     ) -> bool:
         """See Borrower."""
-        return self._of().serve(ino, fd, ranges=ranges, limit_bytes=limit_bytes, no_capabilities=is_new)
+        return self._of().serve(
+            ino, fd, ranges=ranges, limit_bytes=limit_bytes, no_capabilities=is_new, forwards_flush=hears_of_closes
+        )
 
     def present(self, ino: int, start: int, stop: int | None) -> None:
         """See Borrower."""

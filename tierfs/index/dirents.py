@@ -1,9 +1,14 @@
 """Rows of DIRENTS: the names in a directory, in binary order."""
 
+from collections.abc import Iterator
+from typing import Final
+
 from tierfs.index.codec import decode_dirent, encode_dirent
 from tierfs.index.schema import Reader, Table, pack_id
 from tierfs.index.txn import Txn
 from tierfs.model import Dirent
+
+_PAGE_ENTRIES: Final = 128
 
 
 def get(reader: Reader, parent: int, name: bytes) -> Dirent | None:
@@ -33,6 +38,13 @@ def page(reader: Reader, parent: int, after: bytes, limit: int) -> list[Dirent]:
         ino, fmt = decode_dirent(record)
         dirents.append(Dirent(key[8:], ino, fmt))
     return dirents
+
+
+def above(reader: Reader, parent: int, after: bytes = b"") -> Iterator[Dirent]:
+    """All names above `after`, read in pages, which it may take a moment to consume; see `page`."""
+    while entries := page(reader, parent, after, _PAGE_ENTRIES):
+        yield from entries
+        after = entries[-1].name
 
 
 def is_empty(reader: Reader, parent: int) -> bool:

@@ -1,5 +1,8 @@
 """Rows of INTENTS, INTENT_OF and TOMBSTONES: what the bucket still has to see, in the order in which it was decided."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from tierfs.errors import IndexDamageError
 from tierfs.index import inodes
 from tierfs.index.codec import decode_intent, decode_number, encode_intent, encode_number, postpone_intent
@@ -7,6 +10,9 @@ from tierfs.index.schema import KEY_STOP, Reader, Table, hash_key, pack_id, unpa
 from tierfs.index.txn import Txn
 from tierfs.model import Inode, InodeFlag, Intent, IntentKind, revise
 from tierfs.units import NS_PER_S
+
+QuietTime: TypeAlias = Callable[[Reader, Inode], float]
+"""How long a changed inode rests before it is exported, in seconds."""
 
 
 def put(txn: Txn, intent: Intent) -> None:

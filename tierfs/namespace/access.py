@@ -18,13 +18,15 @@ class OpenFile:
     ino: int
     is_reader: bool = False
     keeps_atime: bool = False
+    waits_at_close: bool = False
     _next_look_ns: int = 0
 
     @classmethod
-    def of(cls, ino: int, flags: int, *, read_only: bool) -> Self:
-        """As open(2) with these flags has it, on a mount that is `read_only` or not."""
-        is_reader = flags & os.O_ACCMODE != os.O_WRONLY
-        return cls(ino, is_reader, keeps_atime=bool(flags & os.O_NOATIME) or read_only)
+    def of(cls, ino: int, flags: int, *, read_only: bool, waits_at_close: bool = False) -> Self:
+        """As open(2) with these flags has it, on a mount that is `read_only` or not. `waits_at_close`: who wrote."""
+        access = flags & os.O_ACCMODE
+        keeps_atime = bool(flags & os.O_NOATIME) or read_only
+        return cls(ino, access != os.O_WRONLY, keeps_atime, waits_at_close and access != os.O_RDONLY)
 
     def is_look_due(self, now_ns: int) -> bool:
         """Is the access time to be looked at for this read?

@@ -17,10 +17,8 @@ class RenameMode(enum.Enum):
 
 @frozen
 class TreeSettings:
-    """`quiet_s`: how long a changed inode rests before it is exported. `key_prefix_bytes`: what the
-    store's own prefix takes of the 1,024 bytes of a key."""
+    """`key_prefix_bytes`: what the store's own prefix takes of the 1,024 bytes of a key."""
 
-    quiet_s: float = 5.0
     key_prefix_bytes: int = 0
 
 

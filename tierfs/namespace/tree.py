@@ -51,8 +51,10 @@ class Tree:
         settings: TreeSettings,
         *,
         needs_object: Callable[[int], bool] = lambda ino: False,
+        quiet_s_of: intents.QuietTime = lambda reader, inode: 5.0,
     ) -> None:
         """`needs_object`: has somebody the file open of which not every byte is on the local disk?"""
+        self._quiet_s_of = quiet_s_of
         self._needs_object = needs_object
         self._index = index
         self._locations = locations
@@ -312,7 +314,7 @@ class Tree:
             )
 
     def _mark(self, txn: Txn, inode: Inode, flags: InodeFlag, now: int) -> Inode:
-        return intents.mark_dirty(txn, inode, flags, now_ns=now, quiet_s=self._settings.quiet_s)
+        return intents.mark_dirty(txn, inode, flags, now_ns=now, quiet_s=self._quiet_s_of(txn, inode))
 
     def _touch_directory(
         self, txn: Txn, directory: Inode, now: int, *, subdirs: int = 0, removed: bool = False

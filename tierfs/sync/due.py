@@ -3,10 +3,14 @@
 import enum
 from typing import Final
 
+from tierfs.errors import StoreErrorKind
 from tierfs.model import Intent
 from tierfs.units import NS_PER_S
 
 AT_ONCE: Final = 0
+_BACKOFF_S: Final = (1.0, 60.0)  # of what may pass: first and longest
+_PERMANENT_BACKOFF_S: Final = (30.0, 900.0)
+_ARCHIVED_WAIT_S: Final = 3600.0
 
 
 class Haste(enum.IntEnum):
@@ -36,3 +40,11 @@ def due_ns(intent: Intent, haste: Haste, *, is_written: bool, max_dirty_age_s: f
         aged = aged_ns(intent, max_dirty_age_s)
         return min(intent.not_before_ns, aged) if haste is Haste.ROOM else aged
     return AT_ONCE if haste is Haste.ROOM else min(intent.not_before_ns, aged_ns(intent, max_dirty_age_s))
+
+
+def backoff_s(kind: StoreErrorKind | None, attempts: int, *, is_permanent: bool) -> float:
+    """How long it waits after a failure, after `attempts` earlier ones. `kind`: of the store's, if it is one."""
+    if kind is StoreErrorKind.ARCHIVED:
+        return _ARCHIVED_WAIT_S
+    first_s, longest_s = _PERMANENT_BACKOFF_S if is_permanent else _BACKOFF_S
+    return min(longest_s, first_s * 2.0 ** min(attempts, 20))

@@ -20,7 +20,7 @@ import math
 from typing import Final
 
 import trio
-from attrs import define, evolve
+from attrs import define, evolve, frozen
 
 from tierfs.clock import Clock
 from tierfs.config.sections import ExportSettings
@@ -28,12 +28,13 @@ from tierfs.content.handles import Files
 from tierfs.errors import FsError, StoreError, StoreErrorKind, TierfsError
 from tierfs.index import inodes, intents, residency
 from tierfs.index.env import Index
-from tierfs.model import InodeFlag, Intent, IntentKind
+from tierfs.model import Intent, IntentKind
 from tierfs.namespace.authority import Authority, SoleNode
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.notify import Notify
 from tierfs.objectstore.base import ObjectStore
 from tierfs.policy.merge import ConflictRules
+from tierfs.sync import backlog
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
 from tierfs.sync.aside import Aside
@@ -41,14 +42,14 @@ from tierfs.sync.bodies import Uploader
 from tierfs.sync.claims import Claims
 from tierfs.sync.deletes import Deleter
 from tierfs.sync.disputes import Disputes
-from tierfs.sync.due import AT_ONCE, Haste, aged_ns, due_ns
+from tierfs.sync.due import AT_ONCE, Haste, aged_ns, backoff_s, due_ns
 from tierfs.sync.linkwriter import LinkWriter
 from tierfs.sync.outcomes import BlockedError, NotYetError
-from tierfs.sync.paths import ancestors, display_path
 from tierfs.sync.reconcile import Reconciler
 from tierfs.sync.records import Records
 from tierfs.sync.renames import TreeMover
 from tierfs.sync.report import Failing, Outage, PendingSummary, Progress, advice
+from tierfs.sync.waiting import Standing
 from tierfs.units import NS_PER_S
 
 _PAGE_INTENTS: Final = 128
@@ -57,15 +58,11 @@ _IDLE_S: Final = 300.0
 _LOOK_S: Final = 10.0
 _NEWS_S: Final = 1.0
 _RESCAN_FACTOR: Final = 10  # a scan of a long queue may take a tenth of the time
-_BACKOFF_S: Final = (1.0, 60.0)  # of what may pass: first and longest
-_PERMANENT_BACKOFF_S: Final = (30.0, 900.0)
-_ARCHIVED_WAIT_S: Final = 3600.0
 _BLOCKED_S: Final = 2.0
 _BLOCKED_KEPT: Final = 10_000
 _PROBE_S: Final = (1.0, 30.0)
 _TREES_AT_A_TIME: Final = 4
 _FAILING_KEPT: Final = 1000
-_PENDING_LOOKED_AT: Final = 20_000
 _AWAY: Final = (StoreErrorKind.UNAVAILABLE, StoreErrorKind.TIMEOUT)
 _STORE_WIDE: Final = frozenset({*_AWAY, StoreErrorKind.BAD_CREDENTIALS, StoreErrorKind.NO_SUCH_BUCKET})
 _log: Final = logging.getLogger(__name__)
@@ -75,7 +72,8 @@ class _Outcome(enum.Enum):
     """How an attempt ended."""
 
     DONE = enum.auto()
-    LATER = enum.auto()  # blocked, or a failure that may pass
+    LATER = enum.auto()  # blocked, or changed while it was read
+    PASSING = enum.auto()  # a failure that may pass
     FAILED = enum.auto()  # for good, as far as one can tell
 
 
@@ -85,6 +83,15 @@ class _Watch:
 
     has_begun: bool = False
     outcome: _Outcome | None = None
+
+
+@frozen
+class _Blocked:
+    """An intent is not tried again before other work has ended, or some time is over."""
+
+    ended: int  # how much work had, then
+    until_s: float  # trio time
+    by: str
 
 
 class _SizeClass(enum.Enum):
@@ -142,9 +149,10 @@ class Exporter:
             index=index, store=store, locations=locations, clock=clock, applier=applier, disputes=disputes,
             activity=activity, next_change=self._next_change, wake=self.wake,
         )  # fmt: skip
+        self._nursery: trio.Nursery | None = None
         self._scan_waited_s = 0.0  # of the scan under way, for a free slot: not work
         self._running: dict[int, Intent] = {}
-        self._blocked: dict[int, tuple[int, float]] = {}  # seq -> (how much work had ended, until when at most)
+        self._blocked: dict[int, _Blocked] = {}
         self._ended = 0
         self._failing: dict[int, Failing] = {}
         self._urgent: set[int] = set()  # tried now whatever its backoff says
@@ -185,17 +193,23 @@ class Exporter:
 
     def pending(self) -> PendingSummary:
         """What is left, and what fails with which reason."""
-        now, total, after, looked_at = self._clock.now_ns(), 0, 0, 0
-        oldest_ns = now
-        while looked_at < _PENDING_LOOKED_AT and (page := intents.page(self._index, after, _PAGE_INTENTS)):
-            for intent in page:
-                total += self._bytes_of(intent)
-                oldest_ns = min(oldest_ns, intent.created_ns)
-            after = page[-1].seq
-            looked_at += len(page)
+        left, now = backlog.survey(self._index), self._clock.now_ns()
         self._forget_settled()
         failing = tuple((failure.path, failure.error) for failure in self._failing.values())
-        return PendingSummary(intents.count(self._index), total, (now - oldest_ns) / NS_PER_S, failing)
+        age_s = (now - left.oldest_ns) / NS_PER_S if left.oldest_ns is not None else None
+        return PendingSummary(left.count, left.bytes, left.failures, age_s, failing)
+
+    def standing(self, intent: Intent) -> Standing:
+        """What is known here of why it waits."""
+        hot = residency.hot_get(self._index, intent.ino)
+        blocked = self._blocked.get(intent.seq)
+        return Standing(
+            self._due_ns(intent),
+            is_running=intent.seq in self._running,
+            outage=self._outage.reason if self._outage is not None else "",
+            blocked_by=blocked.by if blocked is not None else "",
+            is_written=hot is not None and hot.writing,
+        )
 
     def _forget_settled(self) -> None:
         """What is kept in memory about intents that have gone otherwise (an unlink, say)."""
@@ -203,21 +217,16 @@ class Exporter:
             for seq in [seq for seq in table if intents.get(self._index, seq) is None]:
                 del table[seq]
 
-    def _bytes_of(self, intent: Intent) -> int:
-        if intent.kind is not IntentKind.RECONCILE:
-            return 0
-        inode = inodes.get(self._index, intent.ino)
-        return inode.size_bytes if inode is not None and InodeFlag.DATA_DIRTY in inode.flags else 0
-
     # ---- the engine ----
 
     async def run(self) -> None:
         """Exports until it is cancelled."""
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             while True:
                 self._wake, self._news_at_s = trio.Event(), math.inf
                 began, self._scan_waited_s = trio.current_time(), 0.0
-                due_in_s = await self._scan(nursery)
+                due_in_s = await self._scan()
                 took_s = trio.current_time() - began - self._scan_waited_s
                 if not self._running and due_in_s > 0:
                     self._haste = Haste.NOBODY
@@ -238,7 +247,7 @@ class Exporter:
             if intents.page(self._index, self._last_seq, 1):
                 return
 
-    async def _scan(self, nursery: trio.Nursery) -> float:
+    async def _scan(self) -> float:
         """One pass over the queue, starting what is due; returns in how many seconds the next is."""
         after, next_ns = 0, math.inf
         slice_began = trio.current_time()
@@ -266,7 +275,7 @@ class Exporter:
                     self._scan_waited_s += trio.current_time() - waits_since
                 fresh = intents.get(self._index, intent.seq)
                 if fresh is not None and self._outage is None and self._has_slot(size_class):
-                    self._start(nursery, fresh, size_class)
+                    self._start(fresh, size_class)
             if trio.current_time() - slice_began > _SLICE_S:
                 await trio.lowlevel.checkpoint()
                 slice_began = trio.current_time()
@@ -284,18 +293,19 @@ class Exporter:
         is_written = hot is not None and hot.writing
         return due_ns(intent, self._haste, is_written=is_written, max_dirty_age_s=self._settings.max_dirty_age_s)
 
-    def _block(self, intent: Intent) -> None:
+    def _block(self, intent: Intent, by: str) -> None:
         """It is offered again when other work has ended, or else after a while."""
-        self._blocked[intent.seq] = (self._ended, trio.current_time() + _BLOCKED_S)
+        self._blocked[intent.seq] = _Blocked(self._ended, trio.current_time() + _BLOCKED_S, by)
 
     def _is_blocked(self, intent: Intent) -> bool:
         blocked = self._blocked.get(intent.seq)
-        return blocked is not None and blocked[0] == self._ended and trio.current_time() < blocked[1]
+        return blocked is not None and blocked.ended == self._ended and trio.current_time() < blocked.until_s
 
     def _size_class(self, intent: Intent) -> _SizeClass:
         if intent.kind is IntentKind.MOVE_TREE:
             return _SizeClass.TREE
-        return _SizeClass.LARGE if self._bytes_of(intent) > self._store.part_size_bytes else _SizeClass.SMALL
+        is_large = backlog.bytes_of(self._index, intent) > self._store.part_size_bytes
+        return _SizeClass.LARGE if is_large else _SizeClass.SMALL
 
     def _has_slot(self, size_class: _SizeClass) -> bool:
         limits = {
@@ -309,14 +319,15 @@ class Exporter:
         self._change = trio.Event() if self._change.is_set() else self._change
         await self._change.wait()
 
-    def _start(self, nursery: trio.Nursery, intent: Intent, size_class: _SizeClass) -> None:
+    def _start(self, intent: Intent, size_class: _SizeClass) -> None:
+        assert self._nursery is not None, "run() comes first"
         self._urgent.discard(intent.seq)
         self._blocked.pop(intent.seq, None)
         for watch in self._watches.get(intent.seq, ()):
             watch.has_begun = True
         self._running[intent.seq] = intent
         self._running_by_class[size_class] += 1
-        nursery.start_soon(self._work, intent, size_class)
+        self._nursery.start_soon(self._work, intent, size_class)
 
     async def _work(self, intent: Intent, size_class: _SizeClass) -> None:
         """One intent, once; never raises but Cancelled."""
@@ -327,13 +338,13 @@ class Exporter:
             outcome = _Outcome.DONE
         except BlockedError as blocked:
             _log.debug("intent %d waits: %s", intent.seq, blocked)
-            self._block(intent)
+            self._block(intent, str(blocked))
         except NotYetError:
             self._postpone(intent, self._settings.quiet_s or 1.0)
         except (TierfsError, OSError) as error:
             outcome = self._failed(intent, error)
         except Exception as error:
-            _log.exception("exporting %s failed in a way that was not foreseen", self._path_of(intent))
+            _log.exception("exporting %s failed in a way that was not foreseen", backlog.label(self._index, intent))
             outcome = self._failed(intent, error)
         finally:
             for watch in self._watches.get(intent.seq, ()):
@@ -349,7 +360,8 @@ class Exporter:
     async def _carry_out(self, intent: Intent) -> None:
         if intent.kind is IntentKind.RECONCILE:
             is_aged = self._clock.now_ns() >= aged_ns(intent, self._settings.max_dirty_age_s)
-            await self._reconciler.reconcile(intent.ino, is_aged=is_aged or self._haste is not Haste.NOBODY)
+            is_awaited = self._haste is not Haste.NOBODY or intent.seq in self._watches
+            await self._reconciler.reconcile(intent.ino, is_aged=is_aged or is_awaited)
         elif intent.kind is IntentKind.DELETE:
             await self._deleter.delete(intent.seq)
         else:
@@ -359,6 +371,7 @@ class Exporter:
 
     def _failed(self, intent: Intent, error: Exception) -> _Outcome:
         kind = error.kind if isinstance(error, StoreError) else None
+        text = str(error) or type(error).__name__
         if kind in _STORE_WIDE:
             self._starved.add(intent.seq)
             self._lose_store(str(error))
@@ -366,15 +379,11 @@ class Exporter:
             return _Outcome.DONE  # void since an unlink, say
         if self._is_gone(intent):
             _log.debug("intent %d has nothing to bring up any more, after it failed: %s", intent.seq, error)
-            self._block(intent)  # the next look at it ends it
+            self._block(intent, text)  # the next look at it ends it
             return _Outcome.LATER
         is_permanent = not (isinstance(error, TierfsError) and error.retryable)
-        if kind is StoreErrorKind.ARCHIVED:
-            wait_s = _ARCHIVED_WAIT_S
-        else:
-            first_s, longest_s = _PERMANENT_BACKOFF_S if is_permanent else _BACKOFF_S
-            wait_s = min(longest_s, first_s * 2 ** min(intent.attempts, 20))
-        path, text = self._path_of(intent), str(error) or type(error).__name__
+        wait_s = backoff_s(kind, intent.attempts, is_permanent=is_permanent)
+        path = backlog.label(self._index, intent)
         if kind not in _STORE_WIDE and self._failing.get(intent.seq, Failing("", "", 0, False)).error != text:
             what_to_do = advice(kind, intent.kind)
             _log.warning("%s is not in the bucket yet: %s; tried again in %.0f s.%s", path, text, wait_s, what_to_do)
@@ -382,7 +391,7 @@ class Exporter:
             number = (error.errno if isinstance(error, TierfsError | OSError) else None) or errno.EIO
             self._failing[intent.seq] = Failing(path, text, number, is_permanent)
         self._postpone(intent, wait_s, attempts=intent.attempts + 1, error=text)
-        return _Outcome.FAILED if is_permanent and kind not in _STORE_WIDE else _Outcome.LATER
+        return _Outcome.FAILED if is_permanent and kind not in _STORE_WIDE else _Outcome.PASSING
 
     def _postpone(self, intent: Intent, wait_s: float, *, attempts: int = 0, error: str = "") -> None:
         """Tried again later; what the index does not take (a full disk) waits in memory alone."""
@@ -394,18 +403,13 @@ class Exporter:
                     attempts = attempts or current.attempts
                     intents.put(txn, evolve(current, not_before_ns=later_ns, attempts=attempts, last_error=error))
         except FsError as refusal:
-            self._block(intent)
+            self._block(intent, str(refusal))
             _log.warning("the index does not take that an export failed: %s", refusal)
 
     def _is_gone(self, intent: Intent) -> bool:
         """Was the file unlinked? What the bucket has of it is a deletion's business."""
         inode = inodes.get(self._index, intent.ino)
         return intent.kind is IntentKind.RECONCILE and (inode is None or inode.parent == 0)
-
-    def _path_of(self, intent: Intent) -> str:
-        if intent.kind is IntentKind.DELETE:
-            return f"the deletion of {intent.key!r}"
-        return display_path(self._index, intent.ino)
 
     def _lose_store(self, reason: str) -> None:
         if self._outage is None:
@@ -446,51 +450,48 @@ class Exporter:
     async def _sync_up_to(
         self, ino: int | None, after: int, bound: int, on_progress: Progress | None, *, deletes_only: bool
     ) -> None:
-        while (intent := await self._next_in_scope(ino, after, bound, deletes_only=deletes_only)) is not None:
+        scope = backlog.Scope(self._locations, ino, bound, deletes_only)
+        while (intent := await backlog.next_in(scope, self._index, after)) is not None:
             if on_progress is not None:
                 summary = self.pending()
                 await on_progress(summary.count, summary.bytes)
             await self._settle(intent)
             after = intent.seq
 
-    async def _next_in_scope(self, ino: int | None, after: int, bound: int, *, deletes_only: bool) -> Intent | None:
-        while page := intents.page(self._index, after, _PAGE_INTENTS):
-            for intent in page:
-                if intent.seq > bound:
-                    return None
-                if (not deletes_only or intent.kind is IntentKind.DELETE) and self._is_in_scope(ino, intent):
-                    return intent
-            after = page[-1].seq
-            await trio.lowlevel.checkpoint()
-        return None
+    async def export_now(self, ino: int) -> None:
+        """Returns when the bucket has the inode as it is at the call; nothing else is hurried for it.
 
-    def _is_in_scope(self, ino: int | None, intent: Intent) -> bool:
-        if ino is None or intent.ino == ino:
-            return True
-        top = inodes.get(self._index, ino)
-        if top is None or not top.is_dir:
-            return False
-        if intent.kind is IntentKind.DELETE:
-            prefixes = (
-                self._locations.desired_prefix(self._index, ino),
-                self._locations.actual_prefix(self._index, ino),
-            )
-            return intent.key.startswith(prefixes)
-        inode = inodes.get(self._index, intent.ino)
-        return inode is not None and ino in ancestors(self._index, inode)
+        Raises FsError with what an attempt failed with, at once while the store cannot be reached; the change stays
+        pending and goes on being tried.
+        """
+        intent = intents.of_inode(self._index, ino)
+        if intent is not None:
+            await self._settle(intent, is_patient=False)
 
-    async def _settle(self, intent: Intent) -> None:
-        """Waits until the intent is gone, or an attempt that began after this call has succeeded."""
+    async def _settle(self, intent: Intent, *, is_patient: bool = True) -> None:
+        """Waits until the intent is gone, or an attempt that began after this call has succeeded.
+
+        Who is patient has all others hurried, since it may wait for them, and takes no failure that may pass for one.
+        """
         watch = _Watch()
         self._watches.setdefault(intent.seq, []).append(watch)
         try:
             self._urgent.add(intent.seq)
+            if not is_patient and intent.seq not in self._running and self._has_slot(size := self._size_class(intent)):
+                self._start(intent, size)  # a scan of a long queue takes its time
             while intents.get(self._index, intent.seq) is not None:
                 if watch.outcome is _Outcome.DONE:
                     return
-                if watch.outcome is _Outcome.FAILED and (failing := self._failing.get(intent.seq)) is not None:
+                is_failure = watch.outcome is _Outcome.FAILED or (watch.outcome is _Outcome.PASSING and not is_patient)
+                if is_failure and (failing := self._failing.get(intent.seq)) is not None:
                     raise FsError(failing.errno, f"{failing.path}: {failing.error}")
-                self.hurry()
+                if is_patient:
+                    self.hurry()
+                elif self._outage is not None:
+                    raise FsError(errno.EIO, f"the store cannot be reached: {self._outage.reason}")
+                else:
+                    self._urgent.add(intent.seq)
+                    self._wake.set()
                 await self._next_change()
         finally:
             self._watches[intent.seq].remove(watch)

@@ -35,11 +35,12 @@ class Failing:
 
 @frozen
 class PendingSummary:
-    """What the bucket has not seen yet. `bytes` is a lower bound when more than 20,000 intents are pending."""
+    """What the bucket has not seen yet; see `backlog.Backlog`."""
 
     count: int
     bytes: int
-    oldest_age_s: float
+    failures: int
+    oldest_age_s: float | None
     failing: tuple[tuple[str, str], ...]
 
 

@@ -96,7 +96,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     clock = ManualClock()
     index = Index.open(tmp_path / "index", clock=clock, settings=IndexSettings(map_size_bytes=1 << 30))
     locations = Locations()
-    tree = Tree(index, locations, clock, TreeSettings(quiet_s=5))
+    tree = Tree(index, locations, clock, TreeSettings())
     tree.ensure_root(0o755, 0, 0)
     yield World(index, tree, locations, clock)
     index.close()

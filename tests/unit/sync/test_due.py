@@ -3,8 +3,9 @@
 import pytest
 from attrs import evolve
 
+from tierfs.errors import StoreErrorKind
 from tierfs.model import Intent, IntentKind
-from tierfs.sync.due import AT_ONCE, Haste, aged_ns, due_ns
+from tierfs.sync.due import AT_ONCE, Haste, aged_ns, backoff_s, due_ns
 from tierfs.units import NS_PER_S
 
 RESTED_NS = 15 * NS_PER_S
@@ -38,3 +39,20 @@ def test_no_rest_is_longer_than_the_age() -> None:
 def test_what_failed_waits_for_its_next_try_whoever_hurries(haste: Haste) -> None:
     failed = evolve(INTENT, attempts=3, not_before_ns=99 * NS_PER_S)
     assert due_ns(failed, haste, is_written=True, max_dirty_age_s=60) == 99 * NS_PER_S
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempts", "is_permanent", "expected_s"),
+    [
+        (None, 0, False, 1),
+        (StoreErrorKind.THROTTLED, 3, False, 8),
+        (None, 1000, False, 60),
+        (StoreErrorKind.ACCESS_DENIED, 0, True, 30),
+        (None, 9, True, 900),
+        (StoreErrorKind.ARCHIVED, 0, True, 3600),
+    ],
+)
+def test_each_failure_makes_the_wait_longer(
+    kind: StoreErrorKind | None, attempts: int, is_permanent: bool, expected_s: float
+) -> None:
+    assert backoff_s(kind, attempts, is_permanent=is_permanent) == expected_s

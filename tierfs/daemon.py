@@ -32,6 +32,7 @@ from tierfs.control.protocol import Json
 from tierfs.control.removals import Removals
 from tierfs.control.service import Progress, Service, group_id
 from tierfs.control.versions import Versions
+from tierfs.control.watching import Watching
 from tierfs.errors import FsError, TierfsError
 from tierfs.filesystem import FileSystem
 from tierfs.fuse import session
@@ -49,10 +50,10 @@ from tierfs.hottier.space import Space
 from tierfs.index import settings as stored
 from tierfs.index.env import Index, IndexSettings
 from tierfs.namespace.authority import SoleNode
+from tierfs.namespace.capacity import BucketCapacity
 from tierfs.namespace.changes import TreeSettings
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.tree import Tree
-from tierfs.namespace.verbs import Usage
 from tierfs.objectstore.opening import open_store
 from tierfs.objectstore.probe import probe
 from tierfs.objectstore.retrying import RetryingStore
@@ -69,6 +70,7 @@ from tierfs.sync.format import agree_on_format
 from tierfs.sync.guard import Guard
 from tierfs.sync.history import History
 from tierfs.sync.importer import Importer
+from tierfs.sync.news import News
 from tierfs.sync.pathrules import PathRules
 from tierfs.sync.verdicts import Verdicts
 from tierfs.telemetry import Counters
@@ -82,8 +84,6 @@ _M_ARENA_MAX: Final = -8
 _MAPPED_BYTES: Final = 32 * MIB  # glibc takes no more
 _KEPT_BYTES: Final = 128 * MIB
 _AUTO_TIER_SHARE: Final = 0.8
-_OBJECT_STORE_CAPACITY_BYTES: Final = 1 << 50  # S3 has no limit; 1 PiB is what programs can still count with
-_INODES_MAX: Final = 1 << 32
 
 
 @define
@@ -104,6 +104,8 @@ class _Parts:
     history: History
     kernel: Kernel
     fs: FileSystem
+    rules: PathRules
+    news: News
 
 
 @define
@@ -126,25 +128,6 @@ class _Bell:
             self.importer.doubt(ino)
 
 
-class _Capacity:
-    """statfs: the room of a bucket's directory; an object store has no end, and what its files hold is used."""
-
-    def __init__(self, index: Index, source: str) -> None:
-        self._index = index
-        self._directory = Path(source.removeprefix("file://")) if source.startswith("file://") else None
-
-    def usage(self) -> Usage:
-        entries = self._index.entries
-        if self._directory is None:
-            used = self._index.totals.content_bytes
-            total = max(used, _OBJECT_STORE_CAPACITY_BYTES)
-            free = total - used
-        else:
-            found = os.statvfs(self._directory)
-            total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
-        return Usage(total, free, _INODES_MAX, _INODES_MAX - entries)
-
-
 class _Control:
     """The daemon as `control.service` sees it."""
 
@@ -156,6 +139,10 @@ class _Control:
         self._conflicts = Conflicts(index=parts.index, fs=parts.fs, notify=parts.kernel)
         self._removals = Removals(index=parts.index, guard=parts.importer.guard, verdicts=parts.verdicts)
         self._versions = Versions(parts.history)
+        self._watching = Watching(
+            index=parts.index, locations=parts.locations, exporter=parts.exporter, guard=parts.importer.guard,
+            clock=parts.index.clock, news=parts.news,
+        )  # fmt: skip
 
     def status(self) -> Json:
         return self._inspector.status()
@@ -208,6 +195,12 @@ class _Control:
 
     async def versions(self, path: bytes, after: str | None, *, everything: bool) -> Json:
         return await self._versions.page(path, after, everything=everything)
+
+    async def queue(self, path: bytes, after: int) -> Json:
+        return await self._watching.queue(path, after)
+
+    async def watch(self, after: int | None) -> Json:
+        return await self._watching.watch(after)
 
     async def undelete(self, path: bytes, progress: Progress, *, dry_run: bool) -> Json:
         return await self._versions.undelete(path, lambda files: progress({"files": files}), dry_run=dry_run)
@@ -313,8 +306,9 @@ def _build(
 ) -> _Parts:
     """Every part of the mount over an open index and store; the hot tier is recovered."""
     hot, space = _tier(settings, index, cache)
-    mount, locations = settings.mount, Locations()
-    activity, flow = Activity(versions_kept=eventservice.versions_kept(settings.events)), Flow(clock)
+    mount, locations, authority, bell = settings.mount, Locations(), SoleNode(), _Bell()
+    news, flow = News(index, clock), Flow(clock)
+    activity = Activity(versions_kept=eventservice.versions_kept(settings.events), tell=news.exported)
     kernel = _kernel(settings, index, takeover, lambda ino: importer.hold_s(ino))  # noqa: PLW0108 - made after it
     rules = PathRules(index, translation.export_rules(settings), read_only=mount.read_only)
     tree = Tree(
@@ -322,15 +316,13 @@ def _build(
         needs_object=lambda ino: files.needs_object(ino),  # noqa: PLW0108 - made after the tree
     )  # fmt: skip
     tree.ensure_root(mount.dir_mode, mount.uid, mount.gid)
-    bell = _Bell()
     files = Files(
         index=index, hot=hot, space=space, store=store, clock=clock, settings=translation.content_settings(settings),
         locate=lambda ino: locations.actual_key(index, tree.inode(ino)),
         wake_export=bell.wake, hurry_export=bell.make_room, on_stale=bell.doubt, quiet_s_of=rules.quiet_s,
     )  # fmt: skip
-    files.lending.hears_of_closes = rules.waits_at_close
     files.recover()
-    applier = _applier(settings, index, locations, files, clock, kernel)
+    applier = _applier(settings, index, locations, files, clock, kernel, news)
     importer = Importer(
         index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.import_,
         applier=applier, activity=activity, notify=kernel, is_told_of=flow.tells_of,
@@ -340,7 +332,6 @@ def _build(
         index=index, guard=applier.guard, importer=importer, history=history, locations=locations, clock=clock,
         wake_export=bell.wake, read_only=mount.read_only,
     )  # fmt: skip
-    authority = SoleNode()
     exporter = Exporter(
         index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.export,
         applier=applier, activity=activity, notify=kernel, authority=authority,
@@ -354,24 +345,25 @@ def _build(
     )  # fmt: skip
     fs = FileSystem(
         index=index, tree=tree, files=files, importer=importer, authority=authority,
-        capacity=_Capacity(index, source), clock=clock, rules=rules, wake_export=bell.wake,
+        capacity=BucketCapacity(index, source), clock=clock, rules=rules, wake_export=bell.wake,
         export_now=exporter.export_now, durable_operations=settings.index.durability == "operation",
     )  # fmt: skip
     if takeover is not None:
         fs.recall(takeover.state)
     fs.purge_orphans()
     return _Parts(
-        index, store, hot, space, locations, tree, files, importer, exporter, events, verdicts, history, kernel, fs
-    )
+        index, store, hot, space, locations, tree, files, importer, exporter, events, verdicts, history, kernel, fs,
+        rules, news,
+    )  # fmt: skip
 
 
 def _applier(
-    settings: Settings, index: Index, locations: Locations, files: Files, clock: Clock, kernel: Kernel
+    settings: Settings, index: Index, locations: Locations, files: Files, clock: Clock, kernel: Kernel, news: News
 ) -> Applier:
     return Applier(
         index=index, locations=locations, files=files, clock=clock, notify=kernel,
         defaults=translation.attribute_defaults(settings),
-        guard=Guard(index=index, clock=clock, limits=translation.guard_limits(settings)),
+        guard=Guard(index=index, clock=clock, limits=translation.guard_limits(settings)), news=news,
     )  # fmt: skip
 
 
@@ -407,7 +399,7 @@ async def _serve(
     inspector = Inspector(
         facts, index=parts.index, locations=parts.locations, files=parts.files, space=parts.space,
         exporter=parts.exporter, store=parts.store, clock=parts.index.clock, counters=counters, connection=parts.kernel,
-        events=parts.events, guard=parts.importer.guard,
+        events=parts.events, guard=parts.importer.guard, rules=parts.rules,
     )  # fmt: skip
     service = Service(
         _Control(parts, inspector, facts.mountpoint, stop),
@@ -436,6 +428,7 @@ async def _serve(
         async with parts.kernel.mounted(operations, calls, facts.mountpoint, _mount_options(settings, facts)):
             if parts.kernel.takes_files:
                 parts.files.lending.borrower = parts.kernel
+                parts.files.lending.hears_of_closes = parts.rules.waits_at_close
                 await parts.fs.recall_lent()
             nursery.start_soon(_obey_signals, parts.kernel, facts.mountpoint, stop)
             nursery.start_soon(parts.kernel.run, lambda use: parts.fs.used(use.ino, use.last_use_ns))

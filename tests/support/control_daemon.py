@@ -45,6 +45,8 @@ class ScriptedDaemon:
         self.held: list[str] = []
         self.decided: list[tuple[Verdict, bool]] = []
         self.deleted: list[str] = []
+        self.news: list[Json] = []
+        self.missed = 0
         self.undeleted: list[tuple[bytes, bool]] = []
         self.are_events_set_up = False
         self.events: dict[str, Any] = {"source": "none"}
@@ -247,6 +249,35 @@ class ScriptedDaemon:
         except trio.Cancelled:
             self.waiters_cancelled += 1
             raise
+
+    async def queue(self, path: bytes, after: int) -> Json:
+        """Pages of two of those not uploaded."""
+        names = sorted(self._under(path or None))[after:]
+        rows = [
+            {
+                "seq": after + number,
+                "op": "reconcile",
+                "path": os.fsdecode(name),
+                "age_s": 75.0,
+                "size_bytes": self.pending[name],
+                "reason": "retry",
+                "detail": "no",
+                "attempts": 3,
+                "next_attempt_s": 12.0,
+            }
+            for number, name in enumerate(names[:2], 1)
+        ]
+        rest = max(0, len(names) - 2)
+        return {"entries": rows, "next": after + 2 if rest else None, "rest": rest, "is_rest_exact": True}
+
+    async def watch(self, after: int | None) -> Json:
+        """What was put into `news`, at most two at a time; ends with it."""
+        if after is None:
+            return {"changes": [], "next": 0, "missed": 0}
+        while not self.news:
+            await self._changed.wait()
+        batch, self.news = self.news[:2], self.news[2:]
+        return {"changes": batch, "next": after + len(batch), "missed": self.missed}
 
     async def set_up_events(self, *, target_arn: str, dry_run: bool) -> Json:
         if self.failure is not None:

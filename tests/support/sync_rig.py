@@ -48,6 +48,7 @@ from tierfs.sync.eventflow import Flow
 from tierfs.sync.exporter import Exporter
 from tierfs.sync.guard import Guard
 from tierfs.sync.importer import Importer
+from tierfs.sync.news import News
 from tierfs.sync.pathrules import PathRules
 from tierfs.units import GIB, MIB
 
@@ -114,12 +115,13 @@ class Rig:
             settings=ContentSettings(), quiet_s_of=self.rules.quiet_s,
             wake_export=lambda: self.exporter.wake(),  # noqa: PLW0108 - made after the files
         )  # fmt: skip
-        self.activity = activity = Activity(versions_kept=1000)
+        self.news = News(self.index, self.clock)
+        self.activity = activity = Activity(versions_kept=1000, tell=self.news.exported)
         self.flow = Flow(self.clock)
         self.guard = Guard(index=self.index, clock=self.clock, limits=limits or Limits())
         self.applier = Applier(
             index=self.index, locations=self.locations, files=self.files, clock=self.clock, notify=self.told,
-            defaults=Defaults(UID, GID, 0o600, 0o700), guard=self.guard,
+            defaults=Defaults(UID, GID, 0o600, 0o700), guard=self.guard, news=self.news,
         )  # fmt: skip
         self.importer = Importer(
             index=self.index, store=asked, locations=self.locations, files=self.files, clock=self.clock,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tierfs import __version__
-from tierfs.cli import conflicts, events, removals, terminal, versions
+from tierfs.cli import conflicts, events, removals, terminal, versions, watching
 from tierfs.cli.connecting import call_with_progress, connect
 from tierfs.cli.terminal import format_age
 from tierfs.control import protocol, registry
@@ -27,6 +27,8 @@ examples:
   tierctl info /mnt/data/model.pt       is it here, is it in the bucket?
   tierctl sync /mnt/data/results        upload now, and wait for it
   tierctl wait --synced /mnt/data/results --timeout 10min
+  tierctl queue                         what waits for the bucket, and why
+  tierctl watch --json                  what happens on both sides, a line each
   tierctl sync held                     what the bucket has lost and is kept here
   tierctl conflicts list                files that were changed here and in the bucket
   tierctl undelete /mnt/data/results    what was deleted there, from the versions of the bucket
@@ -60,6 +62,7 @@ _CODES: Final = (
     ExitCode.INTERRUPTED,
 )
 _WARNING_COLUMNS: Final = 64
+_MODES: Final = {"on-close": "close(2) waits until the bucket has them", "read-only": "none, by a rule of the settings"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     wait.add_argument("--synced", action="store_true", required=True, help="what to wait for")
     wait.add_argument("--timeout", type=_duration, metavar="TIME", help="such as 30s or 10min; default: no limit")
     wait.add_argument("path", nargs="?", metavar="PATH", help="only what is below it")
+    _add_watching(verb)
     _add_conflicts(verbs, verb)
     _add_events(verbs, verb)
     _add_versions(verb)
@@ -129,6 +133,14 @@ def _add_sync(verb: Callable[..., argparse.ArgumentParser]) -> None:
         parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     for parser in (held, approve, reject):
         parser.add_argument("path", nargs="?", metavar="PATH", help="any path in the mount")
+
+
+def _add_watching(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    queue = verb("queue", watching.run_queue, "show what waits for the bucket, and why", "tierctl queue /mnt/data/a")
+    queue.add_argument("--all", action="store_true", help="not only the oldest 50")
+    queue.add_argument("path", nargs="?", metavar="PATH", help="only what is there or below it")
+    watch = verb("watch", watching.run_watch, "show what happens on both sides, a line each", "tierctl watch --json")
+    watch.add_argument("path", nargs="?", metavar="PATH", help="any path in the mount")
 
 
 def _add_versions(verb: Callable[..., argparse.ArgumentParser]) -> None:
@@ -333,6 +345,8 @@ def _info_text(path: str, info: Mapping[str, Any]) -> str:
         rows.append(("pending", f"{pending['op']} for {format_age(pending['age_s'])}{tries}"))
         if pending.get("error"):
             rows.append(("last error", pending["error"]))
+    if (export := info.get("export")) and export["mode"] != "write-back":
+        rows.append(("changes", _MODES[export["mode"]]))
     if info.get("storage_class"):
         rows.append(("class", info["storage_class"]))
     return terminal.fields(path, rows)

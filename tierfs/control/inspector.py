@@ -27,6 +27,8 @@ from tierfs.objectstore.retrying import RetryingStore
 from tierfs.sync.eventservice import Events
 from tierfs.sync.exporter import Exporter
 from tierfs.sync.guard import Guard
+from tierfs.sync.pathrules import PathRules
+from tierfs.sync.plan import target_key
 from tierfs.sync.standing import OpenCount
 from tierfs.telemetry import Counters, rss_anon_bytes
 from tierfs.units import NS_PER_S
@@ -100,7 +102,9 @@ class Inspector:
         connection: Connection,
         events: Events,
         guard: Guard,
+        rules: PathRules,
     ) -> None:
+        self._rules = rules
         self._guard = guard
         self._events = events
         self._connection = connection
@@ -118,7 +122,7 @@ class Inspector:
     def status(self) -> Json:
         """See `service.Daemon.status`."""
         facts, now_ns = self._facts, self._clock.now_ns()
-        pending = self._exporter.pending()
+        pending, conflicts = self._exporter.pending(), self._conflicts.now()
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -140,7 +144,14 @@ class Inspector:
             "pending_exports": pending.count,
             "oldest_export_age_s": pending.oldest_age_s,
             "failing_exports": [{"path": path, "error": error} for path, error in pending.failing[:_FAILING_SHOWN_MAX]],
-            "conflicts": self._conflicts.now(),
+            "conflicts": conflicts,
+            "metrics": {
+                "PendingExports": pending.count,
+                "ExportAge": pending.oldest_age_s or 0.0,
+                "ExportFailures": pending.failures,
+                "ImportAge": self._events.import_age_s(),
+                "Conflicts": conflicts,
+            },
             "removals": self._guard.status(),
             "degraded": self._degraded(now_ns),
             "events": self._events.status(),
@@ -166,7 +177,9 @@ class Inspector:
         inode = self._files.live(walk(self._index, path))
         hot = residency.hot_get(self._index, inode.ino)
         pending = intents.of_inode(self._index, inode.ino)
-        now_ns = self._clock.now_ns()
+        key = self._locations.desired_key(self._index, inode)
+        object_key = self._locations.actual_key(self._index, inode) if inode.base is not None else None
+        rule, now_ns = self._rules.of(self._index, inode), self._clock.now_ns()
         return {
             "path": os.fsdecode(path),
             "ino": inode.ino,
@@ -181,9 +194,10 @@ class Inspector:
             "hot_bytes": hot.bytes_charged if hot is not None else 0,
             "pinned": hot is not None and hot.pinned,
             "dirty": inode.is_dirty,
-            "synced": pending is None,
-            "key": self._locations.desired_key(self._index, inode),
-            "object_key": self._locations.actual_key(self._index, inode) if inode.base is not None else None,
+            "synced": pending is None and object_key in (None, target_key(self._index, self._locations, inode)),
+            "export": {"mode": rule.mode.value, "quiet_s": rule.quiet_s},
+            "key": key,
+            "object_key": object_key,
             "etag": inode.base.etag if inode.base is not None else None,
             "storage_class": inode.base.storage_class if inode.base is not None else None,
             "pending": None

@@ -6,6 +6,8 @@
 | info | path | any path | paths that they own |
 | wait | path?, timeout_s? | any path; none = all | paths that they own |
 | sync | path? | any path; none = all | no |
+| queue | path?, after? | any path; none = all | no |
+| watch | after? | yes | no |
 | events_setup | target_arn?, dry_run? | yes | no |
 | removals | after? | yes | no |
 | removals_decide | verdict, dry_run? | yes | no |
@@ -23,10 +25,11 @@ that is not theirs what they hear of one that does not exist.
 bucket; `sync` has it uploaded at once. `unmount` with drain first does what `sync` does, then takes
 the mount away; what came meanwhile is uploaded while the daemon ends.
 
-`conflicts`, `removals` and `versions` answer in pages: "next" is the `after` of the next one, null at the end.
+`conflicts`, `removals`, `versions` and `queue` answer in pages: "next" is the `after` of the next one, null at the end.
+`watch` answers when there is something to tell; asked again and again with "next", it misses nothing, or says how much.
 
-Checkpoints: only in `wait`, `sync`, `unmount`, `events_setup`, `removals_decide`, `versions`, `undelete`,
-`conflict_diff` and `conflict_resolve`, which may be cancelled at any time without harm.
+Checkpoints: only in `wait`, `sync`, `queue`, `watch`, `unmount`, `events_setup`, `removals_decide`, `versions`,
+`undelete`, `conflict_diff` and `conflict_resolve`, which may be cancelled at any time without harm.
 """
 
 import enum
@@ -67,7 +70,10 @@ class Daemon(Protocol):
         At least: pid, holder_pid (None without one), source, mountpoint, cache, mode, mode_reason,
         read_only, uptime_s, tier {size_bytes, used_bytes, dirty_bytes}, pending_exports,
         oldest_export_age_s (None when nothing is pending), failing_exports [{path, error}] (at
-        most 20; `info` of the path tells more), conflicts (how many are open), degraded (None or {since_s, reason}),
+        most 20; `info` of the path tells more), conflicts (how many are open), metrics {PendingExports
+        (changes that the bucket has not seen), ExportAge (s since the oldest of them, 0.0 without any),
+        ExportFailures (how many of them failed when they were last tried), ImportAge (s, None; see
+        `Events.import_age_s`), Conflicts (that are open)}, degraded (None or {since_s, reason}),
         removals (None, or {since_s, names, entries, examples, verdict}: what the bucket has lost and is kept here),
         events {source, and unless that is "none" or "poll": state, reason, last_event_age_s, lag_s, received, applied,
         own, known, ignored, malformed, errors, pending, missed (found by a sweep, told by no event)},
@@ -94,6 +100,14 @@ class Daemon(Protocol):
 
     async def wait_synced(self, path: bytes | None, progress: Progress) -> None:
         """The same without the hurry."""
+        ...
+
+    async def queue(self, path: bytes, after: int) -> Json:
+        """See `watching.Watching.queue`; b"" is everything."""
+        ...
+
+    async def watch(self, after: int | None) -> Json:
+        """See `watching.Watching.watch`."""
         ...
 
     async def set_up_events(self, *, target_arn: str, dry_run: bool) -> Json:
@@ -170,6 +184,8 @@ VERBS: Final[Mapping[str, Scope]] = {
     "info": Scope.OWN_PATHS,
     "wait": Scope.OWN_PATHS,
     "sync": Scope.NOTHING,
+    "queue": Scope.NOTHING,
+    "watch": Scope.NOTHING,
     "events_setup": Scope.NOTHING,
     "removals": Scope.NOTHING,
     "removals_decide": Scope.NOTHING,
@@ -222,6 +238,8 @@ class Service:
             "info": self._info,
             "wait": self._wait,
             "sync": self._sync,
+            "queue": self._queue,
+            "watch": self._watch,
             "events_setup": self._events_setup,
             "removals": self._removals,
             "removals_decide": self._removals_decide,
@@ -307,6 +325,12 @@ class Service:
     async def _sync(self, request: Request, _peer: Peer, progress: Progress) -> Json:
         await self._daemon.sync(self._subtree_of(request), progress)
         return {"synced": True}
+
+    async def _queue(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
+        return await self._daemon.queue(_path_of(request) or b"", _number_of(request, "after", 0))
+
+    async def _watch(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
+        return await self._daemon.watch(_number_of(request, "after") if "after" in request.args else None)
 
     async def _events_setup(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
         target = request.args.get("target_arn", "")

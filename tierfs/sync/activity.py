@@ -9,6 +9,7 @@ Of those keys nothing is kept while nobody lists. The versions that it wrote are
 events come in, so that the event of our own write is known to be no news. Sync code only.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from cachetools import LRUCache
@@ -19,7 +20,15 @@ _KEYS_MAX: Final = 200_000
 class Activity:
     """Keys touched, each with the number of the last touch; ancestors ("a/", "a/b/") count as touched too."""
 
-    def __init__(self, *, keys_max: int = _KEYS_MAX, versions_kept: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        keys_max: int = _KEYS_MAX,
+        versions_kept: int = 1,
+        tell: Callable[[str, str], None] = lambda key, etag: None,
+    ) -> None:
+        """`tell`: hears of what `note` hears."""
+        self._tell = tell
         self._keys_max = keys_max
         self._versions: LRUCache[tuple[str, str], None] = LRUCache(versions_kept)
         self._touched: dict[str, int] = {}
@@ -42,6 +51,7 @@ class Activity:
 
     def note(self, key: str, etag: str = "") -> None:
         """The object at `key` was just written by us, as version `etag`, or deleted."""
+        self._tell(key, etag)
         if etag:
             self._versions[key, etag] = None
         if not self._marks:

@@ -25,6 +25,7 @@ from tierfs.sync import attributes, hardlinks
 from tierfs.sync.activity import Activity
 from tierfs.sync.attributes import Defaults
 from tierfs.sync.guard import Guard
+from tierfs.sync.news import News, What
 from tierfs.sync.paths import Place
 from tierfs.sync.plan import BESIDE_SUFFIX
 from tierfs.sync.spoken_for import is_spoken_for
@@ -69,8 +70,10 @@ class Applier:
         notify: Notify,
         defaults: Defaults,
         guard: Guard,
+        news: News | None = None,
     ) -> None:
         self.guard = guard  # to be asked before `remove_name`
+        self.news = news or News(index, clock)
         self._index = index
         self._locations = locations
         self._files = files
@@ -128,6 +131,7 @@ class Applier:
         if is_moved and base.last_modified_ns and InodeFlag.META_DIRTY not in flags:
             flags &= ~InodeFlag.ATTRS_KNOWN
             self._notify.inode_changed(inode.ino, content=False)
+            self.news.imported(What.CHANGED, place.parent, place.name)
         inodes.put(txn, revise(inode, base=fresh, flags=flags))
 
     def add(self, txn: Txn, directory: Inode, seen: Seen, *, assume: bool) -> Inode:
@@ -171,6 +175,7 @@ class Applier:
             inode = self.add(txn, directory, Seen(name, key, None), assume=False)
             self.add_subdirectories(txn, parent, 1)
         self._notify.entry_changed(parent, name)
+        self.news.imported(What.ADDED, parent, name)
         return inode.ino
 
     def add_object(self, parent: int, seen: Seen) -> Inode | None:
@@ -181,6 +186,7 @@ class Applier:
                 return None
             inode = self.add(txn, directory, seen, assume=False)
         self._notify.entry_changed(parent, seen.name)
+        self.news.imported(What.ADDED, parent, seen.name)
         return inode
 
     # ---- a changed object ----
@@ -209,6 +215,8 @@ class Applier:
             self._replace_name(place, seen, assume=assume)
         elif decision is Decision.IMPORT:
             self._replace_content(inode, info, assume=assume)
+        if decision is Decision.IMPORT:
+            self.news.imported(What.CHANGED, directory_ino, seen.name)
         entry = dirents.get(self._index, directory_ino, seen.name)
         if info.meta is not None and entry is not None:
             self.absorb(entry.ino, info)
@@ -245,7 +253,7 @@ class Applier:
 
     def _replace_name(self, place: Place, seen: Seen, *, assume: bool) -> Inode | None:
         """Another inode gets the name; the old one goes on without it."""
-        self.remove_name(place)
+        self._take_name(place)
         with self._index.transaction() as txn:
             directory = inodes.get(txn, place.parent)
             return self.add(txn, directory, seen, assume=assume) if directory is not None else None
@@ -351,6 +359,13 @@ class Applier:
 
         The guard has been asked. What is open lives on without the name. A directory goes only when it is empty.
         """
+        was_there = dirents.get(self._index, place.parent, place.name) is not None
+        is_gone = self._take_name(place)
+        if was_there and is_gone:
+            self.news.imported(What.DELETED, place.parent, place.name)
+        return is_gone
+
+    def _take_name(self, place: Place) -> bool:
         with self._index.transaction() as txn:
             entry = dirents.get(txn, place.parent, place.name)
             inode = inodes.get(txn, entry.ino) if entry is not None else None

@@ -12,7 +12,7 @@ from tierfs.index import inodes, intents
 from tierfs.index.env import Index, Reader
 from tierfs.model import InodeFlag, Intent, IntentKind
 from tierfs.namespace.locations import Locations
-from tierfs.sync.paths import ancestors, display_path
+from tierfs.sync.paths import ancestors, display_path, key_path, text_path
 
 _PAGE_INTENTS: Final = 128
 _LOOKED_AT: Final = 20_000
@@ -81,6 +81,20 @@ def label(reader: Reader, intent: Intent) -> str:
     if intent.kind is IntentKind.DELETE:
         return f"the deletion of {intent.key!r}"
     return display_path(reader, intent.ino)
+
+
+def is_void(reader: Reader, intent: Intent) -> bool:
+    """Was the file unlinked? What the bucket has of it is a deletion's business."""
+    inode = inodes.get(reader, intent.ino)
+    return intent.kind is IntentKind.RECONCILE and (inode is None or inode.parent == 0)
+
+
+def path_of(reader: Reader, intent: Intent) -> str:
+    """The path in the mount, as `paths.text_path`; "" for what has none any more."""
+    if intent.kind is IntentKind.DELETE:
+        return key_path(reader, intent.key)
+    inode = inodes.get(reader, intent.ino)
+    return text_path(reader, inode.parent, inode.name) if inode is not None and inode.parent else ""
 
 
 def is_in_scope(reader: Reader, locations: Locations, ino: int | None, intent: Intent) -> bool:

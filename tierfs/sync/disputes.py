@@ -127,7 +127,7 @@ class Disputes:
                 path, parent = text_path(txn, place.parent, place.name), place.parent
             else:
                 path, parent = "/" + tombstone.key, 0
-            conflicts.add(txn, Conflict(self._clock.now_ns(), Kind.DELETED_HERE, path, path, "", parent))
+            self._record(txn, Conflict(self._clock.now_ns(), Kind.DELETED_HERE, path, path, "", parent))
         _log.warning(
             "%r was deleted here and changed in the bucket: the bucket's version is kept and comes back", tombstone.key
         )
@@ -200,6 +200,10 @@ class Disputes:
             return None
         source = self._locations.actual_key(self._index, inode) if inode.base is not None else ""
         return inode if source == work.source else None
+
+    def _record(self, txn: Txn, conflict: Conflict) -> None:
+        conflicts.add(txn, conflict)
+        self._applier.news.conflict(conflict.path, conflict.loser)
 
     def _forget_tombstone(self, key: str) -> None:
         with self._index.transaction() as txn:
@@ -326,7 +330,7 @@ class Disputes:
             inodes.put(txn, inode)
             self._locations.settle(txn, inode, f"{LOST_PREFIX}{inode.ino:x}")
             where = text_path(txn, inode.parent, inode.name)
-            conflicts.add(txn, Conflict(self._clock.now_ns(), Kind.BASE_LOST, where, "", where, inode.parent))
+            self._record(txn, Conflict(self._clock.now_ns(), Kind.BASE_LOST, where, "", where, inode.parent))
         _log.error(
             "%s was changed here, and the version in the bucket that holds its other bytes was replaced or deleted: "
             "only the changed ranges are left",
@@ -366,7 +370,7 @@ class Disputes:
             self._applier.add(txn, directory, Seen(place.name, key, info), assume=False)
             path, kept_path = (text_path(txn, place.parent, name) for name in (place.name, kept_name))
             kind = Kind.BASE_LOST if had_base_here and not is_whole else Kind.BOTH_CHANGED
-            conflicts.add(txn, Conflict(now, kind, path, path, kept_path, place.parent))
+            self._record(txn, Conflict(now, kind, path, path, kept_path, place.parent))
         _log.warning(
             "%r changed here and in the bucket: the local version is kept as %r%s",
             path, kept_path, ", with gaps" if kind is Kind.BASE_LOST else "",
@@ -383,7 +387,7 @@ class Disputes:
         with self._index.transaction() as txn:
             path, copy_path = (text_path(txn, place.parent, name) for name in (place.name, copy))
             conflict = Conflict(self._clock.now_ns(), Kind.NAME_TAKEN, path, path, copy_path, place.parent)
-            conflicts.add(txn, conflict)
+            self._record(txn, conflict)
         _log.warning("an object came to where %r was renamed from: it is shown as %r", path, copy_path)
 
     def _free_name(self, txn: Txn, place: Place, now: int) -> bytes:

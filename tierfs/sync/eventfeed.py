@@ -10,6 +10,7 @@ the decisions on an event are sync code.
 """
 
 import enum
+import itertools
 import logging
 from collections.abc import Callable, Collection
 from typing import Final
@@ -57,6 +58,7 @@ class FeedCounts:
 class _Ticket:
     """A look that is due; those who wait for it share it."""
 
+    told_ns: int
     done: trio.Event = field(factory=trio.Event)
     error: TierfsError | None = None
 
@@ -106,7 +108,7 @@ class Feed:
         self._on_told = on_told
         self._limits = limits or FeedLimits()
         self._waiting: dict[int, dict[str, _Ticket]] = {}  # directory -> key; also of directories at work
-        self._at_work: dict[str, int] = {}  # keys that are being looked at
+        self._at_work: dict[str, list[int]] = {}  # keys that are being looked at, and when they were told of (ns)
         self._due = trio.Event()
         self._shrunk = trio.Event()
         self._slots = trio.CapacityLimiter(self._limits.directories_at_a_time)
@@ -116,6 +118,13 @@ class Feed:
     def pending(self) -> int:
         """Keys that wait for a look, or are being looked at."""
         return sum(map(len, self._waiting.values())) + len(self._at_work)
+
+    @property
+    def oldest_ns(self) -> int | None:
+        """When the oldest of them was told of."""
+        waiting_ns = (ticket.told_ns for lane in self._waiting.values() for ticket in lane.values())
+        at_work_ns = (told_ns for times in self._at_work.values() for told_ns in times)
+        return min(itertools.chain(waiting_ns, at_work_ns), default=None)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The looks, until it is cancelled."""
@@ -212,7 +221,9 @@ class Feed:
             assert self._nursery is not None, "run() comes first"
             lane = self._waiting[directory] = {}
             self._nursery.start_soon(self._work, directory)
-        return lane.setdefault(key, _Ticket())
+        if key not in lane:
+            lane[key] = _Ticket(self._clock.now_ns())
+        return lane[key]
 
     async def _work(self, directory: int) -> None:
         """Looks at what waits of one directory, also at what comes meanwhile."""
@@ -233,13 +244,13 @@ class Feed:
     def _next_batch(self, directory: int) -> dict[str, _Ticket]:
         lane = self._waiting[directory]
         batch = {key: lane.pop(key) for key in list(lane)[:_LOOKS_AT_A_TIME]}
-        for key in batch:
-            self._at_work[key] = self._at_work.get(key, 0) + 1
+        for key, ticket in batch.items():
+            self._at_work.setdefault(key, []).append(ticket.told_ns)
         return batch
 
     def _finish(self, batch: dict[str, _Ticket], error: TierfsError | None) -> None:
         for key, ticket in batch.items():
-            self._at_work[key] -= 1
+            self._at_work[key].remove(ticket.told_ns)
             if not self._at_work[key]:
                 del self._at_work[key]
             ticket.error = error

@@ -151,6 +151,17 @@ class Events:
             "missed_examples": list(self._missed.examples),
         }
 
+    def import_age_s(self) -> float | None:
+        """By how much the directories in use may be behind the bucket, in seconds.
+
+        While events flow: since when the oldest change that was told of waits to be looked at; 0.0 when none does. Else
+        the time since the last sweep, which may be under way; None before the first one, and without any source.
+        """
+        told_ns = self._feed.oldest_ns
+        if self._settings.source in _TOLD and self._flow.state is FlowState.FLOWING:
+            return (self._clock.now_ns() - told_ns) / NS_PER_S if told_ns is not None else 0.0
+        return self._age_s(self._sweep.counts.last_ns)
+
     def _reason(self) -> str:
         """Why events are not relied on."""
         if self._read_only and self._flow.state is FlowState.UNPROVEN:

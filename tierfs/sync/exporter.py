@@ -26,7 +26,7 @@ from tierfs.clock import Clock
 from tierfs.config.sections import ExportSettings
 from tierfs.content.handles import Files
 from tierfs.errors import FsError, StoreError, StoreErrorKind, TierfsError
-from tierfs.index import inodes, intents, residency
+from tierfs.index import intents, residency
 from tierfs.index.env import Index
 from tierfs.model import Intent, IntentKind
 from tierfs.namespace.authority import Authority, SoleNode
@@ -44,6 +44,7 @@ from tierfs.sync.deletes import Deleter
 from tierfs.sync.disputes import Disputes
 from tierfs.sync.due import AT_ONCE, Haste, aged_ns, backoff_s, due_ns
 from tierfs.sync.linkwriter import LinkWriter
+from tierfs.sync.news import Direction
 from tierfs.sync.outcomes import BlockedError, NotYetError
 from tierfs.sync.reconcile import Reconciler
 from tierfs.sync.records import Records
@@ -123,8 +124,7 @@ class Exporter:
         self._index = index
         self._store = store
         self._locations = locations
-        self._clock = clock
-        self._settings = settings
+        self._clock, self._settings = clock, settings
         claims = Claims()
         records = Records(index=index, locations=locations, clock=clock, activity=activity, quiet_s=settings.quiet_s)
         disputes = Disputes(
@@ -150,17 +150,17 @@ class Exporter:
             activity=activity, next_change=self._next_change, wake=self.wake,
         )  # fmt: skip
         self._nursery: trio.Nursery | None = None
+        self._news = applier.news
         self._scan_waited_s = 0.0  # of the scan under way, for a free slot: not work
         self._running: dict[int, Intent] = {}
         self._blocked: dict[int, _Blocked] = {}
-        self._ended = 0
         self._failing: dict[int, Failing] = {}
         self._urgent: set[int] = set()  # tried now whatever its backoff says
         self._starved: set[int] = set()  # failed because the store was away
         self._watches: dict[int, list[_Watch]] = {}
         self._running_by_class = dict.fromkeys(_SizeClass, 0)
         self._haste = Haste.NOBODY
-        self._last_seq = 0  # of the intents that a scan has met
+        self._last_seq, self._ended = 0, 0  # of the intents that a scan has met; how many attempts have ended
         self._wake = trio.Event()
         self._news_at_s = math.inf  # trio time
         self._resting = trio.CancelScope()
@@ -201,14 +201,13 @@ class Exporter:
 
     def standing(self, intent: Intent) -> Standing:
         """What is known here of why it waits."""
-        hot = residency.hot_get(self._index, intent.ino)
-        blocked = self._blocked.get(intent.seq)
+        is_written, blocked = self._is_written(intent), self._blocked.get(intent.seq)
         return Standing(
-            self._due_ns(intent),
+            self._due_ns_of(intent, is_written=is_written),
             is_running=intent.seq in self._running,
             outage=self._outage.reason if self._outage is not None else "",
             blocked_by=blocked.by if blocked is not None else "",
-            is_written=hot is not None and hot.writing,
+            is_written=is_written,
         )
 
     def _forget_settled(self) -> None:
@@ -284,14 +283,18 @@ class Exporter:
         return min(_IDLE_S, max(0.0, (next_ns - self._clock.now_ns()) / NS_PER_S))
 
     def _due_ns(self, intent: Intent) -> float:
-        """When the intent may be worked on."""
+        """When the intent may be worked on, or at least has to be looked at again."""
+        may_be_due = bool(self._haste) or intent.not_before_ns <= self._clock.now_ns()
+        return self._due_ns_of(intent, is_written=may_be_due and self._is_written(intent))
+
+    def _due_ns_of(self, intent: Intent, *, is_written: bool) -> float:
         if intent.seq in self._urgent:
             return AT_ONCE
-        hot = None
-        if intent.kind is IntentKind.RECONCILE and (self._haste or intent.not_before_ns <= self._clock.now_ns()):
-            hot = residency.hot_get(self._index, intent.ino)
-        is_written = hot is not None and hot.writing
         return due_ns(intent, self._haste, is_written=is_written, max_dirty_age_s=self._settings.max_dirty_age_s)
+
+    def _is_written(self, intent: Intent) -> bool:
+        hot = residency.hot_get(self._index, intent.ino) if intent.kind is IntentKind.RECONCILE else None
+        return hot is not None and hot.writing
 
     def _block(self, intent: Intent, by: str) -> None:
         """It is offered again when other work has ended, or else after a while."""
@@ -337,7 +340,6 @@ class Exporter:
             self._failing.pop(intent.seq, None)
             outcome = _Outcome.DONE
         except BlockedError as blocked:
-            _log.debug("intent %d waits: %s", intent.seq, blocked)
             self._block(intent, str(blocked))
         except NotYetError:
             self._postpone(intent, self._settings.quiet_s or 1.0)
@@ -377,7 +379,7 @@ class Exporter:
             self._lose_store(str(error))
         if intents.get(self._index, intent.seq) is None:
             return _Outcome.DONE  # void since an unlink, say
-        if self._is_gone(intent):
+        if backlog.is_void(self._index, intent):
             _log.debug("intent %d has nothing to bring up any more, after it failed: %s", intent.seq, error)
             self._block(intent, text)  # the next look at it ends it
             return _Outcome.LATER
@@ -386,6 +388,7 @@ class Exporter:
         path = backlog.label(self._index, intent)
         if kind not in _STORE_WIDE and self._failing.get(intent.seq, Failing("", "", 0, False)).error != text:
             what_to_do = advice(kind, intent.kind)
+            self._news.failed(Direction.EXPORT, backlog.path_of(self._index, intent), text)
             _log.warning("%s is not in the bucket yet: %s; tried again in %.0f s.%s", path, text, wait_s, what_to_do)
         if len(self._failing) < _FAILING_KEPT or intent.seq in self._failing:
             number = (error.errno if isinstance(error, TierfsError | OSError) else None) or errno.EIO
@@ -406,14 +409,10 @@ class Exporter:
             self._block(intent, str(refusal))
             _log.warning("the index does not take that an export failed: %s", refusal)
 
-    def _is_gone(self, intent: Intent) -> bool:
-        """Was the file unlinked? What the bucket has of it is a deletion's business."""
-        inode = inodes.get(self._index, intent.ino)
-        return intent.kind is IntentKind.RECONCILE and (inode is None or inode.parent == 0)
-
     def _lose_store(self, reason: str) -> None:
         if self._outage is None:
             self._outage = Outage(self._clock.now_ns(), reason)
+            self._news.failed(Direction.EXPORT, "", f"the store cannot be reached: {reason}")
             _log.error("the store cannot be reached, exports wait until it answers: %s", reason)
             self._change.set()
 

@@ -37,7 +37,8 @@ from tierfs.sync.apply import Applier, Seen
 from tierfs.sync.guard import Gate, Removal
 from tierfs.sync.listing import Lister, UnreachableKey
 from tierfs.sync.looking import Looker
-from tierfs.sync.paths import Place, ancestors
+from tierfs.sync.news import Direction
+from tierfs.sync.paths import Place, ancestors, display_path
 from tierfs.sync.turns import Turns
 from tierfs.units import NS_PER_S
 
@@ -177,6 +178,7 @@ class Importer:
             if not error.retryable or inode is None or InodeFlag.LISTED not in inode.flags:
                 raise
             self._away_until_s = trio.current_time() + _AWAY_S
+            self._applier.news.failed(Direction.IMPORT, display_path(self._index, ino), str(error))
             _log.warning("directories are shown as they were when they were last listed: %s", error)
             return
         self._away_until_s = -math.inf

@@ -31,6 +31,7 @@ from tierfs.sync import attributes
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier, Met, Seen
 from tierfs.sync.guard import Gate
+from tierfs.sync.news import What
 from tierfs.sync.paths import Place
 from tierfs.sync.plan import BESIDE_SUFFIX
 from tierfs.sync.seen import Listing, MovedError, SeenNames, nobody
@@ -259,6 +260,7 @@ class Lister:
         if not listing.is_first:
             for seen in added:
                 self._notify.entry_changed(listing.ino, seen.name)
+                self._applier.news.imported(What.ADDED, listing.ino, seen.name)
 
     # ---- requests for single objects ----
 

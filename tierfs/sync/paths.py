@@ -46,6 +46,16 @@ def find_place(reader: Reader, key: str, *, top: int = ROOT_INO) -> Place | None
     return Place(directory, entry.name if entry is not None else last.encode())
 
 
+def key_path(reader: Reader, key: str) -> str:
+    """The path that `key` stands for, as `text_path`; the key itself where its directory is not there."""
+    place = find_place(reader, key)
+    if place is None:
+        return "/" + key.rstrip("/")
+    is_there = dirents.get(reader, place.parent, place.name) is not None
+    names = () if is_there else part_to_names(place.name.decode())
+    return text_path(reader, place.parent, names[0] if names else place.name)
+
+
 def find_owner(reader: Reader, key: str) -> Inode | None:
     """The live inode whose path gives `key` (a directory for one that ends in "/")."""
     place = find_place(reader, key)

@@ -274,6 +274,7 @@ def test_tierctl_starts_without_the_daemon_and_its_libraries(run_directory: Path
         "tierfs.cli.terminal",
         "tierfs.cli.tierctl",
         "tierfs.cli.versions",
+        "tierfs.cli.watching",
         "tierfs.control",
         "tierfs.control.client",
         "tierfs.control.exitcodes",
@@ -305,4 +306,6 @@ def test_no_verb_lost_its_function() -> None:
         "conflicts",
         "events",
         "mounts",
+        "queue",
+        "watch",
     }

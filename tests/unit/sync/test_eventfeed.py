@@ -43,7 +43,7 @@ def test_a_new_a_changed_and_a_removed_object(tmp_path: Path) -> None:
         rig.put_remote("d/old", b"1")
         assert await rig.list("") == ["d"] and await rig.list("d") == ["old"]
         before = rig.store.requests.copy()
-        directory = rig.at("d").ino
+        directory, began = rig.at("d").ino, await rig.news.after(None, 10)
         rig.told.entries.clear()
         await source.put("d/new", b"12345", **{"file-permissions": "0100640"})
         inode = rig.at("d/new")
@@ -57,6 +57,10 @@ def test_a_new_a_changed_and_a_removed_object(tmp_path: Path) -> None:
         assert rig.told.entries == [(directory, b"new")] * 2
         assert rig.store.requests["head"] == before["head"] + 3 and rig.store.requests["list"] == before["list"]
         assert (source.feed.counts.received, source.feed.counts.applied, source.feed.pending) == (3, 3, 0)
+        news = (await rig.news.after(began.last, 10)).changes
+        assert [(one.what.value, one.path) for one in news] == [
+            (what, "d/new") for what in ("added", "changed", "deleted")
+        ]
 
     run(tmp_path, main)
 

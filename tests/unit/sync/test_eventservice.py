@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.support.notifications import record, records
 from tests.support.sync_rig import Rig, run_rig
 from tierfs.config.sections import EventSettings, ImportSettings
 from tierfs.errors import ConfigError
@@ -45,6 +46,7 @@ def test_without_a_source_nothing_runs(tmp_path: Path) -> None:
         async with events.running():
             await trio.sleep(50_000)
         assert events.status() == {"source": "none"} and not rig.store.requests
+        assert events.import_age_s() is None
         with pytest.raises(ConfigError, match="directory"):
             await events.set_up(target_arn="", dry_run=True)
         with pytest.raises(ConfigError, match="--arn"):
@@ -57,9 +59,12 @@ def test_polling_a_directory(tmp_path: Path) -> None:
     async def main(rig: Rig) -> None:
         events = make(rig, EventSettings(source="poll", sweep_s=10), None)
         await rig.list()
+        assert events.import_age_s() is None
         async with events.running():
             rig.put_remote("f")
             await trio.sleep(11)
+            age_s = events.import_age_s()
+        assert age_s == pytest.approx(1, abs=0.5), "since the last sweep"
         assert rig.names() == ["f"]
         status = events.status()
         assert (status["source"], status["sweep"]["sweeps"], status["sweep"]["found"]) == ("poll", 1, 1)
@@ -88,3 +93,23 @@ def test_a_read_only_mount_writes_no_canary(tmp_path: Path, read_only: bool) -> 
             assert ("read-only" in status["reason"]) is read_only
 
     run_rig(tmp_path / "rig", main)
+
+
+def test_while_events_flow_the_oldest_that_waits_says_how_far_behind_the_mount_is(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        events = make(rig, webhook(tmp_path))
+        await rig.list()
+        async with events.running(), trio.open_nursery() as nursery:
+            assert events.import_age_s() is None, "nothing has come back yet"
+            events._flow.prove(rig.clock.now_ns())
+            assert events.import_age_s() == 0.0
+            rig.store.hold("head")
+            nursery.start_soon(events._feed.take, records(record("ObjectCreated:Put", "bucket", "p/new", etag="1")))
+            await rig.idle()
+            await trio.sleep(3)
+            assert events.import_age_s() == pytest.approx(3, abs=0.5)
+            rig.store.release("head")
+            await rig.idle()
+            assert events.import_age_s() == 0.0
+
+    run_rig(tmp_path / "rig", main, import_=ImportSettings(revalidate_s=86_400))

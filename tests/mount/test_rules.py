@@ -1,6 +1,7 @@
 """Rules for parts of the tree on a real mount: closes that wait for the bucket, and what may not be changed."""
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -59,6 +60,8 @@ def test_a_close_returns_when_the_bucket_has_the_file(mount: Mount, tmp_path: Pa
         os.close(os.dup(first.fileno()))
         assert (bucket / "new").read_bytes().endswith(b"!"), "the close of any descriptor that may write"
     assert not (bucket.parent / "rests").exists(), "nobody else is hurried"
+    info = json.loads(mount.tierctl("info", safe / "new", "--json").stdout)
+    assert info["export"] == {"mode": "on-close", "quiet_s": 3600.0} and info["synced"]
 
 
 def test_a_close_fails_where_the_bucket_does_not_take_the_file(mount: Mount, tmp_path: Path) -> None:

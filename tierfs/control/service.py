@@ -85,8 +85,8 @@ class Daemon(Protocol):
         """One file or directory from the index, symlinks not followed; b"" is the root.
 
         At least: path, ino, type, mode (st_mode), uid, gid, size_bytes, mtime_ns, residency ("cold",
-        "partial", "hot"), hot_bytes, dirty, synced, key, etag, storage_class, pending (None or {op,
-        age_s, attempts, error}). Raises FsError(ENOENT, ENOTDIR).
+        "partial", "hot"), hot_bytes, dirty, synced, export {mode, quiet_s}, key, etag, storage_class,
+        pending (None or {op, age_s, attempts, error}). Raises FsError(ENOENT, ENOTDIR).
         """
         ...
 

@@ -48,13 +48,15 @@ class Watching:
 
         Each entry has seq, op, path, age_s, size_bytes, reason and detail (see `sync.waiting`), attempts, and
         next_attempt_s from now, None where no time is known. `next`: the `after` of the next page, None at the end.
-        `rest`: how many come after this page; `is_rest_exact` False: at least. ENOENT, ENOTDIR.
+        `rest`: how many come after this page; `is_rest_exact` False: at least. Only the first page counts them.
+        ENOENT, ENOTDIR.
         """
         ino = walk(self._index, path).ino if path else None
         scope = backlog.Scope(self._locations, ino, self._index.next_seq())
         entries: list[Json] = []
-        rest, looked_at, slice_began = 0, 0, trio.current_time()
-        while looked_at < _LOOKED_AT and (page := intents.page(self._index, after, _PAGE_INTENTS)):
+        rest, looked_at, is_exact, counts = 0, 0, True, after == 0
+        slice_began = trio.current_time()
+        while page := intents.page(self._index, after, _PAGE_INTENTS):
             for intent in page:
                 if not scope.has(self._index, intent):
                     continue
@@ -64,10 +66,12 @@ class Watching:
                     rest += 1
             after = page[-1].seq
             looked_at += len(page)
+            if looked_at >= _LOOKED_AT or (rest and not counts):
+                is_exact = False
+                break
             if trio.current_time() - slice_began > _SLICE_S:
                 await trio.lowlevel.checkpoint()
                 slice_began = trio.current_time()
-        is_exact = looked_at < _LOOKED_AT
         is_end = is_exact and not rest
         go_on = None if is_end else entries[-1]["seq"] if rest else after
         return {"entries": entries, "next": go_on, "rest": rest, "is_rest_exact": is_exact}

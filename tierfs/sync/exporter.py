@@ -8,9 +8,9 @@ large files, so many small ones at a time.
 An intent is due when its inode has rested (`not_before_ns`), when it has waited `max_dirty_age_s` although
 it never rests, or at once while somebody hurries; `sync.due` has the rule.
 
-Tasks: `run` scans and starts one worker for each intent; `sync` only waits and looks. They share the tables
-in memory below, in sync code; the index is the truth, and an exporter that is started over it anew needs
-nothing else. Checkpoints: in `run` and `sync` where they wait; in the workers see `reconcile`.
+Tasks: `run` scans and starts one worker for each intent, `export_now` one; `sync` only waits and looks. They share the
+tables in memory below, in sync code; the index is the truth, and an exporter that is started over it anew needs
+nothing else. Checkpoints: in `run`, `sync` and `export_now` where they wait; in the workers see `reconcile`.
 """
 
 import enum

@@ -136,6 +136,14 @@ def test_info_shows_a_pending_upload_that_fails(tmp_path: Path) -> None:
     assert "reconcile for 1 min 1 s, 3 failed attempts" in text and "access denied" in text
 
 
+@pytest.mark.parametrize(
+    ("mode", "words"), [("on-close", "close(2) waits"), ("read-only", "by a rule"), ("write-back", None)]
+)
+def test_info_shows_what_a_rule_makes_of_changes(mode: str, words: str | None) -> None:
+    text = tierctl._info_text("mine", {**ScriptedDaemon().info(b"mine"), "export": {"mode": mode, "quiet_s": 5.0}})
+    assert ("changes" in text) is (words is not None) and (words or "") in text
+
+
 def test_sync_and_wait(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with mount(tmp_path) as (place, daemon):
         daemon.pending = {b"mine": 10, b"dir/a": 10}

@@ -171,6 +171,22 @@ def test_a_conflict_that_is_not_there(verb: str) -> None:
     assert (refusal.code, refusal.errno) == (ErrorCode.NOT_FOUND, errno.ENOENT)
 
 
+def test_what_waits_and_what_happens_is_for_admins() -> None:
+    daemon, service = make()
+    daemon.pending = {b"dir/a": 1, b"mine": 2, b"theirs": 3}
+    daemon.news = [{"path": "mine"}]
+    for verb in ("queue", "watch"):
+        assert refused(service, verb, STRANGER).code is ErrorCode.PERMISSION
+        assert refused(service, verb, after="1").code is ErrorCode.BAD_REQUEST
+        assert refused(service, verb, after=-1).code is ErrorCode.BAD_REQUEST
+    page = ask(service, "queue", ADMIN_BY_GROUP)
+    assert ([row["path"] for row in page["entries"]], page["next"]) == (["dir/a", "mine"], 2)
+    assert [row["path"] for row in ask(service, "queue", after=2)["entries"]] == ["theirs"]
+    assert [row["path"] for row in ask(service, "queue", path="dir")["entries"]] == ["dir/a"]
+    assert ask(service, "watch", ADMIN_BY_GROUP) == {"changes": [], "next": 0, "missed": 0}
+    assert ask(service, "watch", after=0)["changes"] == [{"path": "mine"}]
+
+
 def test_every_verb_has_a_rule_and_a_handler() -> None:
     _, service = make()
     for verb in VERBS:

@@ -11,6 +11,7 @@ import trio
 from attrs import evolve
 
 from tierfs.index import dirents, inodes, intents
+from tierfs.index import locations as rows
 from tierfs.index.env import Index
 from tierfs.model import Dirent, Inode
 from tierfs.namespace.keys import name_to_part
@@ -153,12 +154,20 @@ class Vanished:
     def is_vanished(self, listing: Listing, ino: int, name: bytes) -> bool:
         """The bucket is known to have had it under this prefix, and nothing happened to it here since."""
         inode = inodes.get(self._index, ino)
-        if inode is None or inode.is_dirty or intents.of_inode(self._index, ino) is not None:
+        if inode is None or self._is_on_its_way(inode):
             return False
         key = self.key_of(inode, Place(listing.ino, name))
         if not key.startswith(listing.prefix) or "/" in key[len(listing.prefix) :].rstrip("/"):
             return False  # it lies elsewhere, so this listing says nothing of it
         return not self._activity.touched_since(listing.mark, key)
+
+    def _is_on_its_way(self, inode: Inode) -> bool:
+        """The bucket has to hear of it yet; of a renamed directory, the objects that it lives by are to be moved."""
+        return (
+            inode.is_dirty
+            or intents.of_inode(self._index, inode.ino) is not None
+            or rows.override(self._index, inode.ino) is not None
+        )
 
     def key_of(self, inode: Inode, place: Place) -> str:
         """Where the object of an inode's link lies."""
@@ -189,7 +198,7 @@ class Vanished:
             return None
         for entry in dirents.page(self._index, ino, b"", _SWEEP_PAGE):
             child = inodes.get(self._index, entry.ino)
-            if child is None or child.is_dirty or intents.of_inode(self._index, entry.ino) is not None:
+            if child is None or self._is_on_its_way(child):
                 continue
             if not self._activity.touched_since(listing.mark, self.key_of(child, Place(ino, entry.name))):
                 return entry

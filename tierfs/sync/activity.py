@@ -9,16 +9,18 @@ Of those keys nothing is kept while nobody lists. The versions that it wrote are
 events come in, so that the event of our own write is known to be no news. Sync code only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from cachetools import LRUCache
+
+from tierfs.sync.marks import Marks
 
 _KEYS_MAX: Final = 200_000
 
 
 class Activity:
-    """Keys touched, each with the number of the last touch; ancestors ("a/", "a/b/") count as touched too."""
+    """Keys touched; ancestors ("a/", "a/b/") count as touched too."""
 
     def __init__(
         self,
@@ -29,50 +31,31 @@ class Activity:
     ) -> None:
         """`tell`: hears of what `note` hears."""
         self._tell = tell
-        self._keys_max = keys_max
         self._versions: LRUCache[tuple[str, str], None] = LRUCache(versions_kept)
-        self._touched: dict[str, int] = {}
-        self._marks: dict[int, int] = {}  # mark -> counter when it was taken
-        self._counter = 0
-        self._next_mark = 0
-        self._overflow = 0  # marks taken before this counter know nothing any more
+        self._marks: Marks[str] = Marks(keys_max)
 
-    def begin(self) -> int:
-        """A mark: `touched_since` answers for it until `end`."""
-        self._next_mark += 1
-        self._marks[self._next_mark] = self._counter
-        return self._next_mark
+    def begin(self, since: int | None = None) -> int:
+        """A mark: `touched_since` answers for it until `end`. `since`: as if it had been taken with that one."""
+        return self._marks.begin(since)
 
     def end(self, mark: int) -> None:
         """The listing is applied."""
-        del self._marks[mark]
-        if not self._marks:
-            self._touched.clear()
+        self._marks.end(mark)
 
     def note(self, key: str, etag: str = "") -> None:
         """The object at `key` was just written by us, as version `etag`, or deleted."""
         self._tell(key, etag)
         if etag:
             self._versions[key, etag] = None
-        if not self._marks:
-            return
-        self._counter += 1
-        self._touched[key] = self._counter
-        at = key.rfind("/", 0, len(key) - 1)
-        while at >= 0:
-            self._touched[key[: at + 1]] = self._counter
-            at = key.rfind("/", 0, at)
-        if len(self._touched) > self._keys_max:
-            self._touched.clear()
-            self._overflow = self._counter
+        if self._marks.is_any:
+            self._marks.note(key, *_ancestors(key))
 
     def touched_since(self, mark: int, key: str) -> bool:
         """Whether `key` (or, for one that ends in "/", anything below it) was touched after the mark.
 
         True also where it is not known any more, since too many keys were.
         """
-        taken = self._marks[mark]
-        return taken < self._overflow or self._touched.get(key, 0) > taken
+        return self._marks.noted_since(mark, key)
 
     def claim(self, key: str, etag: str) -> bool:
         """Whether we wrote this version of late. True once for each: a second event may be of somebody else's write.
@@ -80,3 +63,10 @@ class Activity:
         (Who changes only the metadata of an object leaves its ETag as it is.)
         """
         return self._versions.pop((key, etag), False) is None
+
+
+def _ancestors(key: str) -> Iterator[str]:
+    at = key.rfind("/", 0, len(key) - 1)
+    while at >= 0:
+        yield key[: at + 1]
+        at = key.rfind("/", 0, at)

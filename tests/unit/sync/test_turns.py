@@ -47,3 +47,16 @@ def test_who_is_cancelled_or_fails_leaves_nothing_behind() -> None:
         assert not turns.is_taken(1)
 
     trio.run(main)
+
+
+def test_who_took_a_mark_knows_whose_turn_it_was_since() -> None:
+    async def main() -> None:
+        turns = Turns()
+        async with turns.of(1):
+            mark = turns.ended.begin()  # the turn is still going on
+            assert not turns.ended.noted_since(mark, 1)
+        async with turns.of(2, is_noted=False):
+            pass
+        assert turns.ended.noted_since(mark, 1) and not turns.ended.noted_since(mark, 2)
+
+    trio.run(main)

@@ -164,6 +164,7 @@ class Capabilities:
     # a key that ends with a slash keeps metadata and can be copied; else `.tierfs/markers/` stands in
     marker_metadata: bool = True
     live_prefixes: bool = True  # a prefix is listed only while an object lies below it
+    ordered_listing: bool = True  # keys are listed in the order of their bytes, not directory by directory
     read_only: bool = False  # the probe's first write was refused: nothing else is known
     warnings: Sequence[str] = ()  # for people: what is missing, and what that means
 

@@ -33,6 +33,7 @@ _MEANINGS: Final = {
     "upload_part_copy": "large files are uploaded whole after a small change, and cannot be copied over 5 GiB",
     "checksums": "the server does not check what it is sent, beyond the signature and TLS",
     "live_prefixes": "a new directory is shown only after a look for an object in it: one more request for each",
+    "ordered_listing": "a scan and a sweep list each directory by itself, not 1,000 keys of many at once",
     "marker_metadata": "attributes of directories are kept under .tierfs/markers/: other tools do not see them",
 }
 
@@ -70,6 +71,7 @@ class _Probe:
             upload_part_copy=False,
             marker_metadata=False,
             live_prefixes=False,
+            ordered_listing=False,
         )
 
     def _new_key(self, end: str = "") -> str:
@@ -91,6 +93,7 @@ class _Probe:
         await self._ask("upload_part_copy", lambda: self._part_copies(key, etag))
         await self._ask("marker_metadata", self._marker)
         await self._ask("live_prefixes", self._prefixes)
+        await self._ask("ordered_listing", self._order)
         await self._ask("conditional_delete", lambda: self._deletes(key))
 
     async def _ask(self, name: str, question: Callable[[], Awaitable[bool]]) -> None:
@@ -181,6 +184,15 @@ class _Probe:
         await self._store.delete(key, if_match="")
         return prefix not in (await self._store.list(parent, delimited=True)).prefixes
 
+    async def _order(self) -> bool:
+        """As bytes "-" is before "/", as names "a" is before "a-"."""
+        parent = self._new_key("/")
+        keys = [parent + "a-", parent + "a/below"]
+        self._keys += [*reversed(keys), parent + "a/"]
+        for key in keys:
+            await self._put(key, Always())
+        return [info.key for info in (await self._store.list(parent, delimited=False)).objects] == keys
+
     async def _deletes(self, key: str) -> bool:
         return await self._is_refused(lambda: self._store.delete(key, if_match=NO_ETAG))
 
@@ -254,6 +266,7 @@ def _read_only(error: StoreError) -> Capabilities:
         storage_classes=False,
         marker_metadata=False,
         live_prefixes=False,
+        ordered_listing=False,
         read_only=True,
         warnings=[f"the bucket cannot be written: {error}"],
     )

@@ -62,6 +62,8 @@ class Server(MemoryStore):
         page = await super().list(prefix, **named)
         if "live_prefixes" in self.lacks and named["delimited"]:
             return evolve(page, prefixes=[*page.prefixes, f"{prefix}below/"])
+        if "ordered_listing" in self.lacks:
+            return evolve(page, objects=sorted(page.objects, key=lambda info: info.key.split("/")))
         return page
 
     async def delete(self, key: str, *, if_match: str) -> None:
@@ -98,6 +100,7 @@ def test_a_server_that_does_everything() -> None:
         "upload_part_copy",
         "marker_metadata",
         "live_prefixes",
+        "ordered_listing",
     ],
 )
 def test_one_thing_that_is_missing_is_found_alone_and_told(lack: str) -> None:

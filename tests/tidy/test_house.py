@@ -46,7 +46,6 @@ TESTED_ELSEWHERE = {
     "tierfs/sync/looking.py": "tests/unit/sync/test_eventfeed.py",
     "tierfs/sync/reconcile.py": "tests/unit/sync/test_exporter.py",
     "tierfs/sync/records.py": "tests/unit/sync/test_exporter.py",
-    "tierfs/sync/seen.py": "tests/unit/sync/test_importer.py",
     "tierfs/sync/vanished.py": "tests/unit/sync/test_guard.py",
     "tierfs/translation.py": "tests/mount/test_commands.py",
 }

@@ -47,6 +47,13 @@ def above(reader: Reader, parent: int, after: bytes = b"") -> Iterator[Dirent]:
         after = entries[-1].name
 
 
+def between(reader: Reader, parent: int, first: bytes, last: bytes, limit: int) -> dict[bytes, Dirent]:
+    """Names from `first` to `last`, both included, at most the first `limit` of them."""
+    prefix = pack_id(parent)
+    rows = reader.scan(Table.DIRENTS, prefix + first, prefix + last + b"\0", limit=limit)
+    return {key[8:]: Dirent(key[8:], *decode_dirent(record)) for key, record in rows}
+
+
 def is_empty(reader: Reader, parent: int) -> bool:
     """No name is known to the index; of a directory that is not LISTED the bucket may know some."""
     return not reader.scan(Table.DIRENTS, pack_id(parent), pack_id(parent + 1), limit=1)

@@ -55,8 +55,9 @@ class Events:
         flow: Flow,
         clock: Clock,
         read_only: bool,
+        listings: int = 1,
     ) -> None:
-        """`connection`: how the bucket is reached, None for a directory. ConfigError."""
+        """`connection`: how the bucket is reached, None for a directory; `listings`: of a sweep. ConfigError."""
         if connection is None and settings.source in _TOLD:
             raise ConfigError(f'[events] source: a directory sends no events to "{settings.source}"; "poll" works')
         self._settings = settings
@@ -75,8 +76,9 @@ class Events:
             prefix=connection.prefix if connection is not None else "", on_told=self._missed.told,
         )  # fmt: skip
         self._sweep = Sweep(
-            index=index, importer=importer, clock=clock, interval_s=settings.sweep_s, on_found=self._missed.found
-        )
+            index=index, importer=importer, clock=clock, interval_s=settings.sweep_s, on_found=self._missed.found,
+            listings=listings,
+        )  # fmt: skip
         self._webhook = self._make_webhook()
 
     def _make_webhook(self) -> Webhook | None:

@@ -34,11 +34,15 @@ from tierfs.objectstore.base import ObjectInfo, ObjectStore
 from tierfs.sync import attributes
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier, Seen
-from tierfs.sync.guard import Gate, Removal
+from tierfs.sync.flat import FlatListing
+from tierfs.sync.guard import Removal
+from tierfs.sync.keyrange import KeyRange
 from tierfs.sync.listing import Lister, UnreachableKey
 from tierfs.sync.looking import Looker
 from tierfs.sync.news import Direction
 from tierfs.sync.paths import Place, ancestors, display_path
+from tierfs.sync.sampling import Sampler
+from tierfs.sync.seen import Visit
 from tierfs.sync.turns import Turns
 from tierfs.units import NS_PER_S
 
@@ -95,6 +99,9 @@ class Importer:
             index=index, store=store, locations=locations, lister=self._lister, applier=applier, activity=activity,
             notify=notify, heads=self._heads, takes_attributes=settings.attributes != "never",
         )  # fmt: skip
+        self._sampler = Sampler(
+            index=index, store=store, locations=locations, heads=self._heads, sample=settings.sample
+        )
         self._turns = Turns()
         self._listings: dict[int, _Flight] = {}
         self._attribute_reads: dict[int, _Flight] = {}
@@ -112,7 +119,7 @@ class Importer:
         """
         while True:
             inode = inodes.get(self._index, ino)
-            if inode is None or self._is_fresh(inode):
+            if inode is None or self._is_ready(inode):
                 return
             flight = self._listings.get(ino)
             if flight is None:
@@ -123,6 +130,10 @@ class Importer:
                 raise flight.error
             if flight.is_complete:
                 return
+
+    def _is_ready(self, inode: Inode) -> bool:
+        is_fresh = self._is_fresh(inode)
+        return is_fresh and (InodeFlag.UNSAMPLED not in inode.flags or trio.current_time() < self._away_until_s)
 
     def _is_fresh(self, inode: Inode) -> bool:
         if not inode.is_dir or inode.parent == 0:
@@ -169,10 +180,7 @@ class Importer:
     async def _list(self, ino: int) -> None:
         try:
             async with self._turns.of(ino):
-                waited_for = inodes.get(self._index, ino)
-                if waited_for is not None and self._is_fresh(waited_for):
-                    return  # by a sweep
-                is_worth_filling = await self._lister.refresh(ino)
+                is_worth_filling = await self._bring_up_to_date(ino)
         except StoreError as error:
             inode = inodes.get(self._index, ino)
             if not error.retryable or inode is None or InodeFlag.LISTED not in inode.flags:
@@ -186,11 +194,42 @@ class Importer:
             self._to_fill[ino] = None
             self._fill_wake.set()
 
+    async def _bring_up_to_date(self, ino: int) -> bool:
+        """Lists it, unless a sweep or a scan just did; whether attributes of its entries are worth reading."""
+        is_worth_filling = False
+        inode = inodes.get(self._index, ino)
+        if inode is None or not self._is_fresh(inode):
+            is_worth_filling = await self._lister.refresh(ino)
+            inode = inodes.get(self._index, ino)
+        if inode is not None and InodeFlag.UNSAMPLED in inode.flags:
+            is_worth_filling |= await self._sampler.settle(ino)
+        return is_worth_filling
+
+    # ---- listings for nobody in particular ----
+
+    def flat(self, keys: KeyRange, visit: Visit, enters: Callable[[Inode], bool]) -> FlatListing:
+        """A range of the bucket's keys, to be listed page by page."""
+        return FlatListing(
+            keys, index=self._index, store=self._store, locations=self._locations, clock=self._clock,
+            lister=self._lister, activity=self._activity, turns=self._turns, visit=visit, enters=enters,
+        )  # fmt: skip
+
+    @property
+    def lists_in_order(self) -> bool:
+        """Whether the server's keys come in the order of their bytes, as a flat listing needs them."""
+        return self._store.capabilities.ordered_listing
+
+    async def let_users_first(self, limit_s: float) -> None:
+        """Returns when no program waits for a directory, or after `limit_s`."""
+        with trio.move_on_after(limit_s):
+            while self._listings:
+                await next(iter(self._listings.values())).done.wait()
+
     # ---- changes that somebody told of ----
 
     def is_busy(self, directory: int) -> bool:
-        """A picture of the directory is on its way, and may be older than what is known now."""
-        return self._turns.is_taken(directory)
+        """A picture of the directory, or of many, is on its way, and may be older than what is known now."""
+        return self._turns.is_taken(directory) or self._turns.ended.is_any
 
     def may_be_gone(self, directory: int) -> bool:
         """A directory that only shows in keys, and of which the index knows none."""
@@ -206,15 +245,10 @@ class Importer:
         await self._prune(directory)
         return is_there
 
-    async def relist(
-        self, directory: int, found: Callable[[str], None] = lambda key: None, gate: Gate | None = None
-    ) -> bool:
-        """The same for all names: lists it, however fresh. `found` is told the key of each difference. StoreError.
-
-        `gate` decides about names that are gone; None: the guard.
-        """
+    async def relist(self, directory: int, visit: Visit | None = None) -> bool:
+        """The same for all names: lists it, however fresh. StoreError."""
         async with self._turns.of(directory):
-            await self._lister.refresh(directory, found, gate)
+            await self._lister.refresh(directory, visit)
             inode = inodes.get(self._index, directory)
         await self._prune(directory)
         return inode is not None and inode.parent != 0

@@ -10,7 +10,6 @@ first listing, however large, keeps nothing.
 
 import logging
 import math
-from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -22,7 +21,7 @@ from tierfs.errors import StoreError, StoreErrorKind
 from tierfs.index import dirents, inodes, residency
 from tierfs.index.env import Index, Reader
 from tierfs.index.schema import Table
-from tierfs.model import HIDDEN_PREFIX, ROOT_INO, Inode, InodeFlag
+from tierfs.model import HIDDEN_PREFIX, ROOT_INO, Dirent, Inode, InodeFlag, revise
 from tierfs.namespace.keys import needs_escape, part_to_name, unreachable_reason
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.notify import Notify
@@ -30,11 +29,10 @@ from tierfs.objectstore.base import ListPage, ObjectInfo, ObjectStore
 from tierfs.sync import attributes
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier, Met, Seen
-from tierfs.sync.guard import Gate
 from tierfs.sync.news import What
 from tierfs.sync.paths import Place
 from tierfs.sync.plan import BESIDE_SUFFIX
-from tierfs.sync.seen import Listing, MovedError, SeenNames, nobody
+from tierfs.sync.seen import Listing, MovedError, Picture, SeenNames, Visit
 from tierfs.sync.spoken_for import is_any_spoken_for, is_spoken_for
 from tierfs.sync.vanished import Vanished
 
@@ -88,45 +86,57 @@ class Lister:
         self._assume = {"always": False, "never": True}.get(policy)
         self.unreachable: dict[str, str] = {}
 
-    async def refresh(self, ino: int, found: Callable[[str], None] = nobody, gate: Gate | None = None) -> bool:
-        """Brings the directory up to date; True when attributes of its entries are worth reading. StoreError.
-
-        `gate` decides about names that are gone; None: the guard.
-        """
+    async def refresh(self, ino: int, visit: Visit | None = None) -> bool:
+        """Brings the directory up to date; True when attributes of its entries are worth reading. StoreError."""
         while True:
             try:
-                return await self._list(ino, found, gate)
+                return await self._list(ino, visit or Visit())
             except MovedError:
                 continue
 
-    def begin(self, inode: Inode, *, seen: SeenNames | None = None) -> Listing:
-        """A listing of a directory, or of a part of it; its mark has to be ended."""
+    def begin(self, inode: Inode) -> Listing:
+        """A listing of a part of a directory; its mark has to be ended."""
         return Listing(
             ino=inode.ino,
             prefix=self._locations.actual_prefix(self._index, inode.ino),
             began_ns=self._clock.now_ns(),
             mark=self._activity.begin(),
             is_first=InodeFlag.LISTED not in inode.flags,
-            seen=seen,
             assume=self._assume,
         )
 
-    async def _list(self, ino: int, found: Callable[[str], None], gate: Gate | None) -> bool:
+    def begin_whole(self, inode: Inode, visit: Visit, picture: Picture | None = None) -> Listing:
+        """One of the whole directory, which is compared with it. `picture`: its first keys were asked for then."""
+        listing = self.begin(inode)
+        listing.found = visit.found
+        if not dirents.is_empty(self._index, inode.ino):
+            listing.seen = SeenNames()
+        if picture is not None:
+            self._activity.end(listing.mark)
+            listing.is_flat, listing.began_ns = True, picture.began_ns
+            listing.mark = self._activity.begin(picture.mark)
+        return listing
+
+    async def end_whole(self, listing: Listing, visit: Visit) -> None:
+        """All pages have been taken: what the listing did not have goes, and the directory is listed. StoreError."""
+        await self.vanished.sweep(listing, visit.gate)
+        self._finish(listing)
+
+    async def _list(self, ino: int, visit: Visit) -> bool:
         inode = inodes.get(self._index, ino)
         if inode is None or inode.parent == 0:
             return False
-        listing = self.begin(inode, seen=None if dirents.is_empty(self._index, ino) else SeenNames())
-        listing.found = found
+        listing = self.begin_whole(inode, visit)
         try:
             token = ""
             while True:
                 page = await self._page(listing, token)
+                visit.paged()
                 await self.take_page(listing, page)
                 if not page.token:
                     break
                 token = page.token
-            await self.vanished.sweep(listing, gate)
-            self._finish(listing)
+            await self.end_whole(listing, visit)
         finally:
             self._activity.end(listing.mark)
         return listing.assume is False and listing.added > 0
@@ -136,12 +146,15 @@ class Lister:
         limit_s = math.inf if token or listing.is_first else _KNOWN_WAIT_S
         with trio.move_on_after(limit_s):
             page = await self._store.list(listing.prefix, delimited=True, token=token)
-            self._check_place(listing)
+            self.check_place(listing)
             return page
         raise StoreError(StoreErrorKind.TIMEOUT, f"no listing within {limit_s:g} s", key=listing.prefix)
 
-    def _check_place(self, listing: Listing) -> None:
-        """What is listed may be another directory's by now: the objects of this one have been moved meanwhile."""
+    def check_place(self, listing: Listing) -> None:
+        """What is listed may be another directory's by now: the objects of this one have been moved meanwhile.
+
+        MovedError then.
+        """
         inode = inodes.get(self._index, listing.ino)
         if (
             inode is None
@@ -156,7 +169,7 @@ class Lister:
         """Applies what the bucket has. MovedError when it is no longer the directory's; StoreError."""
         entries = self._directories(listing, page) + self._objects(listing, page)
         entries = await self._with_heads(listing, entries)
-        self._check_place(listing)
+        self.check_place(listing)
         for seen in entries:
             if seen.is_dir and not self._activity.touched_since(listing.mark, seen.key):
                 self._make_room(listing, seen.name)
@@ -233,13 +246,17 @@ class Lister:
             subdirs = 0
             assume = listing.assume is True
             is_plain = not is_any_spoken_for(txn)
+            known = self._known(txn, listing, entries) if is_plain and not listing.is_first else {}
             for entry in entries:
-                # the way of nearly all entries of a first listing
-                is_new = is_plain and dirents.get(txn, listing.ino, entry.name) is None
-                seen = entry if is_new or entry.is_dir else self._beside(txn, listing, entry)
+                # the way of nearly all entries of a listing that is not the first
+                row = known.get(entry.name)
+                is_same = row is not None and _is_same(inodes.get(txn, row.ino), listing.ino, entry)
+                # and of one that is
+                is_new = is_plain and row is None and dirents.get(txn, listing.ino, entry.name) is None
+                seen = entry if is_new or is_same or entry.is_dir else self._beside(txn, listing, entry)
                 if listing.seen is not None:
                     listing.seen.add(seen.name)
-                if self._activity.touched_since(listing.mark, seen.key):
+                if is_same or self._activity.touched_since(listing.mark, seen.key):
                     continue
                 if is_new:
                     self._applier.add(txn, directory, seen, assume=assume)
@@ -262,22 +279,28 @@ class Lister:
                 self._notify.entry_changed(listing.ino, seen.name)
                 self._applier.news.imported(What.ADDED, listing.ino, seen.name)
 
+    def _known(self, reader: Reader, listing: Listing, entries: list[Seen]) -> dict[bytes, Dirent]:
+        """What the directory has of these names, but for some where it has many names between them."""
+        names = [seen.name for seen in entries]
+        return dirents.between(reader, listing.ino, min(names), max(names), 2 * len(names)) if names else {}
+
     # ---- requests for single objects ----
 
     async def _with_heads(self, listing: Listing, entries: list[Seen]) -> list[Seen]:
         """Asks what has to be asked before the page can be applied: a sample, raw names, doubtful prefixes."""
         is_escaped = any(b"%" in seen.name for seen in entries)
-        is_doubtful = (
+        is_doubtful = not listing.is_flat and (
             not self._store.capabilities.live_prefixes
             or self._index.count(Table.TOMBSTONES) > 0
             or self._index.count(Table.OVERRIDES) > 0
         )
-        if listing.assume is not None and not is_escaped and not is_doubtful:
+        takes_sample = listing.assume is None and not listing.leaves_sample
+        if not takes_sample and not is_escaped and not is_doubtful:
             return entries
-        new = [seen for seen in entries if self._is_new(listing, seen)]
+        new = await self._new(listing, entries)
         asked = [seen.key for seen in new if needs_escape(seen.name)]
         sample: list[str] = []
-        if listing.assume is None and new:
+        if takes_sample and new:
             step = max(1, len(new) // self._sample)
             sample = [seen.key for seen in new[::step]][: self._sample]
         answers = await attributes.head_many(self._store, self._heads, {*asked, *sample})
@@ -288,10 +311,20 @@ class Lister:
             gone |= await self._dead_prefixes([seen.key for seen in new if seen.is_dir])
         return [_named(seen, answers.get(seen.key)) for seen in entries if seen.key not in gone]
 
-    def _is_new(self, listing: Listing, seen: Seen) -> bool:
+    async def _new(self, listing: Listing, entries: list[Seen]) -> list[Seen]:
+        """Those that the index does not have."""
         if listing.seen is None:
-            return True
-        entry = dirents.get(self._index, listing.ino, seen.name)
+            return entries
+        new: list[Seen] = []
+        for start in range(0, len(entries), _TXN_ENTRIES):
+            some = entries[start : start + _TXN_ENTRIES]
+            known = self._known(self._index, listing, some)
+            new += [seen for seen in some if self._is_new(listing, seen, known.get(seen.name))]
+            await trio.lowlevel.checkpoint()
+        return new
+
+    def _is_new(self, listing: Listing, seen: Seen, known: Dirent | None) -> bool:
+        entry = known or dirents.get(self._index, listing.ino, seen.name)
         if entry is None or not seen.is_dir:
             return entry is None
         inode = inodes.get(self._index, entry.ino)
@@ -335,6 +368,13 @@ class Lister:
 
     # ---- the end ----
 
+    def owe_sample(self, ino: int) -> None:
+        """Names of the directory are taken without asking for attributes: its first use does (see sampling.py)."""
+        with self._index.transaction() as txn:
+            inode = inodes.get(txn, ino)
+            if inode is not None:
+                inodes.put(txn, revise(inode, flags=inode.flags | InodeFlag.UNSAMPLED))
+
     def _finish(self, listing: Listing) -> None:
         with self._index.transaction() as txn:
             inode = inodes.get(txn, listing.ino)
@@ -343,6 +383,8 @@ class Lister:
             inodes.put(txn, evolve(inode, flags=inode.flags | InodeFlag.LISTED, listed_ns=listing.began_ns))
         if listing.ino != ROOT_INO and not listing.has_marker:
             self._applier.lose_marker(listing.ino, listing.prefix, self._activity, listing.mark)
+            if listing.is_flat and listing.is_first and self._store.capabilities.marker_metadata:
+                self._applier.without_marker(listing.ino)
         if not listing.is_first and (listing.added or listing.removed):
             self.touch(listing.ino)
 
@@ -354,6 +396,22 @@ class Lister:
             if inode is not None:
                 inodes.put(txn, evolve(inode, mtime_ns=now, ctime_ns=now))
         self._notify.inode_changed(ino, content=False)
+
+
+def _is_same(inode: Inode | None, directory: int, seen: Seen) -> bool:
+    """The object is the one that the index has, in every respect that a listing shows.
+
+    For a directory without objects on their way (see spoken_for.py), whose names are where their keys say.
+    """
+    if inode is None or seen.info is None or inode.base is None or b"%" in seen.name:
+        return False
+    return (
+        inode.base.etag == seen.info.etag
+        and inode.base.last_modified_ns == seen.info.last_modified_ns
+        and inode.base.storage_class == seen.info.storage_class
+        and (inode.parent, inode.name) == (directory, seen.name)
+        and not inode.is_dir
+    )
 
 
 def _named(seen: Seen, info: ObjectInfo | None) -> Seen:

@@ -1,4 +1,4 @@
-"""What one listing of a directory is, and what it has seen so far."""
+"""What one listing of a directory is, for whom it is made, and what it has seen so far."""
 
 from array import array
 from bisect import bisect_left
@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Final
 
 import xxhash
-from attrs import define, field
+from attrs import define, field, frozen
+
+from tierfs.sync.guard import Gate
 
 _NEW_DIRECTORIES_KEPT: Final = 8
 
@@ -42,22 +44,53 @@ def nobody(_key: str) -> None:
     """Listens to no difference."""
 
 
+def nothing() -> None:
+    """Counts no pages."""
+
+
+@frozen
+class Visit:
+    """For whom directories are listed: who hears of what, and decides about names that are gone."""
+
+    found: Callable[[str], None] = nobody  # is told the key of each difference between bucket and index
+    gate: Gate | None = None  # None: the guard
+    paged: Callable[[], None] = nothing  # is told of each page, one LIST
+
+
+@frozen
+class Picture:
+    """When a page of many directories was asked for: the time, and the marks of `Activity` and of `Turns`."""
+
+    began_ns: int
+    mark: int
+    turns: int
+
+
 @define
 class Listing:
-    """The state of one listing. `found` is told the key of each difference between bucket and index."""
+    """The state of one listing. `found` is told the key of each difference between bucket and index.
+
+    `is_flat`: keys of many directories are listed at once (see flat.py), so each prefix has an object below it.
+    """
 
     ino: int
     prefix: str
     began_ns: int
     mark: int
     is_first: bool
-    seen: SeenNames | None
+    seen: SeenNames | None = None
     assume: bool | None = None  # no object of the directory has POSIX attributes; None: not known yet
+    is_flat: bool = False
     has_marker: bool = False
     added: int = 0
     removed: int = 0
     found: Callable[[str], None] = nobody
     new_directories: list[bytes] = field(factory=list)  # the first few that were added
+
+    @property
+    def leaves_sample(self) -> bool:
+        """Whether the entries have POSIX attributes is for whoever uses the directory first to find out."""
+        return self.is_flat and self.is_first and self.assume is None
 
     def note_directory(self, name: bytes) -> None:
         """A directory was added."""

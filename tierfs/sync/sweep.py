@@ -1,8 +1,11 @@
 """Every listed directory compared with the bucket, now and then: polling, and the proof that no event was missed.
 
-A difference that no event tells of within the grace time was missed; it is counted, and applied like any other. One
-LIST for each 1,000 entries of a directory, one directory after the other; nothing is asked of single objects that did
-not change. A directory that nobody has used is not compared: its first use lists it.
+A difference that no event tells of within the grace time was missed; it is counted, and applied like any other.
+Nothing is asked of single objects that did not change. A directory that nobody has listed is not compared: its first
+use lists it.
+
+The directories are listed one after the other, at least one LIST for each, or first flat (see traversal.py), one LIST
+for each 1,000 keys of all of them: whatever takes fewer. What a flat listing leaves out is then listed by itself.
 """
 
 import logging
@@ -15,13 +18,17 @@ from attrs import define
 
 from tierfs.clock import Clock
 from tierfs.errors import FsError, StoreError
-from tierfs.index import dirents, inodes
+from tierfs.index import inodes
 from tierfs.index.env import Index
-from tierfs.model import ROOT_INO, InodeFlag
+from tierfs.model import Inode
+from tierfs.sync.flat import UnorderedError
 from tierfs.sync.guard import Gate, Removal
 from tierfs.sync.importer import Importer
+from tierfs.sync.paths import Place
+from tierfs.sync.seen import Visit
+from tierfs.sync.traversal import Traversal
+from tierfs.sync.walk import cost_of_comparing, is_listed, walk
 
-_PAGE_ENTRIES: Final = 256
 _KEYS_KEPT: Final = 10_000
 _EXAMPLES_KEPT: Final = 10
 _log: Final = logging.getLogger(__name__)
@@ -82,7 +89,7 @@ class Gathered(Gate):
 
     def __init__(self, guard: Gate) -> None:
         self._guard = guard
-        self._removals: list[Removal] = []
+        self._removals: dict[Place, Removal] = {}
         self._inos: set[int] = set()
         self._entries = 0
 
@@ -90,9 +97,11 @@ class Gathered(Gate):
         return self._guard.would_hold(self._entries + entries)
 
     async def admit(self, removals: Sequence[Removal]) -> bool:
-        self._removals += removals
-        self._inos.update(removal.ino for removal in removals)
-        self._entries += sum(removal.entries for removal in removals)
+        for removal in removals:
+            if removal.place not in self._removals:
+                self._removals[removal.place] = removal
+                self._inos.add(removal.ino)
+                self._entries += removal.entries
         if removals and self.would_hold(0):
             await self.let_go()
         return not removals
@@ -103,8 +112,10 @@ class Gathered(Gate):
 
     async def let_go(self) -> list[Removal]:
         """Those that may go now; the guard knows of the others, and none is waiting any more."""
-        removals, self._removals, self._entries = self._removals, [], 0
+        removals = list(self._removals.values())
+        self._removals.clear()
         self._inos.clear()
+        self._entries = 0
         return removals if await self._guard.admit(removals) else []
 
 
@@ -123,15 +134,23 @@ class Sweep:
     """`run` once, in a nursery."""
 
     def __init__(
-        self, *, index: Index, importer: Importer, clock: Clock, interval_s: float, on_found: Callable[[str], None]
+        self,
+        *,
+        index: Index,
+        importer: Importer,
+        clock: Clock,
+        interval_s: float,
+        on_found: Callable[[str], None],
+        listings: int = 1,
     ) -> None:
-        """`on_found` is told the key of each difference."""
+        """`on_found` is told the key of each difference; `listings`: flat ones at one time."""
         self.counts = SweepCounts()
         self._index = index
         self._importer = importer
         self._clock = clock
         self._interval_s = interval_s
         self._on_found = on_found
+        self._listings = listings
 
     async def run(self) -> None:
         """A sweep each `interval_s`, until it is cancelled."""
@@ -147,8 +166,12 @@ class Sweep:
         counts = self.counts
         counts.is_running = True
         gathered = Gathered(self._importer.guard)
+        visit = Visit(self._found, gathered)
+        began_ns = self._clock.now_ns()
         try:
-            await self._walk(gathered)
+            if await self._is_cheaper_flat():
+                await self._compare_flat(visit, gathered)
+            await walk(self._index, lambda ino: self._compare(ino, visit, gathered, began_ns))
             for removal in await gathered.let_go():
                 await self._importer.remove_gone(removal.place, removal.ino)
         finally:
@@ -156,36 +179,38 @@ class Sweep:
         counts.sweeps += 1
         counts.last_ns = self._clock.now_ns()
 
-    async def _walk(self, gathered: Gathered) -> None:
-        """Depth first; kept are the place in each directory on the way, not what is below."""
-        await self._compare(ROOT_INO, gathered)
-        way: list[tuple[int, bytes]] = [(ROOT_INO, b"")]
-        while way:
-            directory, after = way.pop()
-            page = dirents.page(self._index, directory, after, _PAGE_ENTRIES)
-            for entry in page:
-                if self._is_listed(entry.ino) and not gathered.waits(entry.ino):
-                    way.append((directory, entry.name))
-                    await self._compare(entry.ino, gathered)
-                    way.append((entry.ino, b""))
-                    break
-            else:
-                if page:
-                    way.append((directory, page[-1].name))
-            await trio.lowlevel.checkpoint()
+    async def _is_cheaper_flat(self) -> bool:
+        if not self._importer.lists_in_order:
+            return False
+        cost = await cost_of_comparing(self._index)
+        return cost.flat + self._listings < cost.by_directory  # the last page of each is not full
 
-    def _is_listed(self, ino: int) -> bool:
-        inode = inodes.get(self._index, ino)
-        return inode is not None and inode.is_dir and inode.parent != 0 and InodeFlag.LISTED in inode.flags
+    async def _compare_flat(self, visit: Visit, gathered: Gathered) -> None:
+        def enters(inode: Inode) -> bool:
+            return is_listed(inode) and not gathered.waits(inode.ino)
 
-    async def _compare(self, directory: int, gate: Gate) -> None:
-        if not self._is_listed(directory):
-            return
-        self.counts.directories += 1
+        traversal = Traversal(
+            index=self._index, importer=self._importer, listings=self._listings, visit=visit, enters=enters
+        )
         try:
-            await self._importer.relist(directory, self._found, gate)
-        except FsError as error:
-            _log.debug("directory %#x went while it was compared: %s", directory, error)
+            await traversal.run(await traversal.begin())
+        except (FsError, UnorderedError) as error:
+            _log.info("directories are compared one by one: %s", error)
+        finally:
+            self.counts.directories += traversal.directories
+
+    async def _compare(self, directory: int, visit: Visit, gathered: Gathered, began_ns: int) -> bool:
+        """Unless that was done since the sweep began; whether what is below is to be compared."""
+        inode = inodes.get(self._index, directory)
+        if inode is None or not is_listed(inode) or gathered.waits(directory):
+            return False
+        if not began_ns < inode.listed_ns <= self._clock.now_ns():
+            self.counts.directories += 1
+            try:
+                await self._importer.relist(directory, visit)
+            except FsError as error:
+                _log.debug("directory %#x went while it was compared: %s", directory, error)
+        return True
 
     def _found(self, key: str) -> None:
         self.counts.found += 1

@@ -90,7 +90,7 @@ def test_every_cut_of_an_inode_is_damage(ino: int) -> None:
 
 @pytest.mark.parametrize(
     ("at", "value"),
-    [(0, 2), (0, 0), (1, 0x20), (2, 1), (3, 64), (4, 1)],
+    [(0, 2), (0, 0), (1, 0x20), (2, 1), (3, 128), (4, 1)],
     ids=["newer version", "version 0", "unknown part", "unknown high part", "unknown flag", "unknown high flag"],
 )
 def test_what_an_inode_cannot_say_is_damage(at: int, value: int) -> None:

@@ -1,7 +1,7 @@
 """Any history of a bucket, told late, twice, out of order and beside listings: in the end the tree is the bucket's.
 
-And where some events were lost, after one sweep. Operations are data, so a failing history is printed and can be run
-again.
+And where some events were lost, after one sweep, flat or not. Operations are data, so a failing history is printed and
+can be run again.
 """
 
 import enum
@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 from tests.support.event_rig import BUCKET, PREFIX, EventSource, event_source
 from tests.support.notifications import record, records
+from tests.support.small_pages import SmallPages
 from tests.support.sync_rig import Rig, run_rig
 from tierfs.config.sections import ImportSettings
+from tierfs.sync.keyrange import KeyRange
+from tierfs.sync.seen import Visit
 from tierfs.sync.sweep import Sweep
 
 KEYS = ("f", "g", "a/f", "a/g", "a/b/f", "a/b/", "a/", "c/d/e/f", "a")
@@ -70,7 +73,12 @@ class Deliver:
     twice: bool
 
 
-Step = Put | Delete | Use | Write | Deliver
+@frozen
+class ListFlat:
+    """A scan lists all of the bucket at once."""
+
+
+Step = Put | Delete | Use | Write | Deliver | ListFlat
 IN_THE_END = st.sampled_from([Told.NOW, Told.NOW, Told.LATER])
 STEPS = st.lists(
     st.one_of(
@@ -79,6 +87,7 @@ STEPS = st.lists(
         st.builds(Use, st.sampled_from(DIRECTORIES)),
         st.builds(Write, st.sampled_from([key for key in KEYS if not key.endswith("/") and key != "a"])),
         st.builds(Deliver, st.integers(0, 20), st.booleans()),
+        st.builds(ListFlat),
     ),
     min_size=5,
     max_size=30,
@@ -111,6 +120,8 @@ class History:
                     await self._use(directory)
                 case Write(key):
                     await self._write(key)
+                case ListFlat():
+                    self.nursery.start_soon(list_flat, self.rig)
                 case Deliver(at, twice):
                     if self.waiting:
                         at %= len(self.waiting)
@@ -189,7 +200,23 @@ async def agrees(rig: Rig) -> None:
             assert await rig.read(path) == rig.store.content(key)
 
 
-def play(steps: Sequence[Step], *, sweeps: bool) -> None:
+async def list_flat(rig: Rig) -> None:
+    listing = rig.importer.flat(KeyRange(), Visit(), bool)
+    try:
+        while await listing.next_page():
+            pass
+    finally:
+        listing.close()
+
+
+class FlatSweep(Sweep):
+    """Lists flat, whatever it costs."""
+
+    async def _is_cheaper_flat(self) -> bool:
+        return True
+
+
+def play(steps: Sequence[Step], *, sweep_with: type[Sweep] | None = None) -> None:
     async def main(rig: Rig) -> None:
         async with event_source(rig) as source, trio.open_nursery() as nursery:
             await rig.list()
@@ -197,16 +224,22 @@ def play(steps: Sequence[Step], *, sweeps: bool) -> None:
             await history.play(steps)
             await rig.sync()
             await history.deliver_all()
-            if sweeps:
+            if sweep_with is not None:
+                rig.store.delay_s = lambda: 0.001
                 found: list[str] = []
-                sweep = Sweep(
-                    index=rig.index, importer=rig.importer, clock=rig.clock, interval_s=1, on_found=found.append
-                )
+                sweep = sweep_with(
+                    index=rig.index, importer=rig.importer, clock=rig.clock, interval_s=1, on_found=found.append,
+                    listings=2,
+                )  # fmt: skip
                 await sweep.sweep()
             await agrees(rig)
 
     with tempfile.TemporaryDirectory() as directory:
-        run_rig(Path(directory), main, import_=ImportSettings(revalidate_s=365 * 86_400), reads_ahead=False)
+        store = SmallPages(2)
+        store.delay_s = lambda: 0.0
+        run_rig(
+            Path(directory), main, store=store, import_=ImportSettings(revalidate_s=365 * 86_400), reads_ahead=False
+        )
 
 
 RARE = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -218,7 +251,7 @@ RARE = settings(max_examples=40, deadline=None, suppress_health_check=[HealthChe
 @example([Put("a/f", Told.NOW), Use(""), Use(""), Put("a", Told.NOW), Delete("a/f", Told.NOW)])
 @example([Put("a/f"), Deliver(0, True), Use("a"), Delete("a/f"), Deliver(1, False), Put("a/g"), Deliver(0, True)])
 def test_events_in_any_order_bring_the_tree_to_the_bucket(steps: Sequence[Step]) -> None:
-    play(steps, sweeps=False)
+    play(steps)
 
 
 LOSSY = st.lists(
@@ -227,12 +260,13 @@ LOSSY = st.lists(
         st.builds(Delete, st.sampled_from(KEYS), st.sampled_from(Told)),
         st.builds(Use, st.sampled_from(DIRECTORIES)),
         st.builds(Deliver, st.integers(0, 20), st.booleans()),
+        st.builds(ListFlat),
     ),
     max_size=25,
 )
 
 
 @settings(RARE, max_examples=20)
-@given(LOSSY)
-def test_what_was_lost_a_sweep_brings(steps: Sequence[Step]) -> None:
-    play(steps, sweeps=True)
+@given(LOSSY, st.sampled_from([Sweep, FlatSweep]))
+def test_what_was_lost_a_sweep_brings(steps: Sequence[Step], sweep_with: type[Sweep]) -> None:
+    play(steps, sweep_with=sweep_with)

@@ -335,6 +335,7 @@ def test_a_sweep_is_judged_as_a_whole(tmp_path: Path) -> None:
             await rig.list(f"d{number}")
         found: list[str] = []
         sweep = Sweep(index=rig.index, importer=rig.importer, clock=rig.clock, interval_s=100, on_found=found.append)
+        rig.store.delay_s = lambda: 0.01  # so that what is flat is seen to be listed since the sweep began
         lose(rig, range(1), "d0/")
         await sweep.sweep()
         assert found == ["d0/f000"] and len(rig.names("d0")) == 9

@@ -15,7 +15,9 @@ LONG = ImportSettings(revalidate_s=365 * 86_400)
 
 
 def sweep_of(rig: Rig, found: list[str]) -> Sweep:
-    return Sweep(index=rig.index, importer=rig.importer, clock=rig.clock, interval_s=100, on_found=found.append)
+    return Sweep(
+        index=rig.index, importer=rig.importer, clock=rig.clock, interval_s=100, on_found=found.append, listings=4
+    )
 
 
 def test_every_listed_directory_is_compared_and_nothing_else(tmp_path: Path) -> None:

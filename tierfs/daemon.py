@@ -72,6 +72,7 @@ from tierfs.sync.history import History
 from tierfs.sync.importer import Importer
 from tierfs.sync.news import News
 from tierfs.sync.pathrules import PathRules
+from tierfs.sync.scan import Scan
 from tierfs.sync.verdicts import Verdicts
 from tierfs.telemetry import Counters
 from tierfs.units import MIB
@@ -341,7 +342,7 @@ def _build(
     events = Events(
         settings=settings.events, connection=translation.connection_settings(settings, source), index=index,
         store=store, locations=locations, importer=importer, activity=activity, flow=flow, clock=clock,
-        read_only=mount.read_only,
+        read_only=mount.read_only, listings=settings.import_.scan_concurrency,
     )  # fmt: skip
     fs = FileSystem(
         index=index, tree=tree, files=files, importer=importer, authority=authority,
@@ -396,10 +397,11 @@ async def _serve(
     """Runs every task of the mount until it is unmounted and drained."""
     identifier = registry.mount_id(facts.source, str(facts.mountpoint))
     socket_path = settings.control.socket or f"{registry.prepare_run_directory()}/{identifier}.sock"
+    scan = Scan(index=parts.index, importer=parts.importer, clock=parts.index.clock, settings=settings.import_)
     inspector = Inspector(
         facts, index=parts.index, locations=parts.locations, files=parts.files, space=parts.space,
         exporter=parts.exporter, store=parts.store, clock=parts.index.clock, counters=counters, connection=parts.kernel,
-        events=parts.events, guard=parts.importer.guard, rules=parts.rules,
+        events=parts.events, scan=scan, guard=parts.importer.guard, rules=parts.rules,
     )  # fmt: skip
     service = Service(
         _Control(parts, inspector, facts.mountpoint, stop),
@@ -416,9 +418,8 @@ async def _serve(
     async with trio.open_nursery() as nursery, parts.events.running():
         nursery.start_soon(parts.index.run)
         nursery.start_soon(parts.files.run)
-        nursery.start_soon(parts.importer.run)
-        nursery.start_soon(parts.exporter.run)
-        nursery.start_soon(parts.verdicts.run)
+        for work in (parts.importer.run, parts.exporter.run, parts.verdicts.run, scan.run):
+            nursery.start_soon(work)
         await nursery.start(functools.partial(server.serve, socket_path, service, limits=limits))
         await parts.fs.reopen()
         failures = Failures()

@@ -56,14 +56,14 @@ def lines(figures: list[Figure], beside: Mapping[str, float]) -> Iterator[Line]:
 def measure_names(directory: Path, entries: int) -> Iterator[Line]:
     """Import, lookups, mount and walk of one index; then mkdir, create and rename in it."""
     cache = directory / "cache"
-    parts = metadata.open_parts(cache, entries)
+    parts = metadata.open_parts(cache, metadata.ListedStore(entries))
     yield from lines(metadata.measure_import(parts, entries), {})
     beside = metadata.measure_native(directory)
     yield from lines(metadata.measure_lookups(parts, entries), beside)
     parts.index.close()
     for measured in mounted.measure_walk(directory, entries):
         yield from lines(*measured)
-    parts = metadata.open_parts(cache, entries)
+    parts = metadata.open_parts(cache, metadata.ListedStore(entries))
     yield from lines(metadata.measure_tree(parts), beside)
     parts.index.close()
 

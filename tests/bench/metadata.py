@@ -117,9 +117,9 @@ class Parts:
     store: ListedStore
 
 
-def open_parts(directory: Path, count: int) -> Parts:
-    """An index in `directory` over a bucket of `count` objects that have no POSIX attributes."""
-    clock, locations, listed, activity = SystemClock(), Locations(), ListedStore(count), Activity()
+def open_parts(directory: Path, listed: ListedStore) -> Parts:
+    """An index in `directory` over a bucket whose objects have no POSIX attributes."""
+    clock, locations, activity = SystemClock(), Locations(), Activity()
     index = Index.open(directory / "index", clock=clock, settings=IndexSettings())
     tree = Tree(index, locations, clock, TreeSettings())
     tree.ensure_root(0o755, 1000, 1000)
@@ -259,7 +259,7 @@ def main() -> None:
     parser.add_argument("--profile", choices=["import", "tree"], default=None)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
-        parts = open_parts(Path(directory), arguments.entries)
+        parts = open_parts(Path(directory), ListedStore(arguments.entries))
         steps: dict[str, Callable[[], list[Figure]]] = {
             "import": lambda: measure_import(parts, arguments.entries),
             "lookups": lambda: measure_lookups(parts, arguments.entries),

@@ -68,7 +68,7 @@ def _walk(bench: Bench) -> None:
     """The index is filled without a server, as `metadata` does it, and mounted over an empty directory."""
     entries = bench.sizes.entries
     template = bench.fresh_directory("index")
-    parts = metadata.open_parts(template / "cache", entries)
+    parts = metadata.open_parts(template / "cache", metadata.ListedStore(entries))
     metadata.measure_import(parts, entries)
     parts.index.close()
     tree = native_tree(bench.fresh_directory("native-tree"), entries)

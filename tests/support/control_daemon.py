@@ -50,6 +50,7 @@ class ScriptedDaemon:
         self.undeleted: list[tuple[bytes, bool]] = []
         self.are_events_set_up = False
         self.events: dict[str, Any] = {"source": "none"}
+        self.scan: dict[str, Any] | None = None
 
     def add_conflict(self, number: int, path: str, *, uid: int = 0, state: str = "open") -> None:
         """One where both sides changed `path`, whose versions belong to `uid`."""
@@ -199,6 +200,7 @@ class ScriptedDaemon:
             else None,
             "degraded": {"since_s": 5.0, "reason": "unavailable: connection refused (key 'theirs')"},
             "events": self.events,
+            "scan": self.scan,
             "index": {"entries": 5, "bytes": 40960},
             "requests": {"store_get_requests": 3},
             "rss_anon_bytes": 50 << 20,

@@ -68,6 +68,16 @@ def status_text(events: Mapping[str, Any]) -> str:
     return terminal.fields(summary(events), rows)
 
 
+def scan_summary(scan: Mapping[str, Any]) -> str:
+    """One line of status, where a scan is asked for."""
+    if scan["state"] == "done":
+        return f"done {format_age(scan['age_s'])} ago"
+    line = f"{scan['directories']} directories by {scan['requests']} requests since the mount"
+    if scan["at"] and scan["at"][0]:
+        line += f", at {scan['at'][0]!r}"
+    return line + (f"; it waits: {scan['error']}" if scan["error"] else "")
+
+
 def _flow_rows(events: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [("from", str(events["address"]))]
     if events["reason"]:

@@ -315,6 +315,8 @@ def _status_text(status: Mapping[str, Any]) -> str:
         rows += [("server", first), *(("", line) for line in more)]
     if (heard := status.get("events")) and heard["source"] != "none":
         rows.append(("events", events.summary(heard)))
+    if scan := status.get("scan"):
+        rows.append(("scan", events.scan_summary(scan)))
     if index := status.get("index"):
         rows.append(("index", f"{index['entries']} entries, {format_size(index['bytes'])}"))
     if degraded := status.get("degraded"):

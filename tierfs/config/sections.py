@@ -277,6 +277,23 @@ class ImportSettings:
     head_concurrency: int = setting(
         32, INTEGER, "Objects asked for their attributes at one time.", at_least=1, at_most=1024
     )
+    scan: bool = setting(
+        False,
+        SWITCH,
+        """Bring the names of the whole bucket into the index in the background, once for each cache, so that no program
+        waits for a first listing. Off, since a bucket can have far more names than anybody here will use: a million of
+        them take 400 MB of the local disk and 1,000 LIST requests.""",
+    )
+    scan_concurrency: int = setting(
+        4, INTEGER, "Listings that a scan, or a sweep, has under way at one time.", at_least=1, at_most=64
+    )
+    scan_requests_s: int = setting(
+        10,
+        INTEGER,
+        "LIST requests of a scan in a second, for up to 1,000 names each; programs that wait for a directory go first.",
+        at_least=1,
+        at_most=10_000,
+    )
 
 
 @frozen(kw_only=True)

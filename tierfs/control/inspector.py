@@ -29,6 +29,7 @@ from tierfs.sync.exporter import Exporter
 from tierfs.sync.guard import Guard
 from tierfs.sync.pathrules import PathRules
 from tierfs.sync.plan import target_key
+from tierfs.sync.scan import Scan
 from tierfs.sync.standing import OpenCount
 from tierfs.telemetry import Counters, rss_anon_bytes
 from tierfs.units import NS_PER_S
@@ -101,12 +102,14 @@ class Inspector:
         counters: Counters,
         connection: Connection,
         events: Events,
+        scan: Scan,
         guard: Guard,
         rules: PathRules,
     ) -> None:
         self._rules = rules
         self._guard = guard
         self._events = events
+        self._scan = scan
         self._connection = connection
         self._counters = counters
         self._store = store
@@ -155,6 +158,7 @@ class Inspector:
             "removals": self._guard.status(),
             "degraded": self._degraded(now_ns),
             "events": self._events.status(),
+            "scan": self._scan.status(),
             "index": {"entries": self._index.entries, "bytes": self._index.size_on_disk_bytes},
             "store_warnings": list(self._store.capabilities.warnings),
             "requests": dict(self._counters.snapshot()),

@@ -77,6 +77,7 @@ class Daemon(Protocol):
         removals (None, or {since_s, names, entries, examples, verdict}: what the bucket has lost and is kept here),
         events {source, and unless that is "none" or "poll": state, reason, last_event_age_s, lag_s, received, applied,
         own, known, ignored, malformed, errors, pending, missed (found by a sweep, told by no event)},
+        scan (None when it is off, or {state, directories, requests, at [keys], age_s (since its end), error}),
         index {entries, bytes}, requests {name: count}, rss_anon_bytes, version.
         """
         ...

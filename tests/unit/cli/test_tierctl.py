@@ -253,6 +253,19 @@ def test_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "sqs, flowing for 1 min 5 s" in run(capsys, "status", place)[1]
 
 
+def test_a_scan_shows_in_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with mount(tmp_path) as (place, daemon):
+        assert "  scan" not in run(capsys, "status", place)[1]
+        scan = {"state": "flat", "directories": 7, "requests": 12, "at": ["a/b", "c"], "age_s": None, "error": ""}
+        daemon.scan = scan
+        assert "7 directories by 12 requests since the mount, at 'a/b'" in run(capsys, "status", place)[1]
+        assert json.loads(run(capsys, "status", "--json", place)[1])["scan"] == scan
+        daemon.scan = {**scan, "error": "unavailable"}
+        assert "it waits: unavailable" in run(capsys, "status", place)[1]
+        daemon.scan = {**scan, "state": "done", "at": [], "age_s": 65.0}
+        assert "done 1 min 5 s ago" in run(capsys, "status", place)[1]
+
+
 def test_events_are_set_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with mount(tmp_path) as (place, _daemon):
         code, out, _ = run(capsys, "events", "setup", place, "--dry-run", "--arn", "arn:minio:sqs::1:webhook")

@@ -27,5 +27,5 @@ thread touches only journal descriptors, under the journal's lock.
 knows LMDB, `journal` the ring before it, `state` the index's own row, `answers` what a request that is asked
 again must not repeat, `lock` keeps other processes out; `schema` has the tables, `codec` the records;
 `inodes`, `dirents`, `links`, `xattrs`, `residency`, `intents`, `locations`, `foreign`, `settings`,
-`orphans` and `conflicts` are functions over a `Reader` or a `Txn`; `check` proves that the tables agree.
+`orphans`, `conflicts` and `tasks` are functions over a `Reader` or a `Txn`; `check` proves that the tables agree.
 """

@@ -13,7 +13,7 @@ from typing import Final
 from attrs import frozen
 
 from tierfs.errors import IndexDamageError
-from tierfs.index import conflicts, dirents, foreign, held, inodes, intents, links, locations, residency
+from tierfs.index import conflicts, dirents, foreign, held, inodes, intents, links, locations, residency, tasks
 from tierfs.index.codec import (
     decode_base,
     decode_dirent,
@@ -264,6 +264,17 @@ def _check_held(reader: Reader, key: bytes, _value: bytes) -> Iterator[Finding]:
     yield from ()
 
 
+def _check_task(reader: Reader, key: bytes, _value: bytes) -> Iterator[Finding]:
+    tasks.get(reader, unpack_id(key))
+    yield from ()
+
+
+def _check_task_failure(reader: Reader, key: bytes, _value: bytes) -> Iterator[Finding]:
+    number, count = unpack_pair(key)
+    tasks.failures(reader, number, count - 1, 1)
+    yield from ()
+
+
 _CHECKS: Final[dict[Table, Callable[[Reader, bytes, bytes], Iterator[Finding]]]] = {
     Table.DIRENTS: _check_dirent,
     Table.INODES: _check_inode,
@@ -283,6 +294,8 @@ _CHECKS: Final[dict[Table, Callable[[Reader, bytes, bytes], Iterator[Finding]]]]
     Table.ORPHANS: _check_orphan,
     Table.CONFLICTS: _check_conflict,
     Table.HELD: _check_held,
+    Table.TASKS: _check_task,
+    Table.TASK_FAILURES: _check_task_failure,
 }
 _KEYED_BY_INO: Final = frozenset(_CHECKS) - {
     Table.AGES,
@@ -290,6 +303,8 @@ _KEYED_BY_INO: Final = frozenset(_CHECKS) - {
     Table.DIRENTS,
     Table.HELD,
     Table.INTENTS,
+    Table.TASK_FAILURES,
+    Table.TASKS,
     Table.TOMBSTONES,
     Table.LOCATED,
 }

@@ -25,6 +25,8 @@ xxh3-128 is, and the row it leads to holds the whole key for comparison.
     COUNTERS   chosen by the caller       chosen by the caller
     SETTINGS   name                       raw; names that begin with NUL are the index's own
     HELD       parent ino, name           Held, JSON; gone from the bucket and kept until somebody decides
+    TASKS      seq                        Task, JSON; long work that somebody asked for
+    TASK_FAILURES  seq of a task, count   path and code, JSON; the files that it failed for
 
 Shareable between nodes (DESIGN.md 11): INODES, DIRENTS, LINKS, XATTRS, FOREIGN, LOCATIONS, LOCATED,
 OVERRIDES. Of this node only: the others.
@@ -63,6 +65,8 @@ class Table(enum.IntEnum):
     COUNTERS = 17
     SETTINGS = 18
     HELD = 19
+    TASKS = 20
+    TASK_FAILURES = 21
 
 
 class Reader(Protocol):

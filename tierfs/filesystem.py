@@ -19,6 +19,7 @@ from typing import Final
 from attrs import evolve
 
 from tierfs.clock import Clock
+from tierfs.content.copying import copy_range
 from tierfs.content.handles import Files
 from tierfs.errors import FsError, TierfsError
 from tierfs.index import dirents, inodes, orphans, xattrs
@@ -428,7 +429,7 @@ class FileSystem:
 
     async def copy_range(self, handle_in: int, offset_in: int, handle_out: int, offset_out: int, length: int) -> int:
         """copy_file_range(2): as many bytes as were copied, which may be fewer than asked. As `read` and `write`."""
-        copied = await self._files.copy_range(handle_in, offset_in, handle_out, offset_out, length)
+        copied = await copy_range(self._files, handle_in, offset_in, handle_out, offset_out, length)
         self._note_access(self._handles[handle_in])
         return copied
 

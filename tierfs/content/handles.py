@@ -26,7 +26,7 @@ from tierfs.content.settings import ContentSettings
 from tierfs.content.snapshot import Piece, Snapshot, Where, WhereKind
 from tierfs.content.spill import Spiller, spill_part_bytes
 from tierfs.content.writer import Writer
-from tierfs.errors import FsError, TierfsError
+from tierfs.errors import FsError
 from tierfs.hottier.extents import ExtentSet
 from tierfs.hottier.files import HotFiles
 from tierfs.hottier.space import Space
@@ -38,8 +38,6 @@ from tierfs.units import NS_PER_S
 
 __all__ = ["ContentSettings", "Files", "Piece", "Recovery", "Snapshot", "Where", "WhereKind"]
 
-_COPY_PIECE_BYTES: Final = 1 << 20
-_COPY_MAX_BYTES: Final = 16 << 20  # a program that was killed leaves no more than this to be copied after its end
 # the kernel closes its backing file a moment after the RELEASE
 _LAST_STORE_PAUSE_S: Final = 0.001
 _LAST_STORE_PAUSE_MAX_S: Final = 2.0
@@ -268,21 +266,6 @@ class Files:
         """SEEK_DATA and SEEK_HOLE. ENXIO, EINVAL. No checkpoint."""
         return self._reader.seek(self._of(fh).live, offset, whence)
 
-    async def copy_range(self, fh_in: int, offset_in: int, fh_out: int, offset_out: int, length: int) -> int:
-        """As many bytes as could be copied, at least one or an error of `read` or `write`; 0 at the end of the file."""
-        done, length = 0, min(length, _COPY_MAX_BYTES)
-        while done < length:
-            try:
-                data = await self.read(fh_in, offset_in + done, min(_COPY_PIECE_BYTES, length - done))
-                if not data:
-                    break
-                done += await self.write(fh_out, offset_out + done, data)
-            except TierfsError:
-                if not done:
-                    raise
-                break
-        return done
-
     async def flush(self, fh: int) -> None:
         """close(2) of one descriptor: size and times go to the index. No checkpoint."""
         handle = self._of(fh)
@@ -433,6 +416,16 @@ class Files:
     async def recall(self, ino: int) -> bool:
         """Is it, now, not lent to the kernel? False when the kernel has it open."""
         return await self.lending.recall(ino)
+
+    async def warm(self, ino: int) -> bool:
+        """Brings all bytes of a file, behind those who read; False when the tier has no room. FsError, StoreError."""
+        live = self._ledger.hold(ino)
+        try:
+            return await self._reader.bring_whole(live)
+        finally:
+            if not live.readers and not live.writers:
+                self._fetcher.cancel_ahead(live)
+            self._ledger.let_go(live)
 
     async def drop(self, ino: int, *, start: int = 0, stop: int | None = None) -> int:
         """Evicts clean bytes; 0 if the file is open for writing, dirty or pinned. Returns the bytes freed."""

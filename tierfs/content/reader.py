@@ -80,6 +80,23 @@ class Reader:
                 void_count += 1
                 self._check_progress(live, void_count)
 
+    async def bring_whole(self, live: LiveFile) -> bool:
+        """Returns when all is present, or False when some of it was not admitted to the tier. FsError, StoreError.
+
+        Nobody waits for these bytes: whoever reads comes first. What is asked for ahead is bounded as of a reader.
+        """
+        self._ledger.touch(live)
+        window = self._readahead.part_size_bytes * self._readahead.max_parts_in_flight
+        at, void_count = 0, 0
+        while (at := self._local_stop(live, at, live.size_bytes)) < live.size_bytes:
+            flight = await self._joined(live, at, at + window, is_urgent=False)
+            if flight.data is not None:
+                return False
+            if flight.error is not None or flight.is_void:
+                void_count += 1
+                self._check_progress(live, void_count)
+        return True
+
     def _look_ahead(self, live: LiveFile, offset: int, stop: int) -> None:
         settings = self._readahead_past if live.is_read_past else self._readahead
         advice = advise(live.streams, offset, stop, live.size_bytes, settings)
@@ -112,9 +129,9 @@ class Reader:
                 at = end
         return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
 
-    async def _joined(self, live: LiveFile, at: int, stop: int) -> Flight:
+    async def _joined(self, live: LiveFile, at: int, stop: int, *, is_urgent: bool = True) -> Flight:
         """The flight that brought the absent byte at `at`. One that failed since the object moved may be repeated."""
-        self._fetcher.launch(live, at, stop, is_urgent=True)
+        self._fetcher.launch(live, at, stop, is_urgent=is_urgent)
         flight = live.flight_at(at)
         assert flight is not None, "an absent byte of which launch() was told has a flight"
         await self._fetcher.join(live, flight)

@@ -27,7 +27,7 @@ from tierfs.content.handles import Files
 from tierfs.control import mountpoint as mountpoints
 from tierfs.control import registry, server
 from tierfs.control.conflicts import Conflicts
-from tierfs.control.inspector import Inspector, MountFacts, walk
+from tierfs.control.inspector import Inspector, MountFacts
 from tierfs.control.protocol import Json
 from tierfs.control.removals import Removals
 from tierfs.control.service import Progress, Service, group_id
@@ -72,6 +72,7 @@ from tierfs.sync.history import History
 from tierfs.sync.importer import Importer
 from tierfs.sync.news import News
 from tierfs.sync.pathrules import PathRules
+from tierfs.sync.paths import walk
 from tierfs.sync.scan import Scan
 from tierfs.sync.verdicts import Verdicts
 from tierfs.telemetry import Counters

@@ -3,7 +3,6 @@
 Reads only memory and the index: it never asks the store and never waits.
 """
 
-import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -17,17 +16,17 @@ from tierfs import __version__, native
 from tierfs.clock import Clock
 from tierfs.content.handles import Files
 from tierfs.control.protocol import Json
-from tierfs.errors import FsError
 from tierfs.hottier.space import Space
-from tierfs.index import dirents, inodes, intents, residency
+from tierfs.index import intents, residency
 from tierfs.index.env import Index, IndexState
-from tierfs.model import ROOT_INO, Inode, Residency
+from tierfs.model import Residency
 from tierfs.namespace.locations import Locations
 from tierfs.objectstore.retrying import RetryingStore
 from tierfs.sync.eventservice import Events
 from tierfs.sync.exporter import Exporter
 from tierfs.sync.guard import Guard
 from tierfs.sync.pathrules import PathRules
+from tierfs.sync.paths import walk
 from tierfs.sync.plan import target_key
 from tierfs.sync.scan import Scan
 from tierfs.sync.standing import OpenCount
@@ -68,21 +67,6 @@ class Connection(Protocol):
     def holder_pid(self) -> int | None:
         """None without a holder."""
         ...
-
-
-def walk(index: Index, path: bytes) -> Inode:
-    """The inode at a path relative to the root of the mount; symlinks are not followed. ENOENT, ENOTDIR."""
-    inode = inodes.get(index, ROOT_INO)
-    for part in path.split(b"/"):
-        if part in (b"", b"."):
-            continue
-        if inode is not None and not inode.is_dir:
-            raise FsError(errno.ENOTDIR)
-        entry = dirents.get(index, inode.ino, part) if inode is not None else None
-        inode = inodes.get(index, entry.ino) if entry is not None else None
-    if inode is None:
-        raise FsError(errno.ENOENT)
-    return inode
 
 
 class Inspector:

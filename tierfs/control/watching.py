@@ -9,7 +9,6 @@ import attrs
 import trio
 
 from tierfs.clock import Clock
-from tierfs.control.inspector import walk
 from tierfs.control.protocol import Json
 from tierfs.index import inodes, intents
 from tierfs.index.env import Index
@@ -20,7 +19,7 @@ from tierfs.sync.disputes import LOST_PREFIX
 from tierfs.sync.exporter import Exporter
 from tierfs.sync.guard import Guard
 from tierfs.sync.news import News
-from tierfs.sync.paths import Place
+from tierfs.sync.paths import Place, walk
 from tierfs.sync.waiting import waiting
 from tierfs.units import NS_PER_S
 

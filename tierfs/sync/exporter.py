@@ -454,7 +454,7 @@ class Exporter:
             if on_progress is not None:
                 summary = self.pending()
                 await on_progress(summary.count, summary.bytes)
-            await self._settle(intent)
+            await self.settle(intent)
             after = intent.seq
 
     async def export_now(self, ino: int) -> None:
@@ -465,9 +465,9 @@ class Exporter:
         """
         intent = intents.of_inode(self._index, ino)
         if intent is not None:
-            await self._settle(intent, is_patient=False)
+            await self.settle(intent, is_patient=False)
 
-    async def _settle(self, intent: Intent, *, is_patient: bool = True) -> None:
+    async def settle(self, intent: Intent, *, is_patient: bool = True) -> None:
         """Waits until the intent is gone, or an attempt that began after this call has succeeded.
 
         Who is patient has all others hurried, since it may wait for them, and takes no failure that may pass for one.

@@ -1,10 +1,12 @@
 """From keys to inodes by the tree as it is now, and from inodes to paths for people. Sync code only."""
 
+import errno
 from collections.abc import Iterator
 from typing import Final
 
 from attrs import frozen
 
+from tierfs.errors import FsError
 from tierfs.index import dirents, inodes
 from tierfs.index.env import Reader
 from tierfs.model import ROOT_INO, Dirent, Inode
@@ -62,6 +64,21 @@ def find_owner(reader: Reader, key: str) -> Inode | None:
     entry = dirents.get(reader, place.parent, place.name) if place is not None else None
     inode = inodes.get(reader, entry.ino) if entry is not None else None
     return inode if inode is not None and inode.is_dir == key.endswith("/") else None
+
+
+def walk(reader: Reader, path: bytes) -> Inode:
+    """The inode at a path relative to the root of the mount; symlinks are not followed. ENOENT, ENOTDIR."""
+    inode = inodes.get(reader, ROOT_INO)
+    for part in path.split(b"/"):
+        if part in (b"", b"."):
+            continue
+        if inode is not None and not inode.is_dir:
+            raise FsError(errno.ENOTDIR)
+        entry = dirents.get(reader, inode.ino, part) if inode is not None else None
+        inode = inodes.get(reader, entry.ino) if entry is not None else None
+    if inode is None:
+        raise FsError(errno.ENOENT)
+    return inode
 
 
 def ancestors(reader: Reader, inode: Inode) -> Iterator[int]:

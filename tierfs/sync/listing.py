@@ -33,7 +33,7 @@ from tierfs.sync.news import What
 from tierfs.sync.paths import Place
 from tierfs.sync.plan import BESIDE_SUFFIX
 from tierfs.sync.seen import Listing, MovedError, Picture, SeenNames, Visit
-from tierfs.sync.spoken_for import is_any_spoken_for, is_spoken_for
+from tierfs.sync.spoken_for import is_any_spoken_for, is_spoken_for, prefixes_being_left
 from tierfs.sync.vanished import Vanished
 
 _SLICE_S: Final = 0.005
@@ -333,7 +333,11 @@ class Lister:
     async def _dead_prefixes(self, prefixes: list[str]) -> set[str]:
         """Those that show no object but what is about to be deleted or moved by us: they are no directories."""
 
+        being_left = prefixes_being_left(self._index)
+
         async def is_dead(prefix: str) -> bool:
+            if prefix.startswith(being_left):
+                return True
             page = await self._store.list(prefix, delimited=False, limit=_PROBE_OBJECTS)
             keys = [info.key for info in page.objects]
             return not page.token and all(is_spoken_for(self._index, self._locations, key) for key in keys)

@@ -5,6 +5,7 @@ to where its inode is, or it lies under the old prefix of a renamed directory an
 """
 
 from tierfs.index import intents, links
+from tierfs.index import locations as rows
 from tierfs.index.env import Reader
 from tierfs.index.schema import Table
 from tierfs.namespace.locations import Locations
@@ -27,6 +28,11 @@ def is_spoken_for(reader: Reader, locations: Locations, key: str) -> bool:
     if locations.occupant(reader, key) is not None or locations.link_occupant(reader, key) is not None:
         return True
     return is_at_home(reader, locations, key)
+
+
+def prefixes_being_left(reader: Reader) -> tuple[str, ...]:
+    """What lies below these follows renamed directories, seen before or not: it makes no directories there."""
+    return tuple(old for _, old in rows.overrides(reader))
 
 
 def is_at_home(reader: Reader, locations: Locations, key: str) -> bool:

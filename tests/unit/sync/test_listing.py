@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from attrs import evolve
 
 from tests.support.memstore import MemoryStore
 from tests.support.sync_rig import Rig, run_rig
+from tierfs.model import ROOT_INO
 from tierfs.objectstore.base import Capabilities, ListPage, Written
 
 
@@ -58,3 +60,21 @@ def test_a_prefix_without_objects_is_no_directory(tmp_path: Path) -> None:
 
     run_rig(tmp_path / "1", first, store=store)
     run_rig(tmp_path / "2", second, store=store)
+
+
+@pytest.mark.parametrize("is_marked", [False, True])
+def test_a_listing_while_a_tree_moves_takes_nothing_of_it_back(tmp_path: Path, is_marked: bool) -> None:
+    async def main(rig: Rig) -> None:
+        rig.put_remote("a/f", b"1")
+        rig.put_remote("a/sub/g", b"2")
+        if is_marked:
+            rig.put_remote("a/", b"")
+        await rig.list()
+        rig.rename("a", "b")
+        assert await rig.list() == ["b"]
+        assert await rig.importer.look(ROOT_INO, ["a/", "b/"]) and rig.names() == ["b"]
+        await rig.sync()
+        assert [key for key in rig.keys if not key.endswith("/")] == ["b/f", "b/sub/g"]
+        assert await rig.list() == ["b"] and rig.is_settled
+
+    run_rig(tmp_path, main)

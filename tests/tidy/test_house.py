@@ -46,6 +46,7 @@ TESTED_ELSEWHERE = {
     "tierfs/sync/looking.py": "tests/unit/sync/test_eventfeed.py",
     "tierfs/sync/reconcile.py": "tests/unit/sync/test_exporter.py",
     "tierfs/sync/records.py": "tests/unit/sync/test_exporter.py",
+    "tierfs/sync/subtree.py": "tests/unit/sync/test_jobs.py",
     "tierfs/sync/vanished.py": "tests/unit/sync/test_guard.py",
     "tierfs/translation.py": "tests/mount/test_commands.py",
 }

@@ -8,6 +8,8 @@ State-based: an export looks at what an inode is *now* and at what the bucket ag
 not at the history of operations. An intent only says "look at this". So it may be repeated, merged with
 another, or found after a crash at any point.
 
+Long work that people ask for (`tasks`, `jobs`) uses both and adds nothing to what they promise.
+
 Shared between tasks: the index (each change one transaction, in sync code), `activity` (which keys were
 touched while a listing ran) and `claims` (which keys and inodes have a worker). Checkpoints: every
 request to the store, every read of a file's bytes; after each of them the inode is read again, and a

@@ -1,6 +1,6 @@
 """Pending intents as the index has them: how much they are, and which of them a path has.
 
-Checkpoints: in `next_in` alone.
+Checkpoints: in `page_in` alone.
 """
 
 from typing import Final
@@ -42,17 +42,15 @@ class Scope:
         return is_of_kind and is_in_scope(reader, self.locations, self.ino, intent)
 
 
-async def next_in(scope: Scope, index: Index, after: int) -> Intent | None:
-    """The oldest intent of the scope above `after`."""
+async def page_in(scope: Scope, index: Index, after: int) -> list[Intent]:
+    """The next intents of the scope above `after`, oldest first; none when there are no more."""
     while page := intents.page(index, after, _PAGE_INTENTS):
-        for intent in page:
-            if intent.seq > scope.bound:
-                return None
-            if scope.has(index, intent):
-                return intent
+        found = [intent for intent in page if intent.seq <= scope.bound and scope.has(index, intent)]
+        if found or page[-1].seq > scope.bound:
+            return found
         after = page[-1].seq
         await trio.lowlevel.checkpoint()
-    return None
+    return []
 
 
 def survey(index: Index) -> Backlog:

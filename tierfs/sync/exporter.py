@@ -450,12 +450,13 @@ class Exporter:
         self, ino: int | None, after: int, bound: int, on_progress: Progress | None, *, deletes_only: bool
     ) -> None:
         scope = backlog.Scope(self._locations, ino, bound, deletes_only)
-        while (intent := await backlog.next_in(scope, self._index, after)) is not None:
-            if on_progress is not None:
-                summary = self.pending()
-                await on_progress(summary.count, summary.bytes)
-            await self.settle(intent)
-            after = intent.seq
+        while page := await backlog.page_in(scope, self._index, after):
+            after = page[-1].seq
+            for intent in page:
+                if on_progress is not None and intents.get(self._index, intent.seq) is not None:
+                    summary = self.pending()
+                    await on_progress(summary.count, summary.bytes)
+                await self.settle(intent)
 
     async def export_now(self, ino: int) -> None:
         """Returns when the bucket has the inode as it is at the call; nothing else is hurried for it.

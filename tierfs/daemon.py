@@ -26,11 +26,14 @@ from tierfs.config import Settings
 from tierfs.content.handles import Files
 from tierfs.control import mountpoint as mountpoints
 from tierfs.control import registry, server
+from tierfs.control.arguments import Progress
 from tierfs.control.conflicts import Conflicts
 from tierfs.control.inspector import Inspector, MountFacts
 from tierfs.control.protocol import Json
 from tierfs.control.removals import Removals
-from tierfs.control.service import Progress, Service, group_id
+from tierfs.control.renametasks import RenameTasks
+from tierfs.control.service import Service, group_id
+from tierfs.control.tasks import TaskDesk
 from tierfs.control.versions import Versions
 from tierfs.control.watching import Watching
 from tierfs.errors import FsError, TierfsError
@@ -63,6 +66,7 @@ from tierfs.policy.resolution import Keep
 from tierfs.sync import eventservice
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
+from tierfs.sync.bell import Bell
 from tierfs.sync.eventflow import Flow
 from tierfs.sync.eventservice import Events
 from tierfs.sync.exporter import Exporter
@@ -70,10 +74,12 @@ from tierfs.sync.format import agree_on_format
 from tierfs.sync.guard import Guard
 from tierfs.sync.history import History
 from tierfs.sync.importer import Importer
+from tierfs.sync.jobs import Mount, makers
 from tierfs.sync.news import News
 from tierfs.sync.pathrules import PathRules
 from tierfs.sync.paths import walk
 from tierfs.sync.scan import Scan
+from tierfs.sync.tasks import Tasks
 from tierfs.sync.verdicts import Verdicts
 from tierfs.telemetry import Counters
 from tierfs.units import MIB
@@ -110,30 +116,10 @@ class _Parts:
     news: News
 
 
-@define
-class _Bell:
-    """What content rings; those who hear it are built over content."""
-
-    exporter: Exporter | None = None
-    importer: Importer | None = None
-
-    def wake(self) -> None:
-        if self.exporter is not None:
-            self.exporter.wake()
-
-    def make_room(self) -> None:
-        if self.exporter is not None:
-            self.exporter.make_room()
-
-    def doubt(self, ino: int) -> None:
-        if self.importer is not None:
-            self.importer.doubt(ino)
-
-
 class _Control:
     """The daemon as `control.service` sees it."""
 
-    def __init__(self, parts: _Parts, inspector: Inspector, mountpoint: Path, stop: "_Stop") -> None:
+    def __init__(self, parts: _Parts, inspector: Inspector, mountpoint: Path, stop: "_Stop", tasks: Tasks) -> None:
         self._parts = parts
         self._inspector = inspector
         self._mountpoint = mountpoint
@@ -145,6 +131,11 @@ class _Control:
             index=parts.index, locations=parts.locations, exporter=parts.exporter, guard=parts.importer.guard,
             clock=parts.index.clock, news=parts.news,
         )  # fmt: skip
+        clock = parts.index.clock
+        renames = RenameTasks(
+            index=parts.index, clock=clock, mover=parts.exporter.mover, fs=parts.fs, notify=parts.kernel, tasks=tasks
+        )  # fmt: skip
+        self.tasks = TaskDesk(tasks=tasks, renames=renames, clock=clock)
 
     def status(self) -> Json:
         return self._inspector.status()
@@ -308,7 +299,7 @@ def _build(
 ) -> _Parts:
     """Every part of the mount over an open index and store; the hot tier is recovered."""
     hot, space = _tier(settings, index, cache)
-    mount, locations, authority, bell = settings.mount, Locations(), SoleNode(), _Bell()
+    mount, locations, authority, bell = settings.mount, Locations(), SoleNode(), Bell()
     news, flow = News(index, clock), Flow(clock)
     activity = Activity(versions_kept=eventservice.versions_kept(settings.events), tell=news.exported)
     kernel = _kernel(settings, index, takeover, lambda ino: importer.hold_s(ino))  # noqa: PLW0108 - made after it
@@ -359,6 +350,17 @@ def _build(
     )  # fmt: skip
 
 
+def _tasks(parts: _Parts) -> Tasks:
+    """With those that the daemon before has left."""
+    mount = Mount(
+        index=parts.index, locations=parts.locations, store=parts.store, files=parts.files, importer=parts.importer,
+        exporter=parts.exporter, tier_bytes=parts.space.limit_bytes,
+    )  # fmt: skip
+    tasks = Tasks(index=parts.index, clock=parts.index.clock, makers=makers(mount))
+    tasks.resume()
+    return tasks
+
+
 def _applier(
     settings: Settings, index: Index, locations: Locations, files: Files, clock: Clock, kernel: Kernel, news: News
 ) -> Applier:
@@ -404,8 +406,9 @@ async def _serve(
         exporter=parts.exporter, store=parts.store, clock=parts.index.clock, counters=counters, connection=parts.kernel,
         events=parts.events, scan=scan, guard=parts.importer.guard, rules=parts.rules,
     )  # fmt: skip
+    tasks = _tasks(parts)
     service = Service(
-        _Control(parts, inspector, facts.mountpoint, stop),
+        _Control(parts, inspector, facts.mountpoint, stop, tasks),
         daemon_uid=os.geteuid(),
         admin_gid=group_id(settings.control.admin_group),
         drain_timeout_s=settings.export.drain_timeout_s,
@@ -419,7 +422,7 @@ async def _serve(
     async with trio.open_nursery() as nursery, parts.events.running():
         nursery.start_soon(parts.index.run)
         nursery.start_soon(parts.files.run)
-        for work in (parts.importer.run, parts.exporter.run, parts.verdicts.run, scan.run):
+        for work in (parts.importer.run, parts.exporter.run, parts.verdicts.run, scan.run, tasks.run):
             nursery.start_soon(work)
         await nursery.start(functools.partial(server.serve, socket_path, service, limits=limits))
         await parts.fs.reopen()

@@ -12,9 +12,11 @@ from typing import Any
 
 import trio
 
+from tests.support.control_tasks import ScriptedTasks
 from tierfs.control import registry, server
+from tierfs.control.arguments import Progress
 from tierfs.control.protocol import Json
-from tierfs.control.service import Progress, Service
+from tierfs.control.service import Service
 from tierfs.errors import FsError, StoreError, StoreErrorKind, TierfsError
 from tierfs.policy.guard import Verdict
 from tierfs.policy.resolution import Keep
@@ -51,6 +53,7 @@ class ScriptedDaemon:
         self.are_events_set_up = False
         self.events: dict[str, Any] = {"source": "none"}
         self.scan: dict[str, Any] | None = None
+        self.tasks = ScriptedTasks()
 
     def add_conflict(self, number: int, path: str, *, uid: int = 0, state: str = "open") -> None:
         """One where both sides changed `path`, whose versions belong to `uid`."""

@@ -21,8 +21,9 @@ import trio
 from attrs import frozen
 
 from tierfs.control import protocol
+from tierfs.control.arguments import Refusal
 from tierfs.control.protocol import ErrorCode, ProtocolError, Request
-from tierfs.control.service import Peer, Refusal, Service
+from tierfs.control.service import Peer, Service
 from tierfs.errors import TierfsError
 
 _log = logging.getLogger(__name__)

@@ -14,6 +14,12 @@
 | versions | path, after?, everything? | yes | no |
 | undelete | path, dry_run? | yes | no |
 | unmount | drain?, lazy? | yes | no |
+| task_start | kind, path, dry_run? | yes | no |
+| tasks | after? | yes | no |
+| task | id | yes | no |
+| task_failures | id, after? | yes | no |
+| task_wait | id, timeout_s? | yes | no |
+| task_cancel | id | yes | no |
 | conflicts | path?, after? | everything | those of which they own every version |
 | conflict_diff | id | any | those of which they own every version |
 | conflict_resolve | id, keep, dry_run? | any | no: they have rm and mv |
@@ -25,11 +31,13 @@ that is not theirs what they hear of one that does not exist.
 bucket; `sync` has it uploaded at once. `unmount` with drain first does what `sync` does, then takes
 the mount away; what came meanwhile is uploaded while the daemon ends.
 
-`conflicts`, `removals`, `versions` and `queue` answer in pages: "next" is the `after` of the next one, null at the end.
-`watch` answers when there is something to tell; asked again and again with "next", it misses nothing, or says how much.
+`conflicts`, `removals`, `versions`, `queue`, `tasks` and `task_failures` answer in pages: "next" is the `after` of the
+next one, null at the end. `watch` answers when there is something to tell; asked again and again with "next", it misses
+nothing, or says how much. A task goes on without those who wait for it: only `task_cancel` ends it.
 
 Checkpoints: only in `wait`, `sync`, `queue`, `watch`, `unmount`, `events_setup`, `removals_decide`, `versions`,
-`undelete`, `conflict_diff` and `conflict_resolve`, which may be cancelled at any time without harm.
+`undelete`, `task_start`, `task_wait`, `task_cancel`, `conflict_diff` and `conflict_resolve`, which may be cancelled at
+any time without harm.
 """
 
 import enum
@@ -39,26 +47,21 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol
 
 import trio
 from attrs import frozen
 
-from tierfs.control import protocol
+from tierfs.control.arguments import NUMBER_MAX, Progress, Refusal, choice_of, number_of, path_of, switch_of, timeout_of
 from tierfs.control.protocol import ErrorCode, Json, Request
+from tierfs.control.taskverbs import TaskDaemon, TaskVerbs
 from tierfs.errors import ConfigError, FsError, TierfsError
 from tierfs.policy.guard import Verdict
 from tierfs.policy.resolution import Keep
 
 _log = logging.getLogger(__name__)
 
-Progress: TypeAlias = Callable[[Mapping[str, Any]], None]
-"""Takes the latest state of long work, e.g. {"files": 3, "bytes": 4096} left; never blocks, may drop."""
-
-WAIT_LIMIT_S: Final = 30 * 86400.0
-_NUMBER_MAX: Final = 2**63 - 1
 _HEX: Final = re.compile("(?:[0-9a-f]{2}){0,255}")
-_Choice = TypeVar("_Choice", bound=enum.StrEnum)
 
 
 class Daemon(Protocol):
@@ -135,6 +138,11 @@ class Daemon(Protocol):
         """See `versions.Versions.undelete`; `progress` gets {"files": how many came back}."""
         ...
 
+    @property
+    def tasks(self) -> TaskDaemon:
+        """Long work on paths."""
+        ...
+
     async def request_unmount(self, *, drain: bool, lazy: bool) -> None:
         """Takes the mount out of the name space and lets the daemon end.
 
@@ -192,6 +200,7 @@ VERBS: Final[Mapping[str, Scope]] = {
     "removals_decide": Scope.NOTHING,
     "versions": Scope.NOTHING,
     "undelete": Scope.NOTHING,
+    **dict.fromkeys(TaskVerbs.NAMES, Scope.NOTHING),
     "unmount": Scope.NOTHING,
     "conflicts": Scope.REDACTED,
     "conflict_diff": Scope.OWN_CONFLICTS,
@@ -212,15 +221,6 @@ PUBLIC_STATUS: Final = frozenset(
         "oldest_export_age_s",
     }
 )
-
-
-class Refusal(Exception):
-    """A request that gets an error for an answer."""
-
-    def __init__(self, code: ErrorCode, message: str, errno: int = 0) -> None:
-        super().__init__(message)
-        self.code = code
-        self.errno = errno
 
 
 class Service:
@@ -250,6 +250,7 @@ class Service:
             "conflicts": self._conflicts,
             "conflict_diff": self._conflict_diff,
             "conflict_resolve": self._conflict_resolve,
+            **TaskVerbs(daemon.tasks).handlers,
         }
 
     def is_admin(self, peer: Peer) -> bool:
@@ -279,7 +280,7 @@ class Service:
         scope = VERBS[request.verb]
         if scope is Scope.REDACTED or self.is_admin(peer):
             return
-        if scope is Scope.NOTHING or (scope is Scope.OWN_PATHS and _path_of(request) is None):
+        if scope is Scope.NOTHING or (scope is Scope.OWN_PATHS and path_of(request) is None):
             raise Refusal(
                 ErrorCode.PERMISSION, f"{request.verb} is for root and the owner of the mount", errno_codes.EPERM
             )
@@ -292,8 +293,8 @@ class Service:
         """Of what a request is about; nobody where that is not there."""
         try:
             if scope is Scope.OWN_CONFLICTS:
-                return self._daemon.conflict_owners(_number_of(request, "id"))
-            path = _path_of(request)
+                return self._daemon.conflict_owners(number_of(request, "id"))
+            path = path_of(request)
             return {self._daemon.info(path)["uid"]} if path is not None else set()
         except FsError:
             return set()
@@ -307,13 +308,13 @@ class Service:
         return {**public, "is_degraded": status.get("degraded") is not None, "redacted": True}
 
     async def _info(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
-        path = _path_of(request)
+        path = path_of(request)
         if path is None:
             raise Refusal(ErrorCode.BAD_REQUEST, "info needs a path", errno_codes.EINVAL)
         return self._daemon.info(path)
 
     async def _wait(self, request: Request, _peer: Peer, progress: Progress) -> Json:
-        path, timeout_s = self._subtree_of(request), _timeout_of(request)
+        path, timeout_s = self._subtree_of(request), timeout_of(request)
         try:
             with trio.fail_after(timeout_s):
                 await self._daemon.wait_synced(path, progress)
@@ -328,54 +329,54 @@ class Service:
         return {"synced": True}
 
     async def _queue(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
-        return await self._daemon.queue(_path_of(request) or b"", _number_of(request, "after", 0))
+        return await self._daemon.queue(path_of(request) or b"", number_of(request, "after", 0))
 
     async def _watch(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
-        return await self._daemon.watch(_number_of(request, "after") if "after" in request.args else None)
+        return await self._daemon.watch(number_of(request, "after") if "after" in request.args else None)
 
     async def _events_setup(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
         target = request.args.get("target_arn", "")
         if not isinstance(target, str) or (target and not target.startswith("arn:")):
             raise Refusal(ErrorCode.BAD_REQUEST, "target_arn must begin with arn:", errno_codes.EINVAL)
-        return await self._daemon.set_up_events(target_arn=target, dry_run=_switch_of(request, "dry_run", False))
+        return await self._daemon.set_up_events(target_arn=target, dry_run=switch_of(request, "dry_run", False))
 
     async def _removals(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
         match request.args.get("after"):
             case None:
                 after = (0, b"")
-            case [int() as parent, str() as name] if 0 <= parent <= _NUMBER_MAX and _HEX.fullmatch(name):
+            case [int() as parent, str() as name] if 0 <= parent <= NUMBER_MAX and _HEX.fullmatch(name):
                 after = (parent, bytes.fromhex(name))
             case _:
                 raise Refusal(ErrorCode.BAD_REQUEST, "after must be the next of a page", errno_codes.EINVAL)
         return self._daemon.removals(after)
 
     async def _removals_decide(self, request: Request, _peer: Peer, progress: Progress) -> Json:
-        verdict, dry_run = _choice_of(request, "verdict", Verdict), _switch_of(request, "dry_run", False)
+        verdict, dry_run = choice_of(request, "verdict", Verdict), switch_of(request, "dry_run", False)
         return await self._daemon.decide_removals(verdict, progress, dry_run=dry_run)
 
     async def _versions(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
         after = request.args.get("after")
         if after is not None and not isinstance(after, str):
             raise Refusal(ErrorCode.BAD_REQUEST, "after must be the next of a page", errno_codes.EINVAL)
-        everything = _switch_of(request, "everything", False)
-        return await self._daemon.versions(_path_of(request) or b"", after, everything=everything)
+        everything = switch_of(request, "everything", False)
+        return await self._daemon.versions(path_of(request) or b"", after, everything=everything)
 
     async def _undelete(self, request: Request, _peer: Peer, progress: Progress) -> Json:
-        path = _path_of(request)
+        path = path_of(request)
         if path is None:
             raise Refusal(ErrorCode.BAD_REQUEST, "undelete needs a path", errno_codes.EINVAL)
-        return await self._daemon.undelete(path, progress, dry_run=_switch_of(request, "dry_run", False))
+        return await self._daemon.undelete(path, progress, dry_run=switch_of(request, "dry_run", False))
 
     def _subtree_of(self, request: Request) -> bytes | None:
         """The path to wait for, None for everything; raises FsError when it does not exist."""
-        path = _path_of(request)
+        path = path_of(request)
         if not path:
             return None
         self._daemon.info(path)
         return path
 
     async def _unmount(self, request: Request, _peer: Peer, progress: Progress) -> Json:
-        drain, lazy = _switch_of(request, "drain", True), _switch_of(request, "lazy", False)
+        drain, lazy = switch_of(request, "drain", True), switch_of(request, "lazy", False)
         if drain and not lazy:
             with trio.move_on_after(self._drain_timeout_s) as limit:
                 await self._daemon.sync(None, progress)
@@ -390,15 +391,15 @@ class Service:
 
     async def _conflicts(self, request: Request, peer: Peer, _progress: Progress) -> Json:
         uid = None if self.is_admin(peer) else peer.uid
-        return self._daemon.conflicts(_number_of(request, "after", 0), _path_of(request) or b"", uid)
+        return self._daemon.conflicts(number_of(request, "after", 0), path_of(request) or b"", uid)
 
     async def _conflict_diff(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
-        return await self._daemon.diff_conflict(_number_of(request, "id"))
+        return await self._daemon.diff_conflict(number_of(request, "id"))
 
     async def _conflict_resolve(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
-        keep = _choice_of(request, "keep", Keep)
-        dry_run = _switch_of(request, "dry_run", False)
-        return await self._daemon.resolve_conflict(_number_of(request, "id"), keep, dry_run=dry_run)
+        keep = choice_of(request, "keep", Keep)
+        dry_run = switch_of(request, "dry_run", False)
+        return await self._daemon.resolve_conflict(number_of(request, "id"), keep, dry_run=dry_run)
 
 
 def group_id(name: str) -> int | None:
@@ -420,49 +421,3 @@ def _refusal_of(error: TierfsError) -> Refusal:
     # only of the file system's own verbs: a store's ENOENT is a failure, not a wrong path
     code = codes.get(error.errno, ErrorCode.FAILED) if isinstance(error, FsError) else ErrorCode.FAILED
     return Refusal(code, str(error), error.errno)
-
-
-def _path_of(request: Request) -> bytes | None:
-    text = request.args.get("path")
-    if text is None:
-        return None
-    if not isinstance(text, str):
-        raise Refusal(ErrorCode.BAD_REQUEST, "path must be a text", errno_codes.EINVAL)
-    try:
-        path = protocol.path_from_json(text)
-    except UnicodeEncodeError:
-        raise Refusal(ErrorCode.BAD_REQUEST, "path holds characters that no path has", errno_codes.EINVAL) from None
-    if b"\0" in path or path.startswith(b"/") or {b".", b".."} & set(path.split(b"/")):
-        raise Refusal(ErrorCode.BAD_REQUEST, "path must be plain and relative to the mount", errno_codes.EINVAL)
-    return path.rstrip(b"/")
-
-
-def _timeout_of(request: Request) -> float:
-    value = request.args.get("timeout_s")
-    if value is None:
-        return WAIT_LIMIT_S
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or math.isnan(value) or value < 0:
-        raise Refusal(ErrorCode.BAD_REQUEST, "timeout_s must be a number of seconds", errno_codes.EINVAL)
-    return min(float(value), WAIT_LIMIT_S)
-
-
-def _number_of(request: Request, name: str, default: int | None = None) -> int:
-    value = request.args.get(name, default)
-    if type(value) is not int or not 0 <= value <= _NUMBER_MAX:
-        raise Refusal(ErrorCode.BAD_REQUEST, f"{name} must be a whole number", errno_codes.EINVAL)
-    return value
-
-
-def _choice_of(request: Request, name: str, choices: type[_Choice]) -> _Choice:
-    try:
-        return choices(request.args.get(name, ""))
-    except ValueError:
-        known = ", ".join(choices)
-        raise Refusal(ErrorCode.BAD_REQUEST, f"{name} must be one of: {known}", errno_codes.EINVAL) from None
-
-
-def _switch_of(request: Request, name: str, default: bool) -> bool:
-    value = request.args.get(name, default)
-    if not isinstance(value, bool):
-        raise Refusal(ErrorCode.BAD_REQUEST, f"{name} must be true or false", errno_codes.EINVAL)
-    return value

@@ -145,7 +145,7 @@ class Exporter:
             index=index, store=store, locations=locations, claims=claims, disputes=disputes,
             reconciler=self._reconciler, aside=aside, activity=activity,
         )  # fmt: skip
-        self._mover = TreeMover(
+        self.mover = TreeMover(
             index=index, store=store, locations=locations, clock=clock, applier=applier, disputes=disputes,
             activity=activity, next_change=self._next_change, wake=self.wake,
         )  # fmt: skip
@@ -367,7 +367,7 @@ class Exporter:
         elif intent.kind is IntentKind.DELETE:
             await self._deleter.delete(intent.seq)
         else:
-            await self._mover.move(intent.seq)
+            await self.mover.move(intent.seq)
 
     # ---- failures ----
 

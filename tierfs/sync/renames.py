@@ -11,11 +11,12 @@ anywhere begins its listing anew. At most one page of intents is outstanding, so
 """
 
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
-from attrs import evolve
+from attrs import define, evolve
 
 from tierfs.clock import Clock
 from tierfs.index import dirents, inodes, intents, links
@@ -39,6 +40,16 @@ from tierfs.sync.spoken_for import is_at_home
 _LIST_OBJECTS: Final = 1000
 _TIDY_PAGE: Final = 256
 _log: Final = logging.getLogger(__name__)
+
+
+@define
+class Move:
+    """How far one is, since this start. `found`: objects that have to move, as far as they were listed."""
+
+    started_ns: int
+    found: int = 0
+    moved: int = 0
+    listed_ns: int = 0  # when all were found; 0: not yet
 
 
 class TreeMover:
@@ -66,6 +77,9 @@ class TreeMover:
         self._activity = activity
         self._next_change = next_change
         self._wake = wake
+        self.moves: dict[int, Move] = {}
+        """By the intent's seq; those that have begun and not ended."""
+        self.on_end: Callable[[Intent, Move], None] = lambda intent, move: None
 
     async def move(self, seq: int) -> None:
         """Returns when the tree is at its new prefix.
@@ -75,19 +89,22 @@ class TreeMover:
         intent = intents.get(self._index, seq)
         if intent is None:
             return
+        move = self.moves.setdefault(seq, Move(self._clock.now_ns()))
         directory = inodes.get(self._index, intent.ino)
         if directory is not None and directory.parent != 0:
             while (prefix := rows.override(self._index, intent.ino)) is not None:
-                if await self._pass(intent, prefix):
+                if await self._pass(intent, prefix, move):
                     self._end_override(intent.ino, prefix)
             await self._wait_for_followers(await self._tidy(intent.ino))
         with self._index.transaction() as txn:
             intents.delete(txn, seq)
+        del self.moves[seq]
+        self.on_end(intent, move)
 
-    async def _pass(self, intent: Intent, prefix: str) -> bool:
+    async def _pass(self, intent: Intent, prefix: str, move: Move) -> bool:
         """Lists the old prefix once and has all of it moved; True when nothing was left to be moved."""
         token, total, doubtful = "", 0, 0
-        outstanding: list[int] = []
+        outstanding: deque[int] = deque()
         while True:
             mark = self._activity.begin()
             try:
@@ -101,10 +118,14 @@ class TreeMover:
             doubtful += len(page.objects) - len(infos)
             found = [ino for info in infos if (ino := self._admit(intent, prefix, info)) is not None]
             total += len(found)
+            # a pass that begins anew finds again what is left
+            move.found = max(move.found, move.moved + len(outstanding) + len(found))
             outstanding += found
             token = page.token
+            if not token:
+                move.listed_ns = move.listed_ns or self._clock.now_ns()
             self._wake()
-            outstanding = await self._wait(outstanding, prefix, at_most=_LIST_OBJECTS // 2 if token else 0)
+            outstanding = await self._wait(outstanding, prefix, move, at_most=_LIST_OBJECTS // 2 if token else 0)
             if not token:
                 break
         if outstanding:
@@ -112,20 +133,22 @@ class TreeMover:
             raise UnfinishedError(f"{len(outstanding)} objects of {path} are still under {prefix!r}")
         return total == doubtful == 0
 
-    async def _wait(self, outstanding: list[int], prefix: str, *, at_most: int) -> list[int]:
+    async def _wait(self, outstanding: deque[int], prefix: str, move: Move, *, at_most: int) -> deque[int]:
         """Returns what is left to be moved when that is little enough, or when all the rest fails.
 
-        Looks at one inode at a time: all have to go, so it does not matter which one is waited for.
+        Looks at one inode at a time: all have to go, and the oldest, whose turn comes first, tells how far it is.
         """
         failing: list[int] = []
         while len(outstanding) > at_most:
-            if not self._is_under(outstanding[-1], prefix):
-                outstanding.pop()
-            elif self._is_failing(outstanding[-1]):
-                failing.append(outstanding.pop())
+            if not self._is_under(outstanding[0], prefix):
+                outstanding.popleft()
+                move.moved += 1
+            elif self._is_failing(outstanding[0]):
+                failing.append(outstanding.popleft())
             else:
                 await self._next_change()
-        return failing + outstanding
+        outstanding.extendleft(reversed(failing))
+        return outstanding
 
     def _is_under(self, ino: int, prefix: str) -> bool:
         inode = inodes.get(self._index, ino)

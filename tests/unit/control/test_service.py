@@ -10,11 +10,13 @@ import trio
 import trio.testing
 
 from tests.support.control_daemon import ScriptedDaemon
+from tierfs.control.arguments import Refusal
 from tierfs.control.protocol import ErrorCode, Json, Request
-from tierfs.control.service import PUBLIC_STATUS, VERBS, Peer, Refusal, Service, group_id
+from tierfs.control.service import PUBLIC_STATUS, VERBS, Peer, Service, group_id
 from tierfs.errors import ConfigError, StoreError, StoreErrorKind
 from tierfs.policy.guard import Verdict
 from tierfs.policy.resolution import Keep
+from tierfs.policy.tasks import TaskKind
 
 ROOT = Peer(pid=1, uid=0, gid=0)
 OWNER_OF_MOUNT = Peer(pid=2, uid=500, gid=500)
@@ -96,12 +98,19 @@ def test_a_stranger_may_ask_of_own_paths_only(verb: str) -> None:
         ("removals_decide", {"verdict": "approve"}),
         ("versions", {"path": "mine"}),
         ("undelete", {"path": "mine"}),
+        ("task_start", {"kind": "warm", "path": "mine"}),
+        ("tasks", {}),
+        ("task", {"id": 1}),
+        ("task_failures", {"id": 1}),
+        ("task_wait", {"id": 1}),
+        ("task_cancel", {"id": 1}),
     ],
 )
 def test_a_stranger_may_not_work_on_the_whole_mount(verb: str, args: Mapping[str, Any]) -> None:
     daemon, service = make()
     assert refused(service, verb, STRANGER, **args).code is ErrorCode.PERMISSION
     assert daemon.unmounted == [] and daemon.synced == [] and not daemon.are_events_set_up
+    assert daemon.tasks.started == []
 
 
 def test_events_are_set_up_or_only_told_of() -> None:
@@ -140,6 +149,35 @@ def test_versions_are_shown_and_deletions_taken_back() -> None:
         assert refused(service, verb, **wrong).code is ErrorCode.BAD_REQUEST
     daemon.deleted = []
     assert refused(service, "undelete", path="dir").code is ErrorCode.NOT_FOUND
+
+
+def test_tasks_are_started_shown_waited_for_and_ended() -> None:
+    daemon, service = make()
+    assert ask(service, "task_start", kind="warm", path="dir", dry_run=True)["dry_run"] is True
+    assert ask(service, "task_start", kind="export", path="")["id"] == 2
+    assert daemon.tasks.started == [(TaskKind.WARM, b"dir", True), (TaskKind.EXPORT, b"", False)]
+    assert ask(service, "task_wait", id=2)["state"] == "done"
+    number = daemon.tasks.add()
+    page = ask(service, "tasks")
+    assert [row["id"] for row in page["tasks"]] == [1, 2]
+    assert [row["id"] for row in ask(service, "tasks", after=page["next"])["tasks"]] == [number]
+    assert refused(service, "task_wait", id=number, timeout_s=0.05).code is ErrorCode.TIMEOUT
+    assert daemon.tasks.waits_cancelled == 1 and ask(service, "task", id=number)["state"] == "running"
+    assert ask(service, "task_cancel", id=number)["state"] == "cancelled"
+    daemon.tasks.reports[number] = [{"path": name, "code": "in_use"} for name in "abc"]
+    report = ask(service, "task_failures", id=number)
+    assert [row["path"] for row in report["failures"]] == ["a", "b"]
+    assert ask(service, "task_failures", id=number, after=report["next"])["next"] is None
+
+
+def test_tasks_that_cannot_be() -> None:
+    daemon, service = make()
+    for wrong in ({}, {"kind": "warm"}, {"kind": "rename", "path": "dir"}, {"kind": "dance", "path": "dir"}):
+        assert refused(service, "task_start", **wrong).code is ErrorCode.BAD_REQUEST
+    for verb in ("task", "task_failures", "task_wait", "task_cancel"):
+        assert refused(service, verb, id="x").code is ErrorCode.BAD_REQUEST
+        assert refused(service, verb, id=7).code is ErrorCode.NOT_FOUND
+    assert daemon.tasks.started == []
 
 
 def test_conflicts_are_listed_and_compared_for_the_owner_of_both_versions() -> None:

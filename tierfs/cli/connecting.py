@@ -1,9 +1,9 @@
 """From a registered mount to a client of its daemon. Standard library only."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tierfs.cli.terminal import ProgressLine
+from tierfs.cli.terminal import ProgressLine, left
 from tierfs.control import registry
 from tierfs.control.client import Client
 from tierfs.control.exitcodes import ExitCode, ExitError
@@ -22,9 +22,17 @@ def connect(entry: Entry, silence_limit_s: float | None = None) -> Client:
         raise ExitError(ExitCode.NO_DAEMON, registry.stale_message(entry)) from None
 
 
-def call_with_progress(entry: Entry, verb: str, args: Mapping[str, Any], doing: str, *, silence_limit_s: float) -> Any:
-    """The result of a verb that takes long, and says how far it is meanwhile. ExitError."""
-    line = ProgressLine(doing)
+def call_with_progress(
+    entry: Entry,
+    verb: str,
+    args: Mapping[str, Any],
+    doing: str,
+    *,
+    silence_limit_s: float,
+    describe: Callable[[Mapping[str, Any]], str] = left,
+) -> Any:
+    """The result of a verb that takes long, and says how far it is meanwhile, as `describe` puts it. ExitError."""
+    line = ProgressLine(doing, describe)
     with connect(entry, silence_limit_s) as client:
         try:
             return client.call(verb, args, on_progress=line)

@@ -82,14 +82,16 @@ def left(progress: Mapping[str, Any]) -> str:
 class ProgressLine:
     """One line on standard error that is written over, on a terminal only."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, describe: Callable[[Mapping[str, Any]], str] = left) -> None:
         self._what = what
+        self._describe = describe
         self._shown = False
         self._enabled = sys.stderr.isatty()
 
     def __call__(self, progress: Mapping[str, Any]) -> None:
         if self._enabled and progress:
-            print(f"\r\033[K{self._what}: {left(progress)}", end="", file=sys.stderr, flush=True)
+            text = shortened(f"{self._what}: {self._describe(progress)}", COLUMNS - 1)
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
             self._shown = True
 
     def clear(self) -> None:

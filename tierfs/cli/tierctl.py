@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tierfs import __version__
-from tierfs.cli import conflicts, events, removals, terminal, versions, watching
+from tierfs.cli import conflicts, events, removals, tasks, terminal, versions, watching
 from tierfs.cli.connecting import call_with_progress, connect
 from tierfs.cli.terminal import format_age
 from tierfs.control import protocol, registry
@@ -30,6 +30,8 @@ examples:
   tierctl queue                         what waits for the bucket, and why
   tierctl watch --json                  what happens on both sides, a line each
   tierctl sync held                     what the bucket has lost and is kept here
+  tierctl warm /mnt/data/train          bring it to the local disk, and wait
+  tierctl tasks list                    long work that goes on
   tierctl conflicts list                files that were changed here and in the bucket
   tierctl undelete /mnt/data/results    what was deleted there, from the versions of the bucket
   tierctl events setup --dry-run        what the bucket needs to tell of its changes
@@ -49,6 +51,13 @@ examples:
   tierctl events setup --arn arn:minio:sqs::1:webhook   where the server has a name for the target
   tierctl events status                                 do they arrive?
 """
+_TASK_EXAMPLES: Final = """\
+examples:
+  tierctl tasks list                        what runs, waits and has ended
+  tierctl tasks wait 3                      until it has ended; Ctrl-C leaves it running
+  tierctl tasks show 3 --report failed.csv  FilePath,FileStatus,ErrorCode of each file that it failed for
+  tierctl tasks cancel 3                    end it; of a rename: take it back
+"""
 _CODES: Final = (
     ExitCode.OK,
     ExitCode.FAILED,
@@ -58,6 +67,7 @@ _CODES: Final = (
     ExitCode.PERMISSION,
     ExitCode.NOT_FOUND,
     ExitCode.INCOMPATIBLE,
+    ExitCode.CANCELLED,
     ExitCode.BUSY,
     ExitCode.INTERRUPTED,
 )
@@ -110,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_conflicts(verbs, verb)
     _add_events(verbs, verb)
     _add_versions(verb)
+    _add_tasks(verbs, verb)
     verb("mounts", _mounts, "list the mounts of this machine that you can see", "tierctl mounts --json")
     return parser
 
@@ -186,7 +197,7 @@ def _add_conflicts(verbs: Any, verb: Callable[..., argparse.ArgumentParser]) -> 
     shown = verb("list", conflicts.run_list, "list them, oldest first", "tierctl conflicts list /mnt/data", group)
     shown.add_argument("path", nargs="?", metavar="PATH", help="only what is there or below it")
     diff = verb("diff", conflicts.run_diff, "show how both versions differ", "tierctl conflicts diff 3", group)
-    diff.add_argument("id", type=_number, metavar="ID", help="the number that list shows")
+    diff.add_argument("id", type=_number_of("conflict"), metavar="ID", help="the number that list shows")
     resolve = verb(
         "resolve",
         conflicts.run_resolve,
@@ -194,7 +205,7 @@ def _add_conflicts(verbs: Any, verb: Callable[..., argparse.ArgumentParser]) -> 
         "tierctl conflicts resolve 3 --keep local",
         group,
     )
-    resolve.add_argument("id", type=_number, nargs="+", metavar="ID", help="numbers that list shows")
+    resolve.add_argument("id", type=_number_of("conflict"), nargs="+", metavar="ID", help="numbers that list shows")
     resolve.add_argument("--keep", choices=conflicts.KEEP_CHOICES, required=True, help="whose version")
     resolve.add_argument("--dry-run", action="store_true", help="only say what would be done")
     for parser in (diff, resolve):
@@ -218,10 +229,34 @@ def _add_events(verbs: Any, verb: Callable[..., argparse.ArgumentParser]) -> Non
         parser.add_argument("path", nargs="?", metavar="PATH", help="any path in the mount")
 
 
-def _number(text: str) -> int:
-    if not text.isdecimal() or len(text) > 18:
-        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a conflict; tierctl conflicts list shows them")
-    return int(text)
+def _add_tasks(verbs: Any, verb: Callable[..., argparse.ArgumentParser]) -> None:
+    for kind, text in tasks.KINDS.items():
+        work = verb(kind, tasks.run_start, text, f"tierctl {kind} /mnt/data/train")
+        work.set_defaults(kind=kind)
+        work.add_argument("path", metavar="PATH", help="a file or directory in a mount")
+        work.add_argument("--background", action="store_true", help="do not wait for it; tierctl tasks shows it")
+        work.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    text = "show and end long work on paths"
+    group = _add_group(verbs, "tasks", text, _TASK_EXAMPLES, "list|show|wait|cancel")
+    shown = verb("list", tasks.run_list, "list them, oldest first", "tierctl tasks list /mnt/data", group)
+    shown.add_argument("path", nargs="?", metavar="PATH", help="any path in the mount")
+    show = verb("show", tasks.run_show, "show one, and what it failed for", "tierctl tasks show 3", group)
+    show.add_argument("--report", metavar="FILE", help="write its failures there as CSV; -: standard output")
+    wait = verb("wait", tasks.run_wait, "wait until it has ended", "tierctl tasks wait 3 --timeout 1h", group)
+    wait.add_argument("--timeout", type=_duration, metavar="TIME", help="such as 30s or 10min; default: no limit")
+    cancel = verb("cancel", tasks.run_cancel, "end it; of a rename: take it back", "tierctl tasks cancel 3", group)
+    for parser in (show, wait, cancel):
+        parser.add_argument("id", type=_number_of("task"), metavar="ID", help="the number that list shows")
+        parser.add_argument("--mount", metavar="PATH", help="any path in the mount, where there are several")
+
+
+def _number_of(what: str) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or len(text) > 18:
+            raise argparse.ArgumentTypeError(f"{text!r} is not the number of a {what}; tierctl {what}s list shows them")
+        return int(text)
+
+    return number
 
 
 def _duration(text: str) -> float:

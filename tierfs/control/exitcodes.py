@@ -15,6 +15,7 @@ class ExitCode(enum.IntEnum):
     PERMISSION = 5
     NOT_FOUND = 6
     INCOMPATIBLE = 7
+    CANCELLED = 8
     NO_FUSE = 10
     MOUNTPOINT = 11
     BUSY = 12
@@ -36,8 +37,9 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.NO_DAEMON: "no tierfs mount there, or its daemon is gone or does not answer",
     ExitCode.TIMEOUT: "the time given by --timeout was over",
     ExitCode.PERMISSION: "you may not do that",
-    ExitCode.NOT_FOUND: "no such file in the mount, or no such conflict",
+    ExitCode.NOT_FOUND: "no such file in the mount, or no such conflict or task",
     ExitCode.INCOMPATIBLE: "the daemon speaks another version of the protocol",
+    ExitCode.CANCELLED: "the task was cancelled, or ended with the daemon",
     ExitCode.NO_FUSE: "FUSE cannot be used on this machine",
     ExitCode.MOUNTPOINT: "the mountpoint is missing or cannot be used",
     ExitCode.BUSY: "the mountpoint is mounted already, or in use",

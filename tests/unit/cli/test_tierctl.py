@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.control_daemon import ScriptedDaemon, real_server
-from tierfs.cli import connecting, tierctl
+from tierfs.cli import connecting, tasks, tierctl
 from tierfs.control import registry
 from tierfs.control.exitcodes import ExitCode
 
@@ -292,6 +292,7 @@ def test_tierctl_starts_without_the_daemon_and_its_libraries(run_directory: Path
         "tierfs.cli.connecting",
         "tierfs.cli.events",
         "tierfs.cli.removals",
+        "tierfs.cli.tasks",
         "tierfs.cli.terminal",
         "tierfs.cli.tierctl",
         "tierfs.cli.versions",
@@ -321,6 +322,8 @@ def test_no_verb_lost_its_function() -> None:
         "sync approve",
         "sync held",
         "sync reject",
+        *tasks.KINDS,
+        "tasks",
         "undelete",
         "versions",
         "wait",

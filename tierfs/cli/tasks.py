@@ -1,0 +1,245 @@
+"""tierctl import|export|warm|release|verify PATH, and tierctl tasks list|show|wait|cancel.
+
+Standard library only, as all of tierctl. Who stops waiting does not end a task: it is the daemon's.
+"""
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TextIO
+
+from tierfs.cli import terminal
+from tierfs.cli.connecting import call_with_progress, connect
+from tierfs.cli.terminal import format_age
+from tierfs.control import protocol, registry
+from tierfs.control.client import Client
+from tierfs.control.exitcodes import ExitCode, ExitError
+from tierfs.control.registry import Entry
+from tierfs.units import format_size
+
+KINDS: Final[Mapping[str, str]] = {
+    "import": "list all directories of the bucket at and below a path now",
+    "export": "upload what is pending at and below a path now, past what cannot be",
+    "warm": "bring all bytes at and below a path into the hot tier",
+    "release": "let the bytes at and below a path leave the hot tier, where the bucket has them",
+    "verify": "compare the bytes in the hot tier with the bucket's",
+}
+_NOUNS: Final = {
+    "import": ("directory", "directories"),
+    "export": ("change", "changes"),
+    "rename": ("object", "objects"),
+}
+_NOTES: Final = {
+    "changed_names": "names changed",
+    "by_checksum": "proven by their checksum",
+    "by_etag": "proven by their ETag",
+    "unproven": "by version and size only",
+    "changed_meanwhile": "changed meanwhile",
+}
+_BAR_COLUMNS: Final = 20
+_SHOWN_FAILURES: Final = 10
+_SILENCE_S: Final = 60.0  # a dry run may have to list directories
+_REPORT_HEADER: Final = ("FilePath", "FileStatus", "ErrorCode")
+
+
+def run_start(options: argparse.Namespace) -> int:
+    """Starts a task and waits for it, unless it shall run in the background."""
+    entry = registry.find(options.path)
+    path = protocol.path_to_json(registry.path_within(entry, options.path))
+    with connect(entry, _SILENCE_S) as client:
+        args = {"kind": options.kind, "path": path, "dry_run": options.dry_run}
+        task = client.call("task_start", args)
+    if options.dry_run:
+        return _tell(options, task, f"{_what(task)}: {_amount(task['total'], task['total_bytes'], task)} to be done")
+    if options.background:
+        return _tell(options, task, f"task {task['id']} is {task['state']}; tierctl tasks wait {task['id']}")
+    return _outcome(options, _waited(entry, task, {}))
+
+
+def _tell(options: argparse.Namespace, task: Mapping[str, Any], text: str) -> int:
+    if options.json:
+        terminal.print_json(task)
+    else:
+        print(terminal.printable(text))
+    return ExitCode.OK
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """All pages of them."""
+    with connect(registry.find(options.path)) as client:
+        found = list(_pages(client, "tasks", {}))
+    if options.json:
+        terminal.print_json({"tasks": found})
+    elif found:
+        rows = [(str(task["id"]), task["kind"], task["state"], _share(task), "/" + str(task["path"])) for task in found]
+        print(terminal.table(("ID", "KIND", "STATE", "PROGRESS", "PATH"), rows))
+    return ExitCode.OK
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """One task; with --report also the files that it failed for, as CSV."""
+    with connect(registry.find(options.mount)) as client:
+        task = client.call("task", {"id": options.id})
+        if options.report is not None:
+            written = _write_report(options.report, _pages(client, "task_failures", {"id": options.id}))
+            if written < task["failed"]:
+                print(f"tierctl: only the first {written} of {task['failed']} are known", file=sys.stderr)
+            return ExitCode.OK
+        first = client.call("task_failures", {"id": options.id})["failures"][:_SHOWN_FAILURES]
+    if options.json:
+        terminal.print_json(task)
+    else:
+        print(_text(task, first))
+    return ExitCode.OK
+
+
+def run_wait(options: argparse.Namespace) -> int:
+    """Until it has ended."""
+    entry = registry.find(options.mount)
+    with connect(entry) as client:
+        task = client.call("task", {"id": options.id})
+    timeout = {} if options.timeout is None else {"timeout_s": options.timeout}
+    return _outcome(options, _waited(entry, task, timeout))
+
+
+def run_cancel(options: argparse.Namespace) -> int:
+    """Ends it; of a rename: takes it back."""
+    with connect(registry.find(options.mount), _SILENCE_S) as client:
+        task = client.call("task_cancel", {"id": options.id})
+    ending = "the rename is taken back" if task["kind"] == "rename" else f"{_what(task)}: {task['state']}"
+    return _tell(options, task, ending if task["state"] != "running" else f"{ending}, and will end")
+
+
+def _pages(client: Client, verb: str, args: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    name = "failures" if verb == "task_failures" else verb
+    page = client.call(verb, args)
+    yield from page[name]
+    while page["next"] is not None:
+        page = client.call(verb, {**args, "after": page["next"]})
+        yield from page[name]
+
+
+def _waited(entry: Entry, task: Mapping[str, Any], timeout: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The task when it has ended."""
+    number = task["id"]
+    try:
+        ended: Mapping[str, Any] = call_with_progress(
+            entry, "task_wait", {"id": number, **timeout}, task["kind"], silence_limit_s=30.0, describe=progress_text
+        )
+    except KeyboardInterrupt:
+        raise ExitError(
+            ExitCode.INTERRUPTED,
+            f"task {number} goes on; tierctl tasks wait {number} waits for it, tierctl tasks cancel {number} ends it",
+        ) from None
+    return ended
+
+
+def _outcome(options: argparse.Namespace, task: Mapping[str, Any]) -> int:
+    """Tells how a task ended; returns the exit code that says it."""
+    code = exit_code_of(task)
+    if options.json:
+        terminal.print_json(task)
+    elif task["code"]:
+        raise ExitError(code, f"{_what(task)}: {task['message']}")
+    else:
+        print(terminal.printable(f"{_what(task)}: {_result(task)}"))
+    return code
+
+
+def exit_code_of(task: Mapping[str, Any]) -> ExitCode:
+    """DONE 0; what failed 1, for a path that is not there 6; what was cancelled, or ended with the daemon, 8."""
+    if task["state"] in ("cancelled", "interrupted"):
+        return ExitCode.CANCELLED
+    if task["code"] in ("ENOENT", "ENOTDIR"):
+        return ExitCode.NOT_FOUND
+    return ExitCode.OK if task["state"] == "done" else ExitCode.FAILED
+
+
+def _write_report(target: str, failures: Iterator[Mapping[str, Any]]) -> int:
+    """Returns how many there were."""
+    if target == "-":
+        return _write_rows(sys.stdout, failures)
+    try:
+        # a path need not be UTF-8
+        with open(target, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:  # noqa: PTH123
+            return _write_rows(file, failures)
+    except OSError as error:
+        raise ExitError(ExitCode.FAILED, f"cannot write {target}: {error.strerror}") from None
+
+
+def _write_rows(file: TextIO, failures: Iterator[Mapping[str, Any]]) -> int:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(_REPORT_HEADER)
+    written = 0
+    for failure in failures:
+        writer.writerow((failure["path"], "failed", failure["code"]))
+        written += 1
+    return written
+
+
+# --- what people read
+
+
+def progress_text(task: Mapping[str, Any]) -> str:
+    """One line while somebody waits: a bar where the end is known."""
+    if task["state"] == "queued":
+        return "waits for its turn"
+    amount = _amount(task["total"], task["total_bytes"], task)
+    if not task["is_counted"]:
+        return f"{amount} so far"
+    ended = task["done"] + task["failed"]
+    share = ended / task["total"] if task["total"] else 1.0
+    bar = "#" * int(_BAR_COLUMNS * share)
+    text = f"[{bar:.<{_BAR_COLUMNS}}] {ended} of {amount}"
+    if task["failed"]:
+        text += f", {task['failed']} failed"
+    return text if task["eta_s"] is None else f"{text}, {format_age(task['eta_s'])} left"
+
+
+def _what(task: Mapping[str, Any]) -> str:
+    return f"{task['kind']} of /{task['path']}"
+
+
+def _amount(count: int, size_bytes: int, task: Mapping[str, Any]) -> str:
+    size = f", {format_size(size_bytes)}" if size_bytes else ""
+    return f"{count} {_NOUNS.get(task['kind'], ('file', 'files'))[count != 1]}{size}"
+
+
+def _result(task: Mapping[str, Any]) -> str:
+    parts = [_amount(task["done"], task["done_bytes"], task)]
+    parts += [f"{count} {_NOTES.get(name, name)}" for name, count in task["notes"].items()]
+    if task["failed"]:
+        parts.append(f"{task['failed']} failed; tierctl tasks show {task['id']} --report FILE")
+    return f"{task['state']}, {', '.join(parts)}"
+
+
+def _share(task: Mapping[str, Any]) -> str:
+    ended = task["done"] + task["failed"]
+    if not task["is_counted"]:
+        return f"{ended} so far"
+    return f"{ended} of {task['total']}" + (f", {task['failed']} failed" if task["failed"] else "")
+
+
+def _text(task: Mapping[str, Any], failures: list[Mapping[str, Any]]) -> str:
+    rows = [("state", str(task["state"])), ("asked", _time(task["created_ns"]))]
+    if task["started_ns"]:
+        rows.append(("took" if task["ended_ns"] else "runs for", format_age(task["elapsed_s"])))
+    if task["state"] == "running":
+        rows.append(("progress", progress_text(task)))
+    else:
+        rows.append(("result", _amount(task["done"], task["done_bytes"], task)))
+    rows += [("", f"{count} {_NOTES.get(name, name)}") for name, count in task["notes"].items()]
+    if task["message"]:
+        rows.append(("error", task["message"]))
+    if task["failed"]:
+        rows.append(("failed", str(task["failed"])))
+    rows += [("", f"{failure['code']}: {failure['path']}") for failure in failures]
+    if task["failed"] > len(failures):
+        rows.append(("", "--report FILE lists them"))
+    return terminal.fields(f"task {task['id']}: {_what(task)}", rows)
+
+
+def _time(time_ns: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ns // 1_000_000_000))

@@ -27,6 +27,7 @@ from tierfs.objectstore.base import (
     Always,
     Buffer,
     Condition,
+    ObjectInfo,
     ObjectMeta,
     ObjectStore,
     Written,
@@ -98,8 +99,8 @@ class Reconciler:
         self._uploader = uploader
         self._links = link_writer
         self._authority = authority
-        # of writes that may still arrive late, after their attempt was given up
-        self._op_ids: LRUCache[str, None] = LRUCache(_OP_IDS_KEPT)
+        # of writes that may still arrive late, after their attempt was given up: the key that each of them was sent to
+        self._op_ids: LRUCache[str, str] = LRUCache(_OP_IDS_KEPT)
 
     async def reconcile(self, ino: int, *, is_aged: bool, chain: tuple[int, ...] = ()) -> None:
         """Returns when the bucket has the inode as it is, or as it was a moment ago (then its intent is still there).
@@ -155,7 +156,7 @@ class Reconciler:
         if inode is None or inode.parent == 0:
             return
         if info is None or attributes.op_id_of(info) != intent.op_id:
-            self._op_ids[intent.op_id] = None  # a busy server may still carry it out
+            self._op_ids[intent.op_id] = intent.key  # a busy server may still carry it out
             self._records.forget_attempt(ino)
             return
         _log.info("the write of %r had arrived although its answer was lost (op %s)", intent.key, intent.op_id)
@@ -217,7 +218,7 @@ class Reconciler:
                 return Progress.AGAIN
             except RefusedError as refused:
                 self._records.forget_attempt(inode.ino)
-                is_ours = refused.info is not None and attributes.op_id_of(refused.info) in self._op_ids
+                is_ours = refused.info is not None and self._may_be_late(work.key, refused.info)
                 await self._disputes.resolve(inode.ino, work, refused.info, is_ours=is_ours, ours=refused.ours)
                 return Progress.AGAIN
             except StoreError as error:
@@ -225,7 +226,13 @@ class Reconciler:
                     raise
                 self._records.forget_attempt(inode.ino)
                 return Progress.AGAIN
+            # what others put there from now on is none of ours, though a plain copy carries our op id along
+            self._op_ids.pop(attempt.op_id, None)
         return Progress.CURRENT if is_current else Progress.BEHIND
+
+    def _may_be_late(self, key: str, info: ObjectInfo) -> bool:
+        """Whether the object is a write of ours to this key that was given up and arrived all the same."""
+        return self._op_ids.get(attributes.op_id_of(info)) == key
 
     async def _has_source_changed(self, inode: Inode, work: Plan, error: StoreError) -> bool:
         """Bytes of the base object were needed and are gone: the dispute is about that, not about the write."""
@@ -243,7 +250,7 @@ class Reconciler:
         if inode is None or inode.parent == 0 or plan(self._index, self._locations, inode) != work:
             return None
         op_id = self._index.next_op_id()
-        self._op_ids[op_id] = None
+        self._op_ids[op_id] = work.key
         self._records.begin_attempt(ino, work.key, op_id)
         there = inode.base.etag if inode.base is not None and work.source == work.key else None
         where = Always() if is_root_key(work.key) else condition(self._index, work.key, there)

@@ -149,6 +149,26 @@ def test_attributes_here_and_another_type_there(tmp_path: Path) -> None:
     run_rig(tmp_path, main)
 
 
+def test_a_plain_copy_of_a_file_of_ours_is_not_a_write_of_ours(tmp_path: Path) -> None:
+    """It carries the op id of the write that it is a copy of."""
+
+    async def main(rig: Rig) -> None:
+        ino = await rig.write("f", b"short")
+        await rig.write("g", b"a longer body")
+        await rig.sync()
+        for key in ("g", "f"):  # another file, and an earlier version of this one
+            copied = rig.store.objects[key]
+            await rig.write("f", b"mine")
+            await rig.sync()
+            rig.put_remote("f", copied.data, user=dict(copied.info.meta.user))
+            rig.tree.set_attributes(ino, AttrChange(permissions=0o600))
+            await rig.sync()
+            assert await rig.read("f") == copied.data == rig.store.content("f")
+            assert rig.at("f").size_bytes == len(copied.data)
+
+    run_rig(tmp_path, main)
+
+
 def test_attributes_here_and_gone_there(tmp_path: Path) -> None:
     async def main(rig: Rig) -> None:
         ino = await rig.write("f", b"base")

@@ -16,6 +16,7 @@ from tierfs.index import dirents, foreign, inodes, intents, links, orphans, xatt
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Reader, Txn
 from tierfs.model import ROOT_INO, Base, Inode, InodeFlag, revise
+from tierfs.namespace.keys import name_to_part
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.notify import Notify
 from tierfs.objectstore import dialects
@@ -92,7 +93,7 @@ class Applier:
         entry = dirents.get(txn, directory.ino, seen.name)
         if entry is None:
             if is_spoken_for(txn, self._locations, seen.key):
-                self._move_back(txn, directory, seen)
+                self._move_back(txn, directory.ino, seen.name, seen.key)
                 return Met.KNOWN
             self.add(txn, directory, seen, assume=assume)
             return Met.ADDED
@@ -336,21 +337,21 @@ class Applier:
         self._notify.entry_changed(place.parent, place.name)
         self._notify.entry_changed(place.parent, name)
 
-    def _move_back(self, txn: Txn, directory: Inode, seen: Seen) -> None:
-        """The directory whose name the object had is gone: the object has its own name again."""
-        beside = dirents.get(txn, directory.ino, seen.name + BESIDE_SUFFIX)
-        if beside is None or rows.located_at(txn, seen.key) != beside.ino:
+    def _move_back(self, txn: Txn, parent: int, name: bytes, key: str) -> None:
+        """The directory whose name the object at `key` had is gone: the object has its own name again."""
+        beside = dirents.get(txn, parent, name + BESIDE_SUFFIX)
+        if beside is None or rows.located_at(txn, key) != beside.ino:
             return
         inode = inodes.get(txn, beside.ino)
-        if inode is None or (inode.parent, inode.name) != (directory.ino, beside.name):
+        if inode is None or (inode.parent, inode.name) != (parent, beside.name):
             return
-        dirents.delete(txn, directory.ino, beside.name)
-        dirents.put(txn, directory.ino, seen.name, inode.ino, beside.fmt)
-        moved = revise(inode, name=seen.name)
+        dirents.delete(txn, parent, beside.name)
+        dirents.put(txn, parent, name, inode.ino, beside.fmt)
+        moved = revise(inode, name=name)
         inodes.put(txn, moved)
-        self._locations.settle(txn, moved, seen.key)
-        self._notify.entry_changed(directory.ino, beside.name)
-        self._notify.entry_changed(directory.ino, seen.name)
+        self._locations.settle(txn, moved, key)
+        self._notify.entry_changed(parent, beside.name)
+        self._notify.entry_changed(parent, name)
 
     # ---- a vanished object ----
 
@@ -378,6 +379,9 @@ class Applier:
                 self.add_subdirectories(txn, place.parent, -1)
                 self._locations.forget_prefixes()
             is_last = self._detach(txn, inode, place)
+            if inode.is_dir:
+                key = self._locations.actual_prefix(txn, place.parent) + name_to_part(place.name)
+                self._move_back(txn, place.parent, place.name, key)
         if is_last and not self._files.is_open(inode.ino):
             self._purge(inode.ino)
         self._notify.entry_changed(place.parent, place.name)

@@ -248,6 +248,20 @@ def test_a_directory_that_appears_where_an_object_is_known(tmp_path: Path) -> No
 # ---- changes ----
 
 
+def test_an_object_that_takes_the_name_of_a_directory(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        rig.put_remote("a/")
+        rig.put_remote("a/below", b"below")
+        assert await rig.list() == ["a"]
+        await rig.list("a")
+        del rig.store.objects["a/"], rig.store.objects["a/below"]
+        rig.put_remote("a", b"the object")
+        assert await rig.list() == ["a"]
+        assert await rig.read("a") == b"the object"
+
+    run_rig(tmp_path, main)
+
+
 def test_a_changed_object_is_seen_and_its_inode_number_stays(tmp_path: Path) -> None:
     async def main(rig: Rig) -> None:
         rig.put_remote("f", b"one")

@@ -10,7 +10,7 @@ from typing import Final
 from tierfs.index.codec import decode_hot, decode_number, decode_spill, encode_hot, encode_number, encode_spill
 from tierfs.index.schema import KEY_STOP, Reader, Table, pack_id, pack_pair, unpack_id, unpack_pair
 from tierfs.index.txn import Txn
-from tierfs.model import HotRecord, Spill
+from tierfs.model import HotRecord, Inode, Residency, Spill
 
 RANGES_MAX: Final = 1 << 20
 """Extents or spills of one inode, at most: 1 TiB in ranges of 1 MiB with gaps between them."""
@@ -20,6 +20,14 @@ def hot_get(reader: Reader, ino: int) -> HotRecord | None:
     """None: the file is cold. Raises IndexDamageError."""
     record = reader.get(Table.HOT, pack_id(ino))
     return None if record is None else decode_hot(record)
+
+
+def is_whole(reader: Reader, inode: Inode) -> bool:
+    """Every byte of the file is on this machine or in objects of ours: it can be told without its object."""
+    if not inode.is_regular or inode.size_bytes == 0:
+        return True
+    hot = hot_get(reader, inode.ino)
+    return hot is not None and hot.residency is Residency.FULL
 
 
 def hot_put(txn: Txn, ino: int, hot: HotRecord) -> None:

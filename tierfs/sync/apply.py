@@ -12,9 +12,10 @@ from attrs import evolve, frozen
 
 from tierfs.clock import Clock
 from tierfs.content.handles import Files
-from tierfs.index import dirents, foreign, inodes, intents, links, orphans, xattrs
+from tierfs.index import dirents, foreign, inodes, intents, links, orphans, residency, xattrs
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Reader, Txn
+from tierfs.index.links import Link
 from tierfs.model import ROOT_INO, Base, Inode, InodeFlag, revise
 from tierfs.namespace.keys import name_to_part
 from tierfs.namespace.locations import Locations
@@ -260,8 +261,14 @@ class Applier:
             return self.add(txn, directory, seen, assume=assume) if directory is not None else None
 
     def take_content(self, inode: Inode, info: ObjectInfo) -> None:
-        """Bytes of the bucket under the attributes of this side, which stay dirty."""
-        if not self._files.is_open(inode.ino) and inode.nlink == 1:
+        """Bytes of the bucket under the attributes of this side, which stay dirty.
+
+        Further links get them, too, where the bytes of before are nowhere any more.
+        """
+        if (
+            not self._files.is_open(inode.ino)
+            and self._heir(self._index, inode, links.all(self._index, inode.ino)) is None
+        ):
             self._files.replaced(inode.ino)
             with self._index.transaction() as txn:
                 flags = attributes.with_foreign(inode.flags & ~InodeFlag.DATA_DIRTY, info) | InodeFlag.META_DIRTY
@@ -397,18 +404,34 @@ class Applier:
             links.delete(txn, inode.ino, place.parent, place.name)
             inodes.put(txn, revise(inode, nlink=max(1, inode.nlink - 1)))
             return False
+        heir = self._heir(txn, inode, remaining)
         rows.clear_location(txn, inode.ino)
-        if remaining:
-            heir = next((link for link in remaining if link.base is not None), remaining[0])
+        if heir is not None:
             links.delete(txn, inode.ino, heir.parent, heir.name)
             promoted = revise(inode, parent=heir.parent, name=heir.name, base=heir.base, nlink=max(1, inode.nlink - 1))
             inodes.put(txn, promoted)
+            if inode.base is not None and heir.base is not None and not heir.base.is_copy_of(inode.base):
+                intents.mark_dirty(txn, promoted, InodeFlag.DATA_DIRTY, now_ns=self._clock.now_ns(), quiet_s=0)
             return False
+        for link in remaining:
+            links.delete(txn, inode.ino, link.parent, link.name)
+            dirents.delete(txn, link.parent, link.name)
+            self._notify.entry_changed(link.parent, link.name)
         if pending is not None:
             intents.delete(txn, pending.seq)
         inodes.put(txn, revise(inode, parent=0, name=b"", nlink=0, flags=inode.flags & ~_DIRTY))
         orphans.add(txn, inode.ino)
         return True
+
+    @staticmethod
+    def _heir(reader: Reader, inode: Inode, further: list[Link]) -> Link | None:
+        """The further link that the file lives on with when its first object is gone.
+
+        None: its bytes are neither in another link's object nor here.
+        """
+        copies = (link for link in further if link.base and inode.base and link.base.is_copy_of(inode.base))
+        whole = further[:1] if residency.is_whole(reader, inode) else []
+        return next(copies, whole[0] if whole else None)
 
     def _purge(self, ino: int) -> None:
         """Nobody uses it: inode numbers never come back, so a kernel that still asks gets ENOENT."""

@@ -16,7 +16,7 @@ from tierfs.index import conflicts, dirents, inodes, intents, links, residency
 from tierfs.index import locations as rows
 from tierfs.index.conflicts import Conflict
 from tierfs.index.env import Index, Txn
-from tierfs.model import HIDDEN_PREFIX, Inode, InodeFlag, Intent, Residency
+from tierfs.model import HIDDEN_PREFIX, Inode, InodeFlag, Intent
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.notify import Notify
 from tierfs.objectstore.base import ObjectInfo, ObjectStore
@@ -301,24 +301,17 @@ class Disputes:
             attributes.seen_version(info) if info is not None else None,
             ours=evolve(mine, fmt=fmt, modified_ns=self._files.live(inode).mtime_ns),
             policy=self._rules.policy if is_contest else Policy.KEEP_BOTH,
-            is_whole=self._is_whole(inode),
+            is_whole=residency.is_whole(self._index, inode),
         )
 
     def _write_anew(self, inode: Inode) -> None:
         """Changed here, deleted there: our bytes go up as a new object, if all of them are here."""
-        if not self._is_whole(inode):
+        if not residency.is_whole(self._index, inode):
             self._lose_base(inode)
             return
         with self._index.transaction() as txn:
             rows.clear_location(txn, inode.ino)
             inodes.put(txn, evolve(inode, base=None, flags=inode.flags | InodeFlag.DATA_DIRTY))
-
-    def _is_whole(self, inode: Inode) -> bool:
-        """Every byte of the file is on this machine or in objects of ours."""
-        if not inode.is_regular or inode.size_bytes == 0:
-            return True
-        hot = residency.hot_get(self._index, inode.ino)
-        return hot is not None and hot.residency is Residency.FULL
 
     def _lose_base(self, inode: Inode) -> None:
         """Parts of the file were only in a version that the bucket no longer has: what is here stays readable.
@@ -345,7 +338,7 @@ class Disputes:
             directory = inodes.get(txn, place.parent)
             if inode is None or directory is None:
                 return
-            is_whole = self._is_whole(inode)
+            is_whole = residency.is_whole(txn, inode)
             had_base_here = inode.base is not None and self._locations.actual_key(txn, inode) == key
             source = self._locations.actual_key(txn, inode) if inode.base is not None else ""
             kept_name = self._free_name(txn, place, now)

@@ -25,7 +25,7 @@ from tierfs.index import dirents, held, inodes, intents, links, residency
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Txn
 from tierfs.index.held import Row
-from tierfs.model import Inode, InodeFlag, Residency, revise
+from tierfs.model import Inode, InodeFlag, revise
 from tierfs.namespace.keys import name_to_part
 from tierfs.namespace.locations import Locations
 from tierfs.policy.guard import Verdict
@@ -236,18 +236,11 @@ class Verdicts:
     def _fate(self, inode: Inode) -> "_Fate":
         if inode.is_dirty:
             return _Fate.PENDING
-        return _Fate.STAYS if self._read_only or not self._is_whole(inode) else _Fate.UPLOADED
+        return _Fate.STAYS if self._read_only or not residency.is_whole(self._index, inode) else _Fate.UPLOADED
 
     def _count(self, outcome: Outcome, fate: "_Fate", inode: Inode) -> None:
         outcome.uploaded += fate is _Fate.UPLOADED
-        outcome.unreadable += fate is _Fate.STAYS and not self._is_whole(inode)
-
-    def _is_whole(self, inode: Inode) -> bool:
-        """What it is can be told without the bucket."""
-        if not inode.is_regular or inode.size_bytes == 0:
-            return True
-        hot = residency.hot_get(self._index, inode.ino)
-        return hot is not None and hot.residency is Residency.FULL
+        outcome.unreadable += fate is _Fate.STAYS and not residency.is_whole(self._index, inode)
 
     def _mark_new(self, txn: Txn, place: Place, inode: Inode) -> None:
         """The bucket has nothing of it."""

@@ -7,6 +7,7 @@ import trio
 
 from tests.support.sync_rig import Rig, run_rig
 from tierfs.config.sections import ExportSettings
+from tierfs.errors import StoreErrorKind
 from tierfs.index import conflicts
 from tierfs.namespace.changes import AttrChange
 from tierfs.objectstore import dialects
@@ -297,6 +298,55 @@ def test_a_conflict_on_the_further_name_of_a_hard_link(tmp_path: Path) -> None:
         assert rig.store.content("a") == rig.store.content(loser) == b"two"
         assert rig.store.content("b") == b"theirs"
         assert await rig.read("b") == b"theirs"
+
+    run_rig(tmp_path, main)
+
+
+async def _linked_cold(rig: Rig) -> int:
+    """A file of which only the bucket has the bytes, and its second name, which has no object yet."""
+    ino = await rig.write("a", b"one")
+    await rig.sync()
+    rig.link("a", "b")
+    assert await rig.files.drop(ino)
+    return ino
+
+
+def test_a_new_link_of_a_file_that_others_replaced_leads_to_what_is_there(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        ino = await _linked_cold(rig)
+        rig.put_remote("a", b"theirs")
+        await rig.sync()
+        assert (rig.at("a").ino, rig.at("b").ino) == (ino, ino)
+        assert await rig.read("b") == rig.store.content("a") == rig.store.content("b") == b"theirs"
+
+    run_rig(tmp_path, main)
+
+
+def test_a_new_link_of_a_file_that_others_deleted_goes_with_it(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        await _linked_cold(rig)
+        del rig.store.objects["a"]
+        await rig.sync()
+        assert rig.names() == [] == rig.keys
+        assert rig.is_settled
+
+    run_rig(tmp_path, main)
+
+
+def test_a_link_whose_object_is_older_than_the_file_gets_the_bytes_that_are_here(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        await rig.write("a", b"one")
+        rig.link("a", "b")
+        await rig.sync()
+        await rig.write("a", b"two!")
+        rig.store.fail_next("copy", StoreErrorKind.THROTTLED)  # the second name's object stays as it was
+        rig.exporter.hurry()
+        await rig.idle()
+        assert (rig.store.content("a"), rig.store.content("b")) == (b"two!", b"one")
+        del rig.store.objects["a"]
+        await rig.sync()
+        assert rig.names() == ["b"]
+        assert await rig.read("b") == rig.store.content("b") == b"two!"
 
     run_rig(tmp_path, main)
 

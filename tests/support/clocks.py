@@ -28,14 +28,17 @@ class TrioWallClock:
         return self._start_ns + int(passed_s * NS_PER_S)
 
 
-async def jump_when_idle(clock: trio.testing.MockClock, limiters: Sequence[trio.CapacityLimiter]) -> None:
+async def jump_when_idle(
+    clock: trio.testing.MockClock, limiters: Sequence[trio.CapacityLimiter], *, cushion_s: float = _CUSHION_S
+) -> None:
     """Moves `clock` to the next deadline whenever all tasks are blocked and no worker thread is busy.
 
     MockClock's own autojump takes a slow disk for idleness, so that a busy machine makes tests fail.
-    `limiters`: those of the worker threads. Runs until it is cancelled.
+    `limiters`: those of the worker threads. Runs until it is cancelled. `cushion_s`: of those who wait for idleness,
+    the one with the shortest comes first.
     """
     while True:
-        await trio.testing.wait_all_tasks_blocked(_CUSHION_S)
+        await trio.testing.wait_all_tasks_blocked(cushion_s)
         if any(limiter.borrowed_tokens for limiter in limiters):
             await trio.to_thread.run_sync(time.sleep, _CUSHION_S)
             continue
@@ -46,10 +49,10 @@ async def jump_when_idle(clock: trio.testing.MockClock, limiters: Sequence[trio.
             clock.jump(max(0.0, wait_s))
 
 
-async def wait_until_idle(limiters: Sequence[trio.CapacityLimiter]) -> None:
+async def wait_until_idle(limiters: Sequence[trio.CapacityLimiter], *, cushion_s: float = _IDLE_CUSHION_S) -> None:
     """Returns when nothing goes on any more without time passing: all tasks blocked, no worker thread busy."""
     while True:
-        await trio.testing.wait_all_tasks_blocked(_IDLE_CUSHION_S)
+        await trio.testing.wait_all_tasks_blocked(cushion_s)
         if not any(limiter.borrowed_tokens for limiter in limiters):
             return
         await trio.to_thread.run_sync(time.sleep, _IDLE_CUSHION_S)

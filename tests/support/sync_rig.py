@@ -54,6 +54,7 @@ from tierfs.units import GIB, MIB
 
 UID = 1000
 GID = 1000
+INDEX_SETTINGS = IndexSettings(map_size_bytes=64 * MIB)
 
 
 @define
@@ -89,18 +90,19 @@ class Rig:
         policy: Policy = Policy.KEEP_BOTH,
         limits: Limits | None = None,
         rules: Rules | None = None,
+        host: str = "here",
+        tree: type[Tree] = Tree,
+        index: IndexSettings = INDEX_SETTINGS,
     ) -> None:
         self.store = store
         self.clock = TrioWallClock()
-        self.index = Index.open(
-            directory / "index", clock=self.clock, settings=IndexSettings(map_size_bytes=64 * MIB), boot_id=7
-        )
+        self.index = Index.open(directory / "index", clock=self.clock, settings=index, boot_id=7)
         self.locations = Locations()
         self.told = Told([], [])
         self.export_settings = export or ExportSettings()
         self.rules = PathRules(self.index, rules or Rules(Rule((), Mode.WRITE_BACK, self.export_settings.quiet_s)))
         self.files: Files
-        self.tree = Tree(
+        self.tree = tree(
             self.index, self.locations, self.clock, TreeSettings(), quiet_s_of=self.rules.quiet_s,
             needs_object=lambda ino: self.files.needs_object(ino),  # noqa: PLW0108 - made after the tree
         )  # fmt: skip
@@ -131,7 +133,7 @@ class Rig:
         self.exporter = Exporter(
             index=self.index, store=asked, locations=self.locations, files=self.files, clock=self.clock,
             settings=self.export_settings, applier=self.applier, activity=activity, notify=self.told,
-            rules=ConflictRules("here", policy),
+            rules=ConflictRules(host, policy),
         )  # fmt: skip
 
     def _locate(self, ino: int) -> str:
@@ -303,14 +305,8 @@ def run_rig(
     limits: Limits | None = None,
     rules: Rules | None = None,
 ) -> MemoryStore:
-    """Runs `main` with a Rig at work; returns the store, so that another Rig can go on with it.
-
-    Tasks take turns in the same order each time, as in trio's own tests, so that a failure can be seen again.
-    """
+    """Runs `main` with a Rig at work; returns the store, so that another Rig can go on with it."""
     used = store or MemoryStore()
-    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
-    scheduler._r.seed(0)
-
     clock = trio.testing.MockClock()
 
     async def whole() -> None:
@@ -323,5 +319,15 @@ def run_rig(
         finally:
             rig.close()
 
-    trio.run(whole, clock=clock)
+    in_order(whole, clock)
     return used
+
+
+def in_order(main: Callable[[], Awaitable[None]], clock: trio.testing.MockClock) -> None:
+    """Runs `main` with tasks that take turns in the same order each time, so that a failure can be seen again.
+
+    As trio's own tests do.
+    """
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    scheduler._r.seed(0)
+    trio.run(main, clock=clock)

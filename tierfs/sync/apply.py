@@ -12,10 +12,9 @@ from attrs import evolve, frozen
 
 from tierfs.clock import Clock
 from tierfs.content.handles import Files
-from tierfs.index import dirents, foreign, inodes, intents, links, orphans, residency, xattrs
+from tierfs.index import dirents, foreign, inodes, intents, links, orphans, xattrs
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Reader, Txn
-from tierfs.index.links import Link
 from tierfs.model import ROOT_INO, Base, Inode, InodeFlag, revise
 from tierfs.namespace.keys import name_to_part
 from tierfs.namespace.locations import Locations
@@ -267,7 +266,7 @@ class Applier:
         """
         if (
             not self._files.is_open(inode.ino)
-            and self._heir(self._index, inode, links.all(self._index, inode.ino)) is None
+            and hardlinks.heir(self._index, inode, links.all(self._index, inode.ino)) is None
         ):
             self._files.replaced(inode.ino)
             with self._index.transaction() as txn:
@@ -385,7 +384,7 @@ class Applier:
             if inode.is_dir:
                 self.add_subdirectories(txn, place.parent, -1)
                 self._locations.forget_prefixes()
-            is_last = self._detach(txn, inode, place)
+            is_last = hardlinks.detach(txn, inode, place, self._clock.now_ns(), self._notify)
             if inode.is_dir:
                 key = self._locations.actual_prefix(txn, place.parent) + name_to_part(place.name)
                 self._move_back(txn, place.parent, place.name, key)
@@ -393,45 +392,6 @@ class Applier:
             self._purge(inode.ino)
         self._notify.entry_changed(place.parent, place.name)
         return True
-
-    def _detach(self, txn: Txn, inode: Inode, place: Place) -> bool:
-        """Takes a name from an inode; True when it was the last one."""
-        pending = intents.of_inode(txn, inode.ino)
-        remaining = [
-            link for link in links.all(txn, inode.ino) if (link.parent, link.name) != (place.parent, place.name)
-        ]
-        if (inode.parent, inode.name) != (place.parent, place.name):
-            links.delete(txn, inode.ino, place.parent, place.name)
-            inodes.put(txn, revise(inode, nlink=max(1, inode.nlink - 1)))
-            return False
-        heir = self._heir(txn, inode, remaining)
-        rows.clear_location(txn, inode.ino)
-        if heir is not None:
-            links.delete(txn, inode.ino, heir.parent, heir.name)
-            promoted = revise(inode, parent=heir.parent, name=heir.name, base=heir.base, nlink=max(1, inode.nlink - 1))
-            inodes.put(txn, promoted)
-            if inode.base is not None and heir.base is not None and not heir.base.is_copy_of(inode.base):
-                intents.mark_dirty(txn, promoted, InodeFlag.DATA_DIRTY, now_ns=self._clock.now_ns(), quiet_s=0)
-            return False
-        for link in remaining:
-            links.delete(txn, inode.ino, link.parent, link.name)
-            dirents.delete(txn, link.parent, link.name)
-            self._notify.entry_changed(link.parent, link.name)
-        if pending is not None:
-            intents.delete(txn, pending.seq)
-        inodes.put(txn, revise(inode, parent=0, name=b"", nlink=0, flags=inode.flags & ~_DIRTY))
-        orphans.add(txn, inode.ino)
-        return True
-
-    @staticmethod
-    def _heir(reader: Reader, inode: Inode, further: list[Link]) -> Link | None:
-        """The further link that the file lives on with when its first object is gone.
-
-        None: its bytes are neither in another link's object nor here.
-        """
-        copies = (link for link in further if link.base and inode.base and link.base.is_copy_of(inode.base))
-        whole = further[:1] if residency.is_whole(reader, inode) else []
-        return next(copies, whole[0] if whole else None)
 
     def _purge(self, ino: int) -> None:
         """Nobody uses it: inode numbers never come back, so a kernel that still asks gets ENOENT."""

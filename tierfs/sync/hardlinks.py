@@ -1,4 +1,4 @@
-"""Hard links come in: names whose objects carry one id, and have the same content, are one inode.
+"""Hard links come in and go: names whose objects carry one id, and have the same content, are one inode.
 
 When an object's attributes are read and its id is known already, its name joins the inode that has the id.
 Until then every name is an inode of its own, so `nlink` is complete when all names have been read.
@@ -10,11 +10,13 @@ in hex) and "link-id/<id>" (the inode that has it). Sync code only.
 from attrs import evolve
 
 from tierfs.content.handles import Files
-from tierfs.index import dirents, foreign, inodes, links, settings, xattrs
+from tierfs.index import dirents, foreign, inodes, intents, links, orphans, residency, settings, xattrs
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Reader, Txn
-from tierfs.model import Inode
+from tierfs.index.links import Link
+from tierfs.model import Inode, InodeFlag
 from tierfs.namespace.notify import Notify
+from tierfs.sync.paths import Place
 
 _ID_MAX_CHARS = 64
 
@@ -77,3 +79,47 @@ def join(index: Index, files: Files, notify: Notify, inode: Inode, link_id: str)
     notify.entry_changed(inode.parent, inode.name)
     notify.inode_changed(holder.ino, content=False)
     return holder.ino
+
+
+def detach(txn: Txn, inode: Inode, place: Place, now_ns: int, notify: Notify) -> bool:
+    """The bucket has no object of this name any more: takes the name from its inode; True when nothing is left of it.
+
+    When the first name goes, the file lives on with a further one that has its bytes; without such a one all go.
+    """
+    pending = intents.of_inode(txn, inode.ino)
+    remaining = [link for link in links.all(txn, inode.ino) if (link.parent, link.name) != (place.parent, place.name)]
+    if (inode.parent, inode.name) != (place.parent, place.name):
+        links.delete(txn, inode.ino, place.parent, place.name)
+        inodes.put(txn, evolve(inode, nlink=max(1, inode.nlink - 1)))
+        return False
+    successor = heir(txn, inode, remaining)
+    rows.clear_location(txn, inode.ino)
+    if successor is not None:
+        links.delete(txn, inode.ino, successor.parent, successor.name)
+        promoted = evolve(
+            inode, parent=successor.parent, name=successor.name, base=successor.base, nlink=max(1, inode.nlink - 1)
+        )
+        inodes.put(txn, promoted)
+        if inode.base is not None and successor.base is not None and not successor.base.is_copy_of(inode.base):
+            intents.mark_dirty(txn, promoted, InodeFlag.DATA_DIRTY, now_ns=now_ns, quiet_s=0)
+        return False
+    for link in remaining:
+        links.delete(txn, inode.ino, link.parent, link.name)
+        dirents.delete(txn, link.parent, link.name)
+        notify.entry_changed(link.parent, link.name)
+    if pending is not None:
+        intents.delete(txn, pending.seq)
+    dirty = InodeFlag.DATA_DIRTY | InodeFlag.META_DIRTY
+    inodes.put(txn, evolve(inode, parent=0, name=b"", nlink=0, flags=inode.flags & ~dirty))
+    orphans.add(txn, inode.ino)
+    return True
+
+
+def heir(reader: Reader, inode: Inode, further: list[Link]) -> Link | None:
+    """The further link that the file lives on with when its first object is gone.
+
+    None: its bytes are neither in another link's object nor here.
+    """
+    copies = (link for link in further if link.base and inode.base and link.base.is_copy_of(inode.base))
+    whole = further[:1] if residency.is_whole(reader, inode) else []
+    return next(copies, whole[0] if whole else None)

@@ -17,7 +17,7 @@ from typing import Final
 import trio
 
 from tierfs import native
-from tierfs.objectstore.base import Always, ObjectMeta
+from tierfs.objectstore.base import Always, ObjectInfo, ObjectMeta
 from tierfs.objectstore.s3 import S3Store
 from tierfs.objectstore.settings import S3Settings
 from tierfs.units import GIB, KIB, MIB
@@ -105,14 +105,19 @@ async def read_random(store: S3Store, key: str, size: str, tasks: str, seconds: 
     return count / (time.perf_counter() - began)
 
 
-async def epoch(store: S3Store, prefix: str, readers: str) -> float:
-    """Objects a second, each read whole in one request; names and ETags come from a listing made before."""
-    found, token = [], ""
+async def _list(store: S3Store, prefix: str) -> list[ObjectInfo]:
+    found: list[ObjectInfo] = []
+    token = ""
     while True:
         page = await store.list(prefix, delimited=False, token=token)
         found += page.objects
         if not (token := page.token):
-            break
+            return found
+
+
+async def epoch(store: S3Store, prefix: str, readers: str) -> float:
+    """Objects a second, each read whole in one request; names and ETags come from a listing made before."""
+    found = await _list(store, prefix)
     jobs = (
         lambda info=info: store.get_whole(info.key, if_match=info.etag, limit_bytes=info.size_bytes) for info in found
     )
@@ -139,20 +144,36 @@ async def put_big(store: S3Store, key: str, size: str) -> float:
     return int(size) / 1e6 / (time.perf_counter() - began)
 
 
-async def put_small(store: S3Store, prefix: str, count: str, size: str) -> float:
+def _small_key(prefix: str, number: int) -> str:
+    return f"{prefix}{number % 10:02d}/{number:06d}.bin"
+
+
+async def put_small(store: S3Store, prefix: str, count: str, size: str, tasks: str = "8") -> float:
     """Objects a second, in ten directories."""
     block = os.urandom(int(size))
     jobs = (
-        lambda number=number: store.put(f"{prefix}{number % 10:02d}/{number:06d}.bin", block, ObjectMeta(), Always())
+        lambda number=number: store.put(_small_key(prefix, number), block, ObjectMeta(), Always())
         for number in range(int(count))
     )
     began = time.perf_counter()
-    await run_all(jobs, 8)
+    await run_all(jobs, int(tasks))
     return int(count) / (time.perf_counter() - began)
 
 
+async def copy_small(store: S3Store, prefix: str, tasks: str) -> float:
+    """Objects a second of what `put_small` made, copied by the server; names and ETags come from a listing before."""
+    found = await _list(store, prefix)
+    jobs = (
+        lambda info=info: store.copy(info.key, f"copied/{info.key}", if_match=info.etag, condition=Always())
+        for info in found
+    )
+    began = time.perf_counter()
+    await run_all(jobs, int(tasks))
+    return len(found) / (time.perf_counter() - began)
+
+
 VERBS: Final[dict[str, Callable[..., Awaitable[float]]]] = {
-    verb.__name__: verb for verb in (read, keep, read_random, epoch, put_big, put_small)
+    verb.__name__: verb for verb in (read, keep, read_random, epoch, put_big, put_small, copy_small)
 }
 
 

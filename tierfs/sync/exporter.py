@@ -49,7 +49,7 @@ from tierfs.sync.outcomes import BlockedError, NotYetError
 from tierfs.sync.reconcile import Reconciler
 from tierfs.sync.records import Records
 from tierfs.sync.renames import TreeMover
-from tierfs.sync.report import Failing, Outage, PendingSummary, Progress, advice
+from tierfs.sync.report import Failing, Outage, PendingSummary, Progress, Reporter, advice
 from tierfs.sync.waiting import Standing
 from tierfs.units import NS_PER_S
 
@@ -442,20 +442,18 @@ class Exporter:
         Also waits for what the export itself leaves to do there (deleting what was moved). Raises FsError
         with the store's reason when something there fails for good.
         """
-        bound = self._index.next_seq()
-        await self._sync_up_to(ino, 0, bound, on_progress, deletes_only=False)
-        await self._sync_up_to(ino, bound, self._index.next_seq(), on_progress, deletes_only=True)
+        bound, reporter = self._index.next_seq(), Reporter(on_progress, self.pending)
+        await self._sync_up_to(ino, 0, bound, reporter, deletes_only=False)
+        await self._sync_up_to(ino, bound, self._index.next_seq(), reporter, deletes_only=True)
 
     async def _sync_up_to(
-        self, ino: int | None, after: int, bound: int, on_progress: Progress | None, *, deletes_only: bool
+        self, ino: int | None, after: int, bound: int, reporter: Reporter, *, deletes_only: bool
     ) -> None:
         scope = backlog.Scope(self._locations, ino, bound, deletes_only)
         while page := await backlog.page_in(scope, self._index, after):
             after = page[-1].seq
             for intent in page:
-                if on_progress is not None and intents.get(self._index, intent.seq) is not None:
-                    summary = self.pending()
-                    await on_progress(summary.count, summary.bytes)
+                await reporter.tell()
                 await self.settle(intent)
 
     async def export_now(self, ino: int) -> None:

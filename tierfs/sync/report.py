@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from attrs import frozen
+import trio
+from attrs import define, frozen
 
 from tierfs.errors import StoreErrorKind
 from tierfs.model import IntentKind
@@ -18,6 +19,8 @@ _MEANWHILE: Final = {
     IntentKind.DELETE: " The object stays in the bucket meanwhile.",
     IntentKind.MOVE_TREE: " Each file is whole at its old or its new key meanwhile.",
 }
+
+_TELL_S: Final = 0.5  # to count what is left looks at all of it
 
 Progress = Callable[[int, int], Awaitable[None]]
 """Told now and then: (intents left, bytes left)."""
@@ -42,6 +45,22 @@ class PendingSummary:
     failures: int
     oldest_age_s: float | None
     failing: tuple[tuple[str, str], ...]
+
+
+@define
+class Reporter:
+    """Tells one who waits how much is left, twice a second at most."""
+
+    on_progress: Progress | None
+    survey: Callable[[], PendingSummary]
+    next_s: float = 0.0  # by trio's clock
+
+    async def tell(self) -> None:
+        """If it is time."""
+        if self.on_progress is not None and trio.current_time() >= self.next_s:
+            summary = self.survey()
+            self.next_s = trio.current_time() + _TELL_S
+            await self.on_progress(summary.count, summary.bytes)
 
 
 @frozen

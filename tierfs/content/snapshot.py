@@ -154,8 +154,8 @@ def _continues(left: Piece, right: Piece) -> bool:
 
 async def begin(ledger: Ledger, fetcher: Fetcher, live: LiveFile) -> Snapshot:
     """Notes the state of a file that the caller holds; its bytes so far are synced when this returns."""
-    if live.backing is not None:
-        await live.backing.sync()  # most of it without holding up writers
+    if live.backing is not None and live.writers:
+        await live.backing.sync()  # most of it without holding them up
     async with live.mutate:  # no write is half done
         ledger.publish(live)
         live.is_marked = False  # the next one says so in the index

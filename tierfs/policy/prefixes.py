@@ -40,7 +40,7 @@ class Rules:
 
     def of(self, path: tuple[str, ...]) -> Rule:
         """The first rule that names the path or a directory above it."""
-        return next((rule for rule in self.rules if _names(rule.pattern, path)), self.default)
+        return next((rule for rule in self.rules if names(rule.pattern, path)), self.default)
 
     def has_read_only_below(self, path: tuple[str, ...]) -> bool:
         """Whether a rule forbids changes of something below the directory, which would change with its path.
@@ -50,15 +50,15 @@ class Rules:
         return any(rule.mode is Mode.READ_ONLY and _leads_below(rule.pattern, path) for rule in self.rules)
 
 
-def _names(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
-    """The path itself, or what it lies in."""
+def names(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    """Whether the pattern names the path itself, or what it lies in."""
     if not pattern:
         return True
     if not path:
         return False
     if pattern[0] == _ANY_NAMES:
-        return len(pattern) == 1 or _names(pattern[1:], path) or _names(pattern, path[1:])
-    return fnmatch.fnmatchcase(path[0], pattern[0]) and _names(pattern[1:], path[1:])
+        return len(pattern) == 1 or names(pattern[1:], path) or names(pattern, path[1:])
+    return fnmatch.fnmatchcase(path[0], pattern[0]) and names(pattern[1:], path[1:])
 
 
 def _leads_below(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:

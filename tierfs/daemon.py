@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -26,14 +26,15 @@ from tierfs.config import Settings
 from tierfs.content.handles import Files
 from tierfs.control import mountpoint as mountpoints
 from tierfs.control import registry, server
-from tierfs.control.arguments import Progress
 from tierfs.control.conflicts import Conflicts
+from tierfs.control.desk import Desk
 from tierfs.control.inspector import Inspector, MountFacts
-from tierfs.control.protocol import Json
 from tierfs.control.removals import Removals
 from tierfs.control.renametasks import RenameTasks
 from tierfs.control.service import Service, group_id
 from tierfs.control.tasks import TaskDesk
+from tierfs.control.taskverbs import TaskVerbs
+from tierfs.control.verbs import VerbGroup
 from tierfs.control.versions import Versions
 from tierfs.control.watching import Watching
 from tierfs.errors import FsError, TierfsError
@@ -60,9 +61,7 @@ from tierfs.namespace.tree import Tree
 from tierfs.objectstore.opening import open_store
 from tierfs.objectstore.probe import probe
 from tierfs.objectstore.retrying import RetryingStore
-from tierfs.policy.guard import Verdict
 from tierfs.policy.merge import ConflictRules, Policy
-from tierfs.policy.resolution import Keep
 from tierfs.sync import eventservice
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
@@ -77,7 +76,6 @@ from tierfs.sync.importer import Importer
 from tierfs.sync.jobs import Mount, makers
 from tierfs.sync.news import News
 from tierfs.sync.pathrules import PathRules
-from tierfs.sync.paths import walk
 from tierfs.sync.scan import Scan
 from tierfs.sync.tasks import Tasks
 from tierfs.sync.verdicts import Verdicts
@@ -116,89 +114,6 @@ class _Parts:
     news: News
 
 
-class _Control:
-    """The daemon as `control.service` sees it."""
-
-    def __init__(self, parts: _Parts, inspector: Inspector, mountpoint: Path, stop: "_Stop", tasks: Tasks) -> None:
-        self._parts = parts
-        self._inspector = inspector
-        self._mountpoint = mountpoint
-        self._stop = stop
-        self._conflicts = Conflicts(index=parts.index, fs=parts.fs, notify=parts.kernel)
-        self._removals = Removals(index=parts.index, guard=parts.importer.guard, verdicts=parts.verdicts)
-        self._versions = Versions(parts.history)
-        self._watching = Watching(
-            index=parts.index, locations=parts.locations, exporter=parts.exporter, guard=parts.importer.guard,
-            clock=parts.index.clock, news=parts.news,
-        )  # fmt: skip
-        clock = parts.index.clock
-        renames = RenameTasks(
-            index=parts.index, clock=clock, mover=parts.exporter.mover, fs=parts.fs, notify=parts.kernel, tasks=tasks
-        )  # fmt: skip
-        self.tasks = TaskDesk(tasks=tasks, renames=renames, clock=clock)
-
-    def status(self) -> Json:
-        return self._inspector.status()
-
-    def info(self, path: bytes) -> Json:
-        return self._inspector.info(path)
-
-    async def sync(self, path: bytes | None, progress: Progress) -> None:
-        self._parts.exporter.hurry()
-        await self.wait_synced(path, progress)
-
-    async def wait_synced(self, path: bytes | None, progress: Progress) -> None:
-        self._parts.files.publish_writers()
-        ino = walk(self._parts.index, path).ino if path else None
-
-        async def tell(files: int, size_bytes: int) -> None:
-            progress({"files": files, "bytes": size_bytes})
-
-        await self._parts.exporter.sync(ino, tell)
-
-    async def set_up_events(self, *, target_arn: str, dry_run: bool) -> Json:
-        return await self._parts.events.set_up(target_arn=target_arn, dry_run=dry_run)
-
-    async def request_unmount(self, *, drain: bool, lazy: bool) -> None:
-        # said before: the end of the mount is noticed before `_detach` returns
-        before, self._stop.drains = self._stop.drains, drain
-        try:
-            await _detach(self._mountpoint, lazy=lazy)
-        except FsError:
-            self._stop.drains = before
-            raise
-
-    def conflicts(self, after: int, path: bytes, uid: int | None) -> Json:
-        return self._conflicts.page(after=after, path=path, uid=uid)
-
-    def conflict_owners(self, number: int) -> set[int]:
-        return self._conflicts.owners(number)
-
-    async def diff_conflict(self, number: int) -> Json:
-        return await self._conflicts.diff(number)
-
-    async def resolve_conflict(self, number: int, keep: Keep, *, dry_run: bool) -> Json:
-        return await self._conflicts.resolve(number, keep, dry_run=dry_run)
-
-    def removals(self, after: tuple[int, bytes]) -> Json:
-        return self._removals.page(after)
-
-    async def decide_removals(self, verdict: Verdict, progress: Progress, *, dry_run: bool) -> Json:
-        return await self._removals.decide(verdict, lambda left: progress({"files": left}), dry_run=dry_run)
-
-    async def versions(self, path: bytes, after: str | None, *, everything: bool) -> Json:
-        return await self._versions.page(path, after, everything=everything)
-
-    async def queue(self, path: bytes, after: int) -> Json:
-        return await self._watching.queue(path, after)
-
-    async def watch(self, after: int | None) -> Json:
-        return await self._watching.watch(after)
-
-    async def undelete(self, path: bytes, progress: Progress, *, dry_run: bool) -> Json:
-        return await self._versions.undelete(path, lambda files: progress({"files": files}), dry_run=dry_run)
-
-
 @define
 class _Stop:
     """What ends the daemon, and how."""
@@ -211,6 +126,17 @@ class _Stop:
 async def _detach(mountpoint: Path, *, lazy: bool) -> None:
     """Unmounts in a thread: the kernel asks this daemon while it does."""
     await trio.to_thread.run_sync(functools.partial(mountpoints.detach, mountpoint, lazy=lazy))
+
+
+async def _unmount(mountpoint: Path, stop: _Stop, drain: bool, lazy: bool) -> None:
+    """See `service.Daemon.request_unmount`."""
+    # said before: the end of the mount is noticed before `_detach` returns
+    before, stop.drains = stop.drains, drain
+    try:
+        await _detach(mountpoint, lazy=lazy)
+    except FsError:
+        stop.drains = before
+        raise
 
 
 def _tier_size_bytes(settings: Settings, hot: HotFiles, index: Index) -> int:
@@ -401,18 +327,8 @@ async def _serve(
     identifier = registry.mount_id(facts.source, str(facts.mountpoint))
     socket_path = settings.control.socket or f"{registry.prepare_run_directory()}/{identifier}.sock"
     scan = Scan(index=parts.index, importer=parts.importer, clock=parts.index.clock, settings=settings.import_)
-    inspector = Inspector(
-        facts, index=parts.index, locations=parts.locations, files=parts.files, space=parts.space,
-        exporter=parts.exporter, store=parts.store, clock=parts.index.clock, counters=counters, connection=parts.kernel,
-        events=parts.events, scan=scan, guard=parts.importer.guard, rules=parts.rules,
-    )  # fmt: skip
     tasks = _tasks(parts)
-    service = Service(
-        _Control(parts, inspector, facts.mountpoint, stop, tasks),
-        daemon_uid=os.geteuid(),
-        admin_gid=group_id(settings.control.admin_group),
-        drain_timeout_s=settings.export.drain_timeout_s,
-    )
+    service = _service(settings, parts, facts, counters, stop, scan, tasks)
     limits = server.Limits(max_clients=settings.control.max_clients, idle_timeout_s=settings.control.idle_timeout_s)
     timeouts = Timeouts(
         entry_s=settings.mount.entry_timeout_s,
@@ -454,6 +370,48 @@ async def _serve(
         await parts.hot.sync_all()
         registry.unregister(identifier)
         nursery.cancel_scope.cancel()
+
+
+def _service(
+    settings: Settings, parts: _Parts, facts: MountFacts, counters: Counters, stop: _Stop, scan: Scan, tasks: Tasks
+) -> Service:
+    """What the control socket serves."""
+    inspector = Inspector(
+        facts, index=parts.index, locations=parts.locations, files=parts.files, space=parts.space,
+        exporter=parts.exporter, store=parts.store, clock=parts.index.clock, counters=counters, connection=parts.kernel,
+        events=parts.events, scan=scan, guard=parts.importer.guard, rules=parts.rules,
+    )  # fmt: skip
+    return Service(
+        _desk(parts, inspector, functools.partial(_unmount, facts.mountpoint, stop)),
+        _verb_groups(parts, tasks),
+        daemon_uid=os.geteuid(),
+        admin_gid=group_id(settings.control.admin_group),
+        drain_timeout_s=settings.export.drain_timeout_s,
+    )
+
+
+def _desk(parts: _Parts, inspector: Inspector, unmount: Callable[[bool, bool], Awaitable[None]]) -> Desk:
+    index, guard = parts.index, parts.importer.guard
+    return Desk(
+        index=index, files=parts.files, exporter=parts.exporter, events=parts.events, inspector=inspector,
+        conflicts=Conflicts(index=index, fs=parts.fs, notify=parts.kernel),
+        removals=Removals(index=index, guard=guard, verdicts=parts.verdicts),
+        versions=Versions(parts.history),
+        watching=Watching(
+            index=index, locations=parts.locations, exporter=parts.exporter, guard=guard, clock=index.clock,
+            news=parts.news,
+        ),
+        unmount=unmount,
+    )  # fmt: skip
+
+
+def _verb_groups(parts: _Parts, tasks: Tasks) -> list[VerbGroup]:
+    """What the control socket serves beside the desk's own verbs."""
+    clock = parts.index.clock
+    renames = RenameTasks(
+        index=parts.index, clock=clock, mover=parts.exporter.mover, fs=parts.fs, notify=parts.kernel, tasks=tasks
+    )  # fmt: skip
+    return [TaskVerbs(TaskDesk(tasks=tasks, renames=renames, clock=clock))]
 
 
 def _mount_options(settings: Settings, facts: MountFacts) -> session.MountOptions:

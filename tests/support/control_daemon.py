@@ -17,6 +17,7 @@ from tierfs.control import registry, server
 from tierfs.control.arguments import Progress
 from tierfs.control.protocol import Json
 from tierfs.control.service import Service
+from tierfs.control.taskverbs import TaskVerbs
 from tierfs.errors import FsError, StoreError, StoreErrorKind, TierfsError
 from tierfs.policy.guard import Verdict
 from tierfs.policy.resolution import Keep
@@ -317,7 +318,9 @@ def real_server(directory: Path) -> Iterator[tuple[str, ScriptedDaemon]]:
         async with trio.open_nursery() as nursery:
 
             async def served(task_status: trio.TaskStatus[None]) -> None:
-                await server.serve(path, Service(daemon, daemon_uid=os.geteuid()), task_status=task_status)
+                await server.serve(
+                    path, Service(daemon, [TaskVerbs(daemon.tasks)], daemon_uid=os.geteuid()), task_status=task_status
+                )
 
             await nursery.start(served)
             ready.append((trio.lowlevel.current_trio_token(), nursery.cancel_scope, daemon))
@@ -362,7 +365,7 @@ async def _serve_as_process(mountpoint: str, words: list[str]) -> None:
     identifier = registry.mount_id("s3://bucket", mountpoint)
     path = str(Path(registry.prepare_run_directory(), "d.sock"))
     async with trio.open_nursery() as nursery:
-        service = Service(daemon, daemon_uid=os.geteuid())
+        service = Service(daemon, [TaskVerbs(daemon.tasks)], daemon_uid=os.geteuid())
 
         async def served(task_status: trio.TaskStatus[None]) -> None:
             await server.serve(path, service, task_status=task_status)

@@ -33,7 +33,6 @@ TESTED_ELSEWHERE = {
     "tierfs/content/live.py": "tests/unit/content/test_writer.py",
     "tierfs/content/reclaim.py": "tests/unit/content/test_tier_full.py",
     "tierfs/control/inspector.py": "tests/mount/test_commands.py",
-    "tierfs/control/taskverbs.py": "tests/unit/control/test_service.py",
     "tierfs/daemon.py": "tests/mount/test_commands.py",
     "tierfs/fuse/kernel.py": "tests/mount/test_passthrough.py",
     "tierfs/fuse/session.py": "tests/mount/test_posix.py",

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tierfs.cli import terminal
 from tierfs.cli.connecting import connect
+from tierfs.cli.grammar import Verbs, number_of
 from tierfs.control import protocol, registry
 from tierfs.control.exitcodes import ExitCode, ExitError
 from tierfs.units import format_size
@@ -27,6 +28,35 @@ _KINDS: Final = {
 _SIDES: Final = ("bucket", "local")
 _WAITS_S: Final = 60.0  # a version may have to come from the bucket first
 _FATAL: Final = (ExitCode.NO_DAEMON, ExitCode.INCOMPATIBLE)
+
+
+_EXAMPLES: Final = """\
+examples:
+  tierctl conflicts list /mnt/data/results   those at or below a path
+  tierctl conflicts diff 3                   how the versions of number 3 differ
+  tierctl conflicts resolve 3 --keep local   the local version gets the name
+"""
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Its verbs."""
+    text = "show and resolve files that were changed here and in the bucket"
+    group = verbs.group("conflicts", text, _EXAMPLES, "list|diff|resolve")
+    shown = group.add("list", run_list, "list them, oldest first", "tierctl conflicts list /mnt/data")
+    shown.add_argument("path", nargs="?", metavar="PATH", help="only what is there or below it")
+    diff = group.add("diff", run_diff, "show how both versions differ", "tierctl conflicts diff 3")
+    diff.add_argument("id", type=number_of("conflict"), metavar="ID", help="the number that list shows")
+    resolve = group.add(
+        "resolve",
+        run_resolve,
+        "keep one version, which gets the name, or both as they are",
+        "tierctl conflicts resolve 3 --keep local",
+    )
+    resolve.add_argument("id", type=number_of("conflict"), nargs="+", metavar="ID", help="numbers that list shows")
+    resolve.add_argument("--keep", choices=KEEP_CHOICES, required=True, help="whose version")
+    resolve.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    for parser in (diff, resolve):
+        parser.add_argument("--mount", metavar="PATH", help="any path in the mount, where there are several")
 
 
 def run_list(options: argparse.Namespace) -> int:

@@ -10,11 +10,38 @@ from typing import Any, Final
 
 from tierfs.cli import terminal
 from tierfs.cli.connecting import connect
+from tierfs.cli.grammar import Verbs
 from tierfs.cli.terminal import format_age
 from tierfs.control import registry
 from tierfs.control.exitcodes import ExitCode, ExitError
 
 _SETUP_S: Final = 60.0  # of silence: bucket and queue are asked one after the other
+
+
+_EXAMPLES: Final = """\
+examples:
+  tierctl events setup --dry-run                        what the bucket needs to tell of its changes
+  tierctl events setup                                  set that
+  tierctl events setup --arn arn:minio:sqs::1:webhook   where the server has a name for the target
+  tierctl events status                                 do they arrive?
+"""
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Its verbs."""
+    text = "show how changes in the bucket are heard of, or have the bucket tell"
+    group = verbs.group("events", text, _EXAMPLES, "status|setup")
+    shown = group.add("status", run_status, "show whether events arrive", "tierctl events status /mnt/data")
+    setup = group.add(
+        "setup",
+        run_setup,
+        "add what is missing to the bucket's notifications and the queue's policy",
+        "tierctl events setup /mnt/data --dry-run",
+    )
+    setup.add_argument("--dry-run", action="store_true", help="only show what would be set")
+    setup.add_argument("--arn", default="", metavar="ARN", help="where events go; default: the queue of the settings")
+    for parser in (shown, setup):
+        parser.add_argument("path", nargs="?", metavar="PATH", help="any path in the mount")
 
 
 def run_status(options: argparse.Namespace) -> int:

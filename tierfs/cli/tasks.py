@@ -12,6 +12,7 @@ from typing import Any, Final, TextIO
 
 from tierfs.cli import terminal
 from tierfs.cli.connecting import call_with_progress, connect
+from tierfs.cli.grammar import Verbs, duration, number_of
 from tierfs.cli.terminal import format_age
 from tierfs.control import protocol, registry
 from tierfs.control.client import Client
@@ -42,6 +43,37 @@ _BAR_COLUMNS: Final = 20
 _SHOWN_FAILURES: Final = 10
 _SILENCE_S: Final = 60.0  # a dry run may have to list directories
 _REPORT_HEADER: Final = ("FilePath", "FileStatus", "ErrorCode")
+
+
+_EXAMPLES: Final = """\
+examples:
+  tierctl tasks list                        what runs, waits and has ended
+  tierctl tasks wait 3                      until it has ended; Ctrl-C leaves it running
+  tierctl tasks show 3 --report failed.csv  FilePath,FileStatus,ErrorCode of each file that it failed for
+  tierctl tasks cancel 3                    end it; of a rename: take it back
+"""
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Its verbs."""
+    for kind, text in KINDS.items():
+        work = verbs.add(kind, run_start, text, f"tierctl {kind} /mnt/data/train")
+        work.set_defaults(kind=kind)
+        work.add_argument("path", metavar="PATH", help="a file or directory in a mount")
+        work.add_argument("--background", action="store_true", help="do not wait for it; tierctl tasks shows it")
+        work.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    text = "show and end long work on paths"
+    group = verbs.group("tasks", text, _EXAMPLES, "list|show|wait|cancel")
+    shown = group.add("list", run_list, "list them, oldest first", "tierctl tasks list /mnt/data")
+    shown.add_argument("path", nargs="?", metavar="PATH", help="any path in the mount")
+    show = group.add("show", run_show, "show one, and what it failed for", "tierctl tasks show 3")
+    show.add_argument("--report", metavar="FILE", help="write its failures there as CSV; -: standard output")
+    wait = group.add("wait", run_wait, "wait until it has ended", "tierctl tasks wait 3 --timeout 1h")
+    wait.add_argument("--timeout", type=duration, metavar="TIME", help="such as 30s or 10min; default: no limit")
+    cancel = group.add("cancel", run_cancel, "end it; of a rename: take it back", "tierctl tasks cancel 3")
+    for parser in (show, wait, cancel):
+        parser.add_argument("id", type=number_of("task"), metavar="ID", help="the number that list shows")
+        parser.add_argument("--mount", metavar="PATH", help="any path in the mount, where there are several")
 
 
 def run_start(options: argparse.Namespace) -> int:

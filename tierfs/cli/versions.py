@@ -10,12 +10,33 @@ from typing import Any, Final
 
 from tierfs.cli import terminal
 from tierfs.cli.connecting import call_with_progress, connect
+from tierfs.cli.grammar import Verbs
 from tierfs.control import protocol, registry
 from tierfs.control.client import Client
 from tierfs.control.exitcodes import ExitCode
 from tierfs.units import format_size
 
 _SILENCE_S: Final = 60.0  # a page is one request, which may be repeated for a while
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Its verbs."""
+    shown = verbs.add(
+        "versions",
+        run_versions,
+        "show the versions of a file, or the deleted files of a directory, that the bucket keeps",
+        "tierctl versions /mnt/data/results",
+    )
+    shown.add_argument("--all", action="store_true", help="of a directory also what is not deleted")
+    undelete = verbs.add(
+        "undelete",
+        run_undelete,
+        "bring back a deleted file, or all that was deleted in a directory",
+        "tierctl undelete /mnt/data/results --dry-run",
+    )
+    undelete.add_argument("--dry-run", action="store_true", help="only say what would come back")
+    for parser in (shown, undelete):
+        parser.add_argument("path", metavar="PATH", help="where it is or was")
 
 
 def run_versions(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tierfs.cli import terminal
 from tierfs.cli.connecting import connect
+from tierfs.cli.grammar import Verbs
 from tierfs.cli.terminal import format_age
 from tierfs.control import protocol, registry
 from tierfs.control.client import SILENCE_LIMIT_S, Client
@@ -19,6 +20,15 @@ from tierfs.control.exitcodes import ExitCode, ExitError
 from tierfs.units import format_size
 
 _OPS: Final = {"reconcile": "upload", "delete": "delete", "move_tree": "move"}
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Its verbs."""
+    queue = verbs.add("queue", run_queue, "show what waits for the bucket, and why", "tierctl queue /mnt/data/a")
+    queue.add_argument("--all", action="store_true", help="not only the oldest 50")
+    queue.add_argument("path", nargs="?", metavar="PATH", help="only what is there or below it")
+    watch = verbs.add("watch", run_watch, "show what happens on both sides, a line each", "tierctl watch --json")
+    watch.add_argument("path", nargs="?", metavar="PATH", help="any path in the mount")
 
 
 # --- queue

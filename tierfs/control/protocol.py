@@ -9,7 +9,7 @@
 |---|---|
 | v | version of this protocol; another one is refused with code "version" |
 | id | chosen by the client, 0 to 2**53 - 1, comes back with each line; null where a request had none |
-| verb, args | see `service.VERBS`; `args` may be missing |
+| verb, args | see `service`; `args` may be missing |
 | progress | only of verbs that take long; an empty one is a sign of life. Fields differ by verb |
 | error | `code` is one of `ErrorCode`, `message` one line for people, `errno` what a system call would say |
 

@@ -23,7 +23,8 @@ from attrs import frozen
 from tierfs.control import protocol
 from tierfs.control.arguments import Refusal
 from tierfs.control.protocol import ErrorCode, ProtocolError, Request
-from tierfs.control.service import Peer, Service
+from tierfs.control.service import Service
+from tierfs.control.verbs import Peer
 from tierfs.errors import TierfsError
 
 _log = logging.getLogger(__name__)

@@ -40,21 +40,19 @@ Checkpoints: only in `wait`, `sync`, `queue`, `watch`, `unmount`, `events_setup`
 any time without harm.
 """
 
-import enum
 import errno as errno_codes
 import grp
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
 import trio
-from attrs import frozen
 
 from tierfs.control.arguments import NUMBER_MAX, Progress, Refusal, choice_of, number_of, path_of, switch_of, timeout_of
 from tierfs.control.protocol import ErrorCode, Json, Request
-from tierfs.control.taskverbs import TaskDaemon, TaskVerbs
+from tierfs.control.verbs import Peer, Scope, Verb, VerbGroup
 from tierfs.errors import ConfigError, FsError, TierfsError
 from tierfs.policy.guard import Verdict
 from tierfs.policy.resolution import Keep
@@ -138,11 +136,6 @@ class Daemon(Protocol):
         """See `versions.Versions.undelete`; `progress` gets {"files": how many came back}."""
         ...
 
-    @property
-    def tasks(self) -> TaskDaemon:
-        """Long work on paths."""
-        ...
-
     async def request_unmount(self, *, drain: bool, lazy: bool) -> None:
         """Takes the mount out of the name space and lets the daemon end.
 
@@ -169,43 +162,6 @@ class Daemon(Protocol):
         ...
 
 
-@frozen
-class Peer:
-    """Who is at the other end, as the kernel says (SO_PEERCRED, SO_PEERGROUPS)."""
-
-    pid: int
-    uid: int
-    gid: int
-    groups: frozenset[int] = frozenset()
-
-
-class Scope(enum.Enum):
-    """What a peer that is no admin may do with a verb."""
-
-    REDACTED = enum.auto()
-    OWN_PATHS = enum.auto()
-    OWN_CONFLICTS = enum.auto()
-    NOTHING = enum.auto()
-
-
-VERBS: Final[Mapping[str, Scope]] = {
-    "status": Scope.REDACTED,
-    "info": Scope.OWN_PATHS,
-    "wait": Scope.OWN_PATHS,
-    "sync": Scope.NOTHING,
-    "queue": Scope.NOTHING,
-    "watch": Scope.NOTHING,
-    "events_setup": Scope.NOTHING,
-    "removals": Scope.NOTHING,
-    "removals_decide": Scope.NOTHING,
-    "versions": Scope.NOTHING,
-    "undelete": Scope.NOTHING,
-    **dict.fromkeys(TaskVerbs.NAMES, Scope.NOTHING),
-    "unmount": Scope.NOTHING,
-    "conflicts": Scope.REDACTED,
-    "conflict_diff": Scope.OWN_CONFLICTS,
-    "conflict_resolve": Scope.NOTHING,
-}
 # everything that names no file, no error text and no place that is closed to others
 PUBLIC_STATUS: Final = frozenset(
     {
@@ -227,30 +183,41 @@ class Service:
     """Carries out requests for one daemon."""
 
     def __init__(
-        self, daemon: Daemon, *, daemon_uid: int, admin_gid: int | None = None, drain_timeout_s: float = 0.0
+        self,
+        daemon: Daemon,
+        groups: Iterable[VerbGroup] = (),
+        *,
+        daemon_uid: int,
+        admin_gid: int | None = None,
+        drain_timeout_s: float = 0.0,
     ) -> None:
-        """`drain_timeout_s` bounds the uploads of an unmount; 0: as long as they take."""
+        """`groups` are served beside the daemon's own verbs.
+
+        `drain_timeout_s` bounds the uploads of an unmount; 0: as long as they take.
+        """
         self._daemon = daemon
         self._drain_timeout_s = drain_timeout_s or math.inf
         self._daemon_uid = daemon_uid
         self._admin_gid = admin_gid
-        self._handlers: Mapping[str, Callable[[Request, Peer, Progress], Awaitable[Json]]] = {
-            "status": self._status,
-            "info": self._info,
-            "wait": self._wait,
-            "sync": self._sync,
-            "queue": self._queue,
-            "watch": self._watch,
-            "events_setup": self._events_setup,
-            "removals": self._removals,
-            "removals_decide": self._removals_decide,
-            "versions": self._versions,
-            "undelete": self._undelete,
-            "unmount": self._unmount,
-            "conflicts": self._conflicts,
-            "conflict_diff": self._conflict_diff,
-            "conflict_resolve": self._conflict_resolve,
-            **TaskVerbs(daemon.tasks).handlers,
+        own: dict[str, Verb] = {
+            "status": Verb(self._status, Scope.REDACTED),
+            "info": Verb(self._info, Scope.OWN_PATHS),
+            "wait": Verb(self._wait, Scope.OWN_PATHS),
+            "sync": Verb(self._sync),
+            "queue": Verb(self._queue),
+            "watch": Verb(self._watch),
+            "events_setup": Verb(self._events_setup),
+            "removals": Verb(self._removals),
+            "removals_decide": Verb(self._removals_decide),
+            "versions": Verb(self._versions),
+            "undelete": Verb(self._undelete),
+            "unmount": Verb(self._unmount),
+            "conflicts": Verb(self._conflicts, Scope.REDACTED),
+            "conflict_diff": Verb(self._conflict_diff, Scope.OWN_CONFLICTS),
+            "conflict_resolve": Verb(self._conflict_resolve),
+        }
+        self.verbs: Final[Mapping[str, Verb]] = own | {
+            name: verb for group in groups for name, verb in group.verbs.items()
         }
 
     def is_admin(self, peer: Peer) -> bool:
@@ -262,11 +229,12 @@ class Service:
     async def handle(self, request: Request, peer: Peer, progress: Progress) -> Json:
         """Carries out one request. Raises Refusal, and nothing else but Cancelled."""
         try:
-            handler = self._handlers.get(request.verb)
-            if handler is None:
-                raise Refusal(ErrorCode.UNKNOWN_VERB, f"unknown verb {request.verb[:40]!r}; known: {', '.join(VERBS)}")
-            self._permit(request, peer)
-            return await handler(request, peer, progress)
+            verb = self.verbs.get(request.verb)
+            if verb is None:
+                known = ", ".join(self.verbs)
+                raise Refusal(ErrorCode.UNKNOWN_VERB, f"unknown verb {request.verb[:40]!r}; known: {known}")
+            self._permit(request, peer, verb.scope)
+            return await verb.handler(request, peer, progress)
         except Refusal:
             raise
         except TierfsError as error:
@@ -276,8 +244,7 @@ class Service:
             _log.exception("control verb %s failed", request.verb, extra={"event": "TFS7001"})
             raise Refusal(ErrorCode.INTERNAL, "a fault of tierfs; its log has the details", errno_codes.EIO) from error
 
-    def _permit(self, request: Request, peer: Peer) -> None:
-        scope = VERBS[request.verb]
+    def _permit(self, request: Request, peer: Peer, scope: Scope) -> None:
         if scope is Scope.REDACTED or self.is_admin(peer):
             return
         if scope is Scope.NOTHING or (scope is Scope.OWN_PATHS and path_of(request) is None):

@@ -1,16 +1,15 @@
 """The verbs about tasks: arguments in, JSON out. Who may use them, `service` decides."""
 
 import errno as errno_codes
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import Protocol
 
 import trio
 
 from tierfs.control.arguments import Progress, Refusal, choice_of, number_of, path_of, switch_of, timeout_of
 from tierfs.control.protocol import ErrorCode, Json, Request
+from tierfs.control.verbs import Peer, Verb
 from tierfs.policy.tasks import TaskKind
-
-Handler: TypeAlias = Callable[[Request, Any, Progress], Awaitable[Json]]
 
 
 class TaskDaemon(Protocol):
@@ -42,38 +41,35 @@ class TaskDaemon(Protocol):
 
 
 class TaskVerbs:
-    """Handlers of the verbs over one daemon."""
-
-    NAMES: Final = ("task_start", "tasks", "task", "task_failures", "task_wait", "task_cancel")
+    """A `VerbGroup` over one daemon."""
 
     def __init__(self, tasks: TaskDaemon) -> None:
         self._tasks = tasks
-        functions: tuple[Handler, ...] = (
-            self._start,
-            self._page,
-            self._show,
-            self._failures,
-            self._wait,
-            self._cancel,
-        )
-        self.handlers: Mapping[str, Handler] = dict(zip(self.NAMES, functions, strict=True))
+        self.verbs: Mapping[str, Verb] = {
+            "task_start": Verb(self._start),
+            "tasks": Verb(self._page),
+            "task": Verb(self._show),
+            "task_failures": Verb(self._failures),
+            "task_wait": Verb(self._wait),
+            "task_cancel": Verb(self._cancel),
+        }
 
-    async def _start(self, request: Request, _peer: Any, _progress: Progress) -> Json:
+    async def _start(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
         kind, path = choice_of(request, "kind", TaskKind), path_of(request)
         if path is None or kind is TaskKind.RENAME:
             raise Refusal(ErrorCode.BAD_REQUEST, "a task that is started needs a path and its kind", errno_codes.EINVAL)
         return await self._tasks.start(kind, path, dry_run=switch_of(request, "dry_run", False))
 
-    async def _page(self, request: Request, _peer: Any, _progress: Progress) -> Json:
+    async def _page(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
         return self._tasks.page(number_of(request, "after", 0))
 
-    async def _show(self, request: Request, _peer: Any, _progress: Progress) -> Json:
+    async def _show(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
         return self._tasks.show(number_of(request, "id"))
 
-    async def _failures(self, request: Request, _peer: Any, _progress: Progress) -> Json:
+    async def _failures(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
         return self._tasks.failures(number_of(request, "id"), number_of(request, "after", 0))
 
-    async def _wait(self, request: Request, _peer: Any, progress: Progress) -> Json:
+    async def _wait(self, request: Request, _peer: Peer, progress: Progress) -> Json:
         number, timeout_s = number_of(request, "id"), timeout_of(request)
         try:
             with trio.fail_after(timeout_s):
@@ -83,5 +79,5 @@ class TaskVerbs:
                 ErrorCode.TIMEOUT, f"task {number} has not ended after {timeout_s:g} s", errno_codes.ETIMEDOUT
             ) from None
 
-    async def _cancel(self, request: Request, _peer: Any, _progress: Progress) -> Json:
+    async def _cancel(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
         return await self._tasks.cancel(number_of(request, "id"))

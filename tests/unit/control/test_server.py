@@ -19,6 +19,7 @@ from tests.support.control_daemon import ScriptedDaemon, socket_path
 from tierfs.control import protocol, server
 from tierfs.control.server import Limits
 from tierfs.control.service import Service
+from tierfs.control.taskverbs import TaskVerbs
 from tierfs.errors import TierfsError
 
 ABSENT_UID = 4_000_000
@@ -75,7 +76,9 @@ def run_with_server(
     daemon = ScriptedDaemon()
 
     async def main() -> None:
-        service = Service(daemon, daemon_uid=os.geteuid() if daemon_uid is None else daemon_uid)
+        service = Service(
+            daemon, [TaskVerbs(daemon.tasks)], daemon_uid=os.geteuid() if daemon_uid is None else daemon_uid
+        )
         path = socket_path(directory)
         async with trio.open_nursery() as nursery:
 

@@ -12,7 +12,9 @@ import trio.testing
 from tests.support.control_daemon import ScriptedDaemon
 from tierfs.control.arguments import Refusal
 from tierfs.control.protocol import ErrorCode, Json, Request
-from tierfs.control.service import PUBLIC_STATUS, VERBS, Peer, Service, group_id
+from tierfs.control.service import PUBLIC_STATUS, Service, group_id
+from tierfs.control.taskverbs import TaskVerbs
+from tierfs.control.verbs import Peer
 from tierfs.errors import ConfigError, StoreError, StoreErrorKind
 from tierfs.policy.guard import Verdict
 from tierfs.policy.resolution import Keep
@@ -26,7 +28,7 @@ ADMIN_BY_GROUP = Peer(pid=4, uid=1000, gid=1000, groups=frozenset({7, 44}))
 
 def make(daemon: ScriptedDaemon | None = None) -> tuple[ScriptedDaemon, Service]:
     daemon = daemon or ScriptedDaemon()
-    return daemon, Service(daemon, daemon_uid=500, admin_gid=44)
+    return daemon, Service(daemon, [TaskVerbs(daemon.tasks)], daemon_uid=500, admin_gid=44)
 
 
 def ask(service: Service, verb: str, peer: Peer = ROOT, **args: Any) -> Json:
@@ -227,7 +229,7 @@ def test_what_waits_and_what_happens_is_for_admins() -> None:
 
 def test_every_verb_has_a_rule_and_a_handler() -> None:
     _, service = make()
-    for verb in VERBS:
+    for verb in service.verbs:
         try:
             ask(service, verb)
         except Refusal as refusal:
@@ -254,7 +256,7 @@ def test_unmount_without_waiting_leaves_what_is_pending(args: Mapping[str, Any],
 def test_the_drain_of_an_unmount_has_a_limit() -> None:
     daemon = ScriptedDaemon()
     daemon.pending, daemon.stalled = {b"mine": 10}, True
-    service = Service(daemon, daemon_uid=500, drain_timeout_s=30)
+    service = Service(daemon, [TaskVerbs(daemon.tasks)], daemon_uid=500, drain_timeout_s=30)
     assert ask(service, "unmount") == {"pid": 4242, "pending_exports": 1, "dirty_bytes": 10}
     assert daemon.unmounted == [(False, False)]  # the time is used up, ending must not wait again
 

@@ -2,6 +2,7 @@
 
 from tierfs.config import Settings
 from tierfs.content.settings import ContentSettings
+from tierfs.index.options import IndexSettings
 from tierfs.objectstore.opening import s3_settings
 from tierfs.objectstore.settings import RetrySettings, S3Settings
 from tierfs.policy.guard import Limits
@@ -24,6 +25,16 @@ def store_settings(settings: Settings) -> S3Settings:
         connect_timeout_s=chosen.connect_timeout_s,
         read_timeout_s=chosen.read_timeout_s,
         retry=RetrySettings(budget_s=chosen.retry_budget_s),
+    )
+
+
+def index_settings(settings: Settings) -> IndexSettings:
+    """How the index is kept."""
+    chosen = settings.index
+    return IndexSettings(
+        map_size_bytes=chosen.map_size_bytes,
+        commit_interval_s=chosen.commit_interval_s,
+        durability_interval_s=chosen.durability_interval_s,
     )
 
 

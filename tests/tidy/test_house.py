@@ -25,6 +25,9 @@ STAR_IMPORTS = {"tests/conformance/test_memstore.py": "runs the tests of the one
 
 # modules that no test imports by name: where they are tested all the same
 TESTED_ELSEWHERE = {
+    "tierfs/cli/fsckoptions.py": "tests/unit/cli/test_fsck.py",
+    "tierfs/cli/grammar.py": "tests/unit/cli/test_tierctl.py",
+    "tierfs/cli/syncing.py": "tests/unit/cli/test_tierctl.py",
     "tierfs/config/describe.py": "tests/unit/test_config.py",
     "tierfs/config/loading.py": "tests/unit/test_config.py",
     "tierfs/content/brake.py": "tests/unit/content/test_lending.py",
@@ -32,6 +35,8 @@ TESTED_ELSEWHERE = {
     "tierfs/content/ledger.py": "tests/unit/content/test_writer.py",
     "tierfs/content/live.py": "tests/unit/content/test_writer.py",
     "tierfs/content/reclaim.py": "tests/unit/content/test_tier_full.py",
+    "tierfs/content/tiercheck.py": "tests/unit/content/test_checkup.py",
+    "tierfs/control/desk.py": "tests/mount/test_commands.py",
     "tierfs/control/inspector.py": "tests/mount/test_commands.py",
     "tierfs/daemon.py": "tests/mount/test_commands.py",
     "tierfs/fuse/kernel.py": "tests/mount/test_passthrough.py",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tierfs import __version__
-from tierfs.cli import background, mounting, terminal, unmounting
+from tierfs.cli import background, fsckoptions, mounting, terminal, unmounting
 from tierfs.cli.failures import as_exit_error
 from tierfs.config import Settings
 from tierfs.control.exitcodes import ExitCode
@@ -47,6 +47,10 @@ def main(argv: Sequence[str] | None = None, *, run_daemon: mounting.RunDaemon = 
         try:
             if options.verb == "umount":
                 return _umount(options)
+            if options.verb == "fsck":
+                from tierfs.cli import fsck  # here, not above: it brings the index, which the others start without
+
+                return fsck.run(options)
             return _mount(options, run_daemon)
         except TierfsError as error:
             raise as_exit_error(error) from error
@@ -88,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     umount.add_argument("directory", metavar="DIR", help="the mountpoint")
     umount.add_argument("--no-drain", action="store_true", help="leave pending uploads for the next mount")
     umount.add_argument("--lazy", action="store_true", help="also while it is in use; open files go on")
-    for verb in (mount, umount):
+    for verb in (mount, umount, fsckoptions.add_parser(verbs)):
         verb.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     return parser
 

@@ -27,6 +27,8 @@ class ExitCode(enum.IntEnum):
     CACHE_IN_USE = 18
     INDEX_UNUSABLE = 19
     CONFIG = 20
+    REPAIRED = 21
+    DAMAGED = 22
     INTERRUPTED = 130
 
 
@@ -51,6 +53,8 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.CACHE_IN_USE: "another daemon uses this cache",
     ExitCode.INDEX_UNUSABLE: "the index in the cache is damaged or of a newer version",
     ExitCode.CONFIG: "a setting cannot be used",
+    ExitCode.REPAIRED: "fsck found damage and has repaired all of it",
+    ExitCode.DAMAGED: "fsck found damage that is still there",
     ExitCode.INTERRUPTED: "interrupted from the keyboard",
 }
 

@@ -58,6 +58,14 @@ def _to_stat(result: os.stat_result) -> BackingStat:
     )
 
 
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
 class Disk:
     """The local file system under the cache directory."""
 
@@ -112,11 +120,24 @@ class Disk:
         finally:
             os.close(fd)
         temporary.rename(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync_directory(path.parent)
+
+    @_raises_fs_error
+    def move(self, source: Path, target: Path) -> Path | None:
+        """Renames a file, never over another one: `target`, or with .1, .2 ... behind it. None: there is no source.
+
+        It survives power loss under one of both names, and when this returns, under the new one.
+        """
+        if not source.exists():
+            return None
+        place, count = target, 0
+        while place.exists():
+            count += 1
+            place = target.with_name(f"{target.name}.{count}")
+        source.rename(place)
+        _sync_directory(place.parent)
+        _sync_directory(source.parent)
+        return place
 
     @_raises_fs_error
     def free_bytes(self, path: Path) -> int:

@@ -10,6 +10,7 @@ their checkpoints in worker threads, and those do not abandon a read or write th
 
 import errno
 import functools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,10 +25,22 @@ _Args = TypeVarTuple("_Args")
 _R = TypeVar("_R")
 
 SHARD_COUNT: Final = 256
+LOST_AND_FOUND: Final = "lost+found"
+"""The directory beside the tier for bytes that may be nowhere else."""
 # a write of this size costs less than the hop to a worker thread and back (about 60 us)
 INLINE_WRITE_MAX_BYTES: Final = 64 << 10
 # to free the blocks of a file this big takes the file system milliseconds
 _SLOW_CLOSE_BYTES: Final = 32 << 20
+_SHARD: Final = re.compile("[0-9a-f]{2}")
+
+
+def _ino_of(shard: int, name: str) -> int | None:
+    """The inode of a backing file, by its name; None for a name of another form, or in another one's shard."""
+    try:
+        ino = int(name, 16)
+    except ValueError:
+        return None
+    return ino if f"{ino:x}" == name and ino & 0xFF == shard else None
 
 
 class BackingFile:
@@ -184,6 +197,11 @@ class HotFiles:
             self.disk.close(fd)
             self.disk.unlink(probe)
 
+    @staticmethod
+    def place(ino: int) -> str:
+        """Where a backing file is, below the tier."""
+        return f"{ino & 0xFF:02x}/{ino:x}"
+
     def path(self, ino: int) -> str:
         return f"{self._prefix}{ino & 0xFF:02x}/{ino:x}"
 
@@ -233,6 +251,15 @@ class HotFiles:
         elif stat is not None:
             self.disk.unlink(path)
 
+    def set_aside(self, place: str) -> Path | None:
+        """Moves a file out of the tier to `lost+found` beside it, where nothing touches it any more.
+
+        Returns where it is now, None when there was none. Only while nobody has it open.
+        """
+        home = self._root.parent / LOST_AND_FOUND
+        self.disk.make_directory(home)
+        return self.disk.move(self._root / place, home / Path(place).name)
+
     async def bury(self) -> None:
         """Frees the blocks of big files that were removed, in a worker thread."""
         while self._dying:
@@ -249,15 +276,18 @@ class HotFiles:
     def inos(self) -> Iterator[list[int]]:
         """The inodes that have a backing file, a list for each shard. Names of another form are passed over."""
         for shard in range(SHARD_COUNT):
-            found = []
-            for name in self.disk.names(self._root / f"{shard:02x}"):
-                try:
-                    ino = int(name, 16)
-                except ValueError:
-                    continue
-                if f"{ino:x}" == name:
-                    found.append(ino)
-            yield found
+            names = self.disk.names(self._root / f"{shard:02x}")
+            yield [ino for name in names if (ino := _ino_of(shard, name)) is not None]
+
+    def everything(self) -> Iterator[tuple[str, int | None]]:
+        """Each file or directory below the tier, but for its shards: (path, inode); None for a name of another form."""
+        for top in self.disk.names(self._root):
+            shard = int(top, 16) if _SHARD.fullmatch(top) else None
+            if shard is None:
+                yield top, None
+                continue
+            for name in self.disk.names(self._root / top):
+                yield f"{top}/{name}", _ino_of(shard, name)
 
     async def sync_all(self) -> None:
         """Returns when every backing file survives power loss as it is: before the index is closed as clean."""

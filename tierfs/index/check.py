@@ -5,12 +5,11 @@ checked from both of its ends, so that neither a missing nor a left-over row sta
 reports while others change the index between two steps may be stale; on an idle index every finding is real.
 """
 
-import enum
 import stat
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve
 
 from tierfs.errors import IndexDamageError
 from tierfs.index import conflicts, dirents, foreign, held, inodes, intents, links, locations, residency, tasks
@@ -26,40 +25,10 @@ from tierfs.index.codec import (
 )
 from tierfs.index.schema import Reader, Table, hash_key, pack_id, pack_pair, unpack_id, unpack_pair
 from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Inode, IntentKind, Residency
+from tierfs.policy.fsck import Finding, FindingKind
 
 _PAGE_ROWS: Final = 1000
 _ABOVE_ALL: Final = b"\xff" * 511
-
-
-class FindingKind(enum.Enum):
-    """What is wrong."""
-
-    UNREADABLE = "a row cannot be understood"
-    BAD_NAME = "a name is no file name"
-    NO_INODE = "a row speaks of an inode that is not there"
-    NOT_A_DIRECTORY = "names hang on something that is no directory"
-    WRONG_TYPE = "the type beside a name is not that of its inode"
-    UNKNOWN_LINK = "a name that its inode does not know of"
-    NO_DIRENT = "an inode thinks that it has a name, the directory does not"
-    WRONG_NLINK = "the link count is not the number of links"
-    NO_ORPHAN_ROW = "an inode without a name is not listed for purging"
-    NOT_ORPHANED = "an inode is listed for purging and has a name"
-    NO_INTENT = "a change that nothing will ever export"
-    STRAY_POINTER = "a pointer to something that does not point back"
-    NO_POINTER = "something that its lookup table does not lead to"
-    STRAY_EXTENT = "extents of a file that is not partly present, or that overlap or touch"
-
-
-@frozen
-class Finding:
-    """One disagreement; `ino` is 0 where none is concerned."""
-
-    kind: FindingKind
-    ino: int
-    detail: str
-
-    def __str__(self) -> str:
-        return f"inode {self.ino}: {self.kind.value}: {self.detail}"
 
 
 def check(reader: Reader) -> Iterator[Finding]:
@@ -70,29 +39,47 @@ def check(reader: Reader) -> Iterator[Finding]:
 
 def check_in_steps(reader: Reader) -> Iterator[list[Finding]]:
     """The same in steps of a few milliseconds, most of them empty: a caller on an event loop yields between them."""
-    for table, check_row in _CHECKS.items():
+    for table in _CHECKS:
         start = b""
         while rows := reader.scan(table, start, _ABOVE_ALL, limit=_PAGE_ROWS):
             findings: list[Finding] = []
             for key, value in rows:
-                try:
-                    findings.extend(check_row(reader, key, value))
-                except IndexDamageError as error:
-                    ino = unpack_id(key) if table in _KEYED_BY_INO else 0
-                    findings.append(Finding(FindingKind.UNREADABLE, ino, f"{table.name} {key.hex()}: {error}"))
+                findings += _check_row(reader, table, key, value)
             yield findings
             start = rows[-1][0] + b"\0"
+
+
+def check_again(reader: Reader, finding: Finding) -> bool:
+    """Is it still so? What was found while others changed the index may have been the middle of a change."""
+    table = Table[finding.table]
+    value = reader.get(table, finding.key)
+    return value is not None and finding in _check_row(reader, table, finding.key, value)
+
+
+def _check_row(reader: Reader, table: Table, key: bytes, value: bytes) -> list[Finding]:
+    findings: list[Finding] = []
+    try:
+        findings.extend(_CHECKS[table](reader, key, value))
+    except IndexDamageError as error:
+        ino = unpack_id(key) if table in _KEYED_BY_INO else 0
+        findings.append(Finding(FindingKind.UNREADABLE, ino, f"{table.name} {key.hex()}: {error}"))
+    return [evolve(finding, table=table.name, key=key) for finding in findings]
 
 
 def _inode_exists(reader: Reader, ino: int) -> bool:
     return reader.get(Table.INODES, pack_id(ino)) is not None
 
 
+def is_file_name(name: bytes) -> bool:
+    """Can a directory have it?"""
+    return 0 < len(name) <= NAME_MAX_BYTES and b"/" not in name and b"\0" not in name and name not in (b".", b"..")
+
+
 def _check_dirent(reader: Reader, key: bytes, value: bytes) -> Iterator[Finding]:
     parent, name = unpack_id(key), key[8:]
     ino, fmt = decode_dirent(value)
     where = f"{name!r} in directory {parent}"
-    if not 0 < len(name) <= NAME_MAX_BYTES or b"/" in name or b"\0" in name or name in (b".", b".."):
+    if not is_file_name(name):
         yield Finding(FindingKind.BAD_NAME, ino, where)
     directory = inodes.get(reader, parent)
     if directory is None:
@@ -119,14 +106,29 @@ def _check_inode(reader: Reader, key: bytes, value: bytes) -> Iterator[Finding]:
             dirent = dirents.get(reader, inode.parent, inode.name)
             if dirent is None or dirent.ino != inode.ino:
                 yield Finding(FindingKind.NO_DIRENT, inode.ino, f"{inode.name!r} in directory {inode.parent}")
+        if inode.is_dir and inode.ino != ROOT_INO and lies_below(reader, inode.parent, inode.ino):
+            yield Finding(FindingKind.RING, inode.ino, f"{inode.name!r} in directory {inode.parent}")
         if inode.is_dirty and reader.get(Table.INTENT_OF, key) is None:
             yield Finding(FindingKind.NO_INTENT, inode.ino, repr(inode.flags))
-    counted = _count_links(reader, inode)
+    counted = count_links(reader, inode)
     if inode.nlink != counted:
         yield Finding(FindingKind.WRONG_NLINK, inode.ino, f"nlink {inode.nlink}, counted {counted}")
 
 
-def _count_links(reader: Reader, inode: Inode) -> int:
+def lies_below(reader: Reader, ino: int, top: int) -> bool:
+    """Is the directory `ino` the directory `top`, or below it?"""
+    met = set()
+    while ino not in (ROOT_INO, 0) and ino not in met:
+        if ino == top:
+            return True
+        met.add(ino)
+        inode = inodes.get(reader, ino)
+        ino = inode.parent if inode is not None else 0
+    return False
+
+
+def count_links(reader: Reader, inode: Inode) -> int:
+    """What st_nlink has to be, by the names and links that there are."""
     if inode.parent == 0:
         return 0
     if not inode.is_dir:

@@ -5,6 +5,7 @@ Faults are asked for beforehand and hit the requests that come:
     store.hold("get")            GETs wait until store.release("get")
     store.fail_next("get", StoreErrorKind.UNAVAILABLE, times=2)
     store.spoil_next("get", lambda data: data[:-1])      a body that is not what it should be
+    store.finish_restore(key)      a restore takes until then
 
 `store.requests` counts by method; `store.log` has (method, key, start, stop) of every GET.
 """
@@ -31,6 +32,7 @@ from tierfs.objectstore.base import (
     ListPage,
     ObjectInfo,
     ObjectMeta,
+    RestoreSpeed,
     StorageClass,
     VersionPage,
     Written,
@@ -264,6 +266,24 @@ class MemoryStore:
             raise StoreError(Kind.INVALID, "a copy onto itself that changes nothing", key=key, http_status=400)
         kept = source.info.meta if meta is None else meta
         return self._store(key, source.data, kept or ObjectMeta(), storage_class or source.info.storage_class)
+
+    async def restore(self, key: str, *, if_match: str, days: int, speed: RestoreSpeed) -> None:
+        await self._request("restore", key)
+        found = self._find(key, if_match)
+        if found.info.restore:
+            return
+        if not found.info.archived:
+            raise StoreError(Kind.INVALID, "the object is not archived", key=key, http_status=403)
+        self._restoring(key, 'ongoing-request="true"', is_archived=True)
+
+    def finish_restore(self, key: str, *, succeeds: bool = True) -> None:
+        """A restore that was asked for ends: for assertions, no request."""
+        done = 'ongoing-request="false", expiry-date="Fri, 21 Dec 2029 00:00:00 GMT"'
+        self._restoring(key, done if succeeds else "", is_archived=not succeeds)
+
+    def _restoring(self, key: str, header: str, *, is_archived: bool) -> None:
+        found = self.objects[key]
+        self.objects[key] = evolve(found, info=evolve(found.info, restore=header, archived=is_archived))
 
     async def delete(self, key: str, *, if_match: str) -> None:
         await self._request("delete", key)

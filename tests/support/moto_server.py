@@ -1,5 +1,7 @@
 """S3 and SQS of Amazon, imitated by moto's server: buckets that really send their notifications to queues.
 
+Archived objects, too: a restore is done at once, or when the test says.
+
 One server a pytest session (`moto_server` in tests/conftest.py), in this process, on a free loopback port.
 """
 
@@ -8,6 +10,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import boto3
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.moto_api import state_manager
+from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
 REGION: Final = "us-east-1"
@@ -56,6 +61,19 @@ class MotoServer:
         name = f"bucket-{uuid.uuid4().hex[:12]}"
         self.client().create_bucket(Bucket=name)
         return name
+
+    def hold_restore(self, bucket: str, key: str) -> None:
+        """A restore of the object, to be asked for yet, takes until `finish_restore`."""
+        state_manager.set_transition("s3::keyrestore", {"progression": "manual", "times": 1 << 60})
+        self._object(bucket, key).status = "IN_PROGRESS"
+
+    def finish_restore(self, bucket: str, key: str) -> None:
+        """The copy that can be read is there."""
+        self._object(bucket, key).status = "RESTORED"
+
+    @staticmethod
+    def _object(bucket: str, key: str) -> Any:
+        return s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].keys[key]
 
     def create_queue(self) -> str:
         """The URL of a fresh, empty queue."""

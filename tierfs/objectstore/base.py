@@ -33,6 +33,14 @@ class StorageClass(enum.StrEnum):
     EXPRESS_ONEZONE = "EXPRESS_ONEZONE"
 
 
+class RestoreSpeed(enum.StrEnum):
+    """How much is paid for an archived object to be readable sooner, as the API spells it."""
+
+    EXPEDITED = "Expedited"
+    STANDARD = "Standard"
+    BULK = "Bulk"
+
+
 EXPIRES_UNKNOWN: Final = "?"
 
 
@@ -71,6 +79,7 @@ class ObjectInfo:
     storage_class: str = StorageClass.STANDARD
     meta: ObjectMeta | None = None
     restore: str = ""  # S3's x-amz-restore header as sent; "" when there is none
+    archive_status: str = ""  # of Intelligent-Tiering: ARCHIVE_ACCESS or DEEP_ARCHIVE_ACCESS; a LIST does not say it
     archived: bool = False  # a GET would fail with ARCHIVED
 
 
@@ -160,7 +169,9 @@ class Capabilities:
     checksums: bool = True
     versioning: bool = False
     tags: bool = True
-    storage_classes: bool = True
+    storage_classes: bool = True  # a PUT's class is kept and shown
+    class_changes: bool = True  # a copy of an object onto itself changes its class
+    restores: bool = True  # archived objects can be made readable again
     # a key that ends with a slash keeps metadata and can be copied; else `.tierfs/markers/` stands in
     marker_metadata: bool = True
     live_prefixes: bool = True  # a prefix is listed only while an object lies below it
@@ -280,6 +291,16 @@ class ObjectStore(Protocol):
         is an UploadPartCopy inside. An empty `storage_class` keeps the source's class.
         ARCHIVED when the source is archived; PRECONDITION_FAILED when the source is no longer
         `if_match` or the target does not meet `condition`.
+        """
+        ...
+
+    async def restore(self, key: str, *, if_match: str, days: int, speed: RestoreSpeed) -> None:
+        """Asks for a copy of an archived object that can be read for `days`; HEAD shows when it is there.
+
+        An archive tier of Intelligent-Tiering gives the object itself back, whatever `days` says. Repeatable: one that
+        is under way, or done, is not asked for again. NOT_FOUND; PRECONDITION_FAILED when it is no longer `if_match`;
+        INVALID for an object that is not archived, and for a speed that its class does not have; UNSUPPORTED where the
+        store cannot.
         """
         ...
 

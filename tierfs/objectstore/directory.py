@@ -28,6 +28,7 @@ from tierfs.objectstore.base import (
     ListPage,
     ObjectInfo,
     ObjectMeta,
+    RestoreSpeed,
     StorageClass,
     VersionPage,
     Written,
@@ -115,7 +116,7 @@ class DirectoryStore:
     @property
     def capabilities(self) -> Capabilities:
         # a class is a label here: it is kept and shown, and no bytes move
-        return Capabilities(versioning=False, tags=False, checksums=False)
+        return Capabilities(versioning=False, tags=False, checksums=False, restores=False)
 
     @property
     def part_size_bytes(self) -> int:
@@ -216,6 +217,9 @@ class DirectoryStore:
         return await self.run_write(
             key, lambda root: self._files.copy(root, source, path, if_match, condition, meta, storage_class)
         )
+
+    async def restore(self, key: str, *, if_match: str, days: int, speed: RestoreSpeed) -> None:
+        raise StoreError(StoreErrorKind.UNSUPPORTED, "a class is a label here: nothing is archived", key=key)
 
     async def delete(self, key: str, *, if_match: str) -> None:
         try:

@@ -264,6 +264,8 @@ def _read_only(error: StoreError) -> Capabilities:
         checksums=False,
         tags=False,
         storage_classes=False,
+        class_changes=False,
+        restores=False,
         marker_metadata=False,
         live_prefixes=False,
         ordered_listing=False,

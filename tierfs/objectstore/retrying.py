@@ -34,6 +34,7 @@ from tierfs.objectstore.base import (
     ObjectInfo,
     ObjectMeta,
     ObjectStore,
+    RestoreSpeed,
     Upload,
     VersionPage,
     Written,
@@ -334,6 +335,9 @@ class RetryingStore:
         )
         is_same = found.meta == source.meta and found.size_bytes == source.size_bytes and has_same_content
         return _written(found) if is_same else None
+
+    async def restore(self, key: str, *, if_match: str, days: int, speed: RestoreSpeed) -> None:
+        await self.repeat(functools.partial(self.inner.restore, key, if_match=if_match, days=days, speed=speed))
 
     async def delete(self, key: str, *, if_match: str) -> None:
         await self.repeat(functools.partial(self.inner.delete, key, if_match=if_match))

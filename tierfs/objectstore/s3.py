@@ -23,6 +23,7 @@ from attrs import evolve
 
 from tierfs import native
 from tierfs.errors import StoreError, StoreErrorKind
+from tierfs.objectstore.archives import restore_state
 from tierfs.objectstore.base import (
     Always,
     Body,
@@ -33,6 +34,7 @@ from tierfs.objectstore.base import (
     ListPage,
     ObjectInfo,
     ObjectMeta,
+    RestoreSpeed,
     StorageClass,
     VersionPage,
     Written,
@@ -185,6 +187,8 @@ class S3Store:
         if source.archived:
             raise StoreError(StoreErrorKind.ARCHIVED, "the source is archived: restore it first", key=source_key)
         wanted_class = storage_class or source.storage_class
+        if wanted_class != source.storage_class and source_full == full and not self.capabilities.class_changes:
+            raise StoreError(StoreErrorKind.UNSUPPORTED, "the server does not change an object's class", key=key)
         is_same_key = source_full == full
         if is_same_key:
             if meta is None and wanted_class == source.storage_class:
@@ -220,6 +224,25 @@ class S3Store:
                 meta=meta,
                 # a server that knows no classes may refuse the name of the default
                 storage_class=wanted_class if wanted_class != source.storage_class or not_default else "",
+            )
+        )
+
+    async def restore(self, key: str, *, if_match: str, days: int, speed: RestoreSpeed) -> None:
+        full = self._runner.full(key)
+        if not self.capabilities.restores:
+            raise StoreError(StoreErrorKind.UNSUPPORTED, "the server restores no archived objects", key=key)
+        found = await self.head(key)
+        if if_match:
+            require(key, found, IfMatch(if_match))
+        state = restore_state(found)
+        if state is not None and (state.is_ongoing or not found.archived):
+            return
+        if not found.archived:
+            raise StoreError(StoreErrorKind.INVALID, "the object is not archived", key=key)
+        is_given_back = found.storage_class == StorageClass.INTELLIGENT_TIERING
+        await self._runner.write(
+            lambda requests: requests.restore(
+                full, version_id=found.version_id, days=None if is_given_back else days, speed=speed
             )
         )
 
@@ -266,7 +289,8 @@ class S3Store:
     # the probe's questions that the interface has no words for
 
     async def probe_extras(self, key: str, op_id: str) -> Mapping[str, bool]:
-        """Whether the server checks checksums, keeps tags and knows classes; three small PUTs on `key`.
+        """Whether the server checks checksums, keeps tags, knows and changes classes, and restores; three small PUTs
+        and a copy on `key`.
 
         Intelligent-Tiering is the class that costs nothing for an object that lives a second.
         """
@@ -291,7 +315,33 @@ class S3Store:
             tags = kept.tags == wanted
             _found, count = await self._runner.read(lambda requests: requests.head_and_tag_count(full))
             self._runner.heads_count_tags = tags and count == 1
-        classes = False
+        classes = changes = False
         if await put(PutExtras(storage_class=StorageClass.INTELLIGENT_TIERING)) is None:
-            classes = (await self.head(key)).storage_class == StorageClass.INTELLIGENT_TIERING
-        return {"checksums": checksums, "tags": tags, "storage_classes": classes}
+            before = await self.head(key)
+            classes = before.storage_class == StorageClass.INTELLIGENT_TIERING
+            changes = classes and await self._leaves_class(before)
+        asked = {"storage_classes": classes, "class_changes": changes, "restores": await self._restores(full)}
+        return {"checksums": checksums, "tags": tags, **asked}
+
+    async def _leaves_class(self, info: ObjectInfo) -> bool:
+        try:
+            await self.copy(
+                info.key, info.key, if_match=info.etag, condition=Always(), storage_class=StorageClass.STANDARD
+            )
+        except StoreError as error:
+            if error.retryable:
+                raise
+            return False
+        return (await self.head(info.key)).storage_class == StorageClass.STANDARD
+
+    async def _restores(self, full: str) -> bool:
+        """S3 says of an object that is not archived that it is not: who knows no restore says something else."""
+        try:
+            await self._runner.write(
+                lambda requests: requests.restore(full, version_id="", days=1, speed=RestoreSpeed.STANDARD)
+            )
+        except StoreError as error:
+            if error.retryable:
+                raise
+            return error.kind is StoreErrorKind.ARCHIVED
+        return False

@@ -49,6 +49,7 @@ _KIND_OF_CODE: Final = {
     "AllAccessDisabled": Kind.ACCESS_DENIED,
     "AccountProblem": Kind.ACCESS_DENIED,
     "InvalidObjectState": Kind.ARCHIVED,
+    "ObjectNotInActiveTierError": Kind.ARCHIVED,  # of a copy's source
     "KeyTooLongError": Kind.KEY_TOO_LONG,
     "EntityTooLarge": Kind.TOO_LARGE,
     "MethodNotAllowed": Kind.UNSUPPORTED,
@@ -67,6 +68,8 @@ _KIND_OF_CODE: Final = {
     "RequestThrottled": Kind.THROTTLED,
     "TooManyRequests": Kind.THROTTLED,
     "BandwidthLimitExceeded": Kind.THROTTLED,
+    # a 503 that says nothing of the server: all other requests go on
+    "GlacierExpeditedRetrievalNotAvailable": Kind.THROTTLED,
     "RequestTimeout": Kind.TIMEOUT,
     "ServiceUnavailable": Kind.UNAVAILABLE,
     "PermanentRedirect": Kind.INVALID,

@@ -112,6 +112,7 @@ def decode_info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
         raise StoreError(StoreErrorKind.CORRUPT, "the answer does not say how long the object is", key=key)
     storage_class = headers.get("x-amz-storage-class") or StorageClass.STANDARD.value
     restore = headers.get("x-amz-restore", "")
+    archive_status = headers.get("x-amz-archive-status", "")
     return ObjectInfo(
         key=key,
         size_bytes=int(whole),
@@ -121,7 +122,8 @@ def decode_info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
         storage_class=storage_class,
         meta=decode_meta(headers),
         restore=restore,
-        archived=is_archived(storage_class, restore, headers.get("x-amz-archive-status", "")),
+        archive_status=archive_status,
+        archived=is_archived(storage_class, restore, archive_status),
     )
 
 

@@ -25,6 +25,7 @@ from tierfs.objectstore.base import (
     ListPage,
     ObjectInfo,
     ObjectMeta,
+    RestoreSpeed,
     VersionPage,
     Written,
 )
@@ -342,6 +343,19 @@ class Requests:
             version_id=decode_version_id(answer.get("VersionId")),
             last_modified_ns=int(result["LastModified"].timestamp()) * NS_PER_S if "LastModified" in result else 0,
         )
+
+    def restore(self, full: str, *, version_id: str, days: int | None, speed: RestoreSpeed) -> None:
+        """`days` None: for good, which only Intelligent-Tiering knows."""
+        asked: dict[str, Any] = {"GlacierJobParameters": {"Tier": speed.value}}
+        if days is not None:
+            asked["Days"] = days
+        version = {"VersionId": version_id} if version_id else {}
+        try:
+            with translating(self._shown(full), Effect.WRITES):
+                self._connection.client.restore_object(Bucket=self._bucket, Key=full, RestoreRequest=asked, **version)
+        except StoreError as error:
+            if not str(error.args[0]).startswith("RestoreAlreadyInProgress"):
+                raise
 
     def delete(self, full: str, *, if_match: str, version_id: str = "") -> None:
         """The object, or for good one row of its history: in a bucket with versions a deletion is such a row."""

@@ -57,13 +57,16 @@ class FileError(enum.StrEnum):
     """
 
     NO_ROOM = "no_room"  # warm: the hot tier is not large enough
-    NOT_UPLOADED = "not_uploaded"  # release: only this machine has the bytes
-    IN_USE = "in_use"  # release: open for writing, or read this moment
-    PINNED = "pinned"  # release: it was said to stay
-    HELD = "held"  # release: the bucket has lost it, and nobody has decided yet
+    NOT_UPLOADED = "not_uploaded"  # release, and a move: only this machine has the bytes
+    IN_USE = "in_use"  # release: open for writing, or read this moment; of a move: open
+    PINNED = "pinned"  # release, and a move: it was said to stay
+    HELD = "held"  # release, and a move: the bucket has lost it, and nobody has decided yet
+    HARD_LINKS = "hard_links"  # a move: it has several names, and an object for each
+    OVER_BUDGET = "over_budget"  # a move: the money of the day is spent
+    RULE_STOPPED = "rule_stopped"  # a move: half of the rule's moves failed
     CHECKSUM_MISMATCH = "checksum_mismatch"  # verify: the bytes here are not those that were written
-    OBJECT_CHANGED = "object_changed"  # verify: the bucket has another version
-    OBJECT_MISSING = "object_missing"  # verify: the bucket has no object there
+    OBJECT_CHANGED = "object_changed"  # verify, and a move: the bucket has another version
+    OBJECT_MISSING = "object_missing"  # verify, and a move: the bucket has no object there
     INTERNAL = "internal"  # a fault of tierfs, which its log tells
 
 

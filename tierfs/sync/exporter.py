@@ -125,8 +125,8 @@ class Exporter:
         self._store = store
         self._locations = locations
         self._clock, self._settings = clock, settings
-        claims = Claims()
-        records = Records(index=index, locations=locations, clock=clock, activity=activity, quiet_s=settings.quiet_s)
+        self.claims = claims = Claims()
+        self.records = records = Records(index, locations, clock, activity, quiet_s=settings.quiet_s)
         disputes = Disputes(
             index=index, store=store, locations=locations, files=files, clock=clock, applier=applier,
             notify=notify, rules=rules,

@@ -54,7 +54,7 @@ class Sent:
 class Records:
     """The completing transactions."""
 
-    def __init__(self, *, index: Index, locations: Locations, clock: Clock, activity: Activity, quiet_s: float) -> None:
+    def __init__(self, index: Index, locations: Locations, clock: Clock, activity: Activity, *, quiet_s: float) -> None:
         self._index = index
         self._locations = locations
         self._clock = clock

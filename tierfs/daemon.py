@@ -29,6 +29,8 @@ from tierfs.control import registry, server
 from tierfs.control.conflicts import Conflicts
 from tierfs.control.desk import Desk
 from tierfs.control.inspector import Inspector, MountFacts
+from tierfs.control.metering import Metering
+from tierfs.control.observing import ObservingVerbs
 from tierfs.control.removals import Removals
 from tierfs.control.renametasks import RenameTasks
 from tierfs.control.service import Service, group_id
@@ -45,7 +47,9 @@ from tierfs.fuse.calls import Calls
 from tierfs.fuse.convert import Timeouts
 from tierfs.fuse.directories import Directories
 from tierfs.fuse.failures import Failures
+from tierfs.fuse.holder import Use
 from tierfs.fuse.kernel import Kernel
+from tierfs.fuse.observer import Observer
 from tierfs.fuse.operations import Operations
 from tierfs.fuse.takeover import Takeover
 from tierfs.hottier.disk import Disk
@@ -79,7 +83,9 @@ from tierfs.sync.pathrules import PathRules
 from tierfs.sync.scan import Scan
 from tierfs.sync.tasks import Tasks
 from tierfs.sync.verdicts import Verdicts
-from tierfs.telemetry import Counters
+from tierfs.telemetry.counters import Counters
+from tierfs.telemetry.meters import Meters
+from tierfs.telemetry.oplog import OperationLog
 from tierfs.units import MIB
 
 log = logging.getLogger(__name__)
@@ -112,6 +118,7 @@ class _Parts:
     fs: FileSystem
     rules: PathRules
     news: News
+    observer: Observer
 
 
 @define
@@ -190,19 +197,21 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
             unanswered=takeover.state.tokens if takeover is not None else frozenset(),
         )
         stack.callback(index.close)
-        counters = Counters()
+        counters, observer = Counters(), Observer(Meters(), OperationLog(clock))
         store = open_store(
             source,
             translation.store_settings(settings),
             on_call=lambda verb: counters.add(f"store_{verb}_requests"),
-            on_received=lambda size_bytes: counters.add("store_received_bytes", size_bytes),
+            on_received=functools.partial(_received, counters, observer.meters),
+            on_answer=observer.asked,
+            on_sent=observer.meters.sent,
         )
         stack.push_async_callback(store.aclose)
         await store.check()
         for warning in (await probe(store, index.next_op_id())).warnings:
             log.warning("%s: %s", source, warning)
         await agree_on_format(store, index.next_op_id(), read_only=settings.mount.read_only)
-        parts = _build(settings, index, store, source, cache, clock, takeover)
+        parts = _build(settings, index, store, source, cache, clock, takeover, observer)
         facts = MountFacts(
             source=source,
             mountpoint=mountpoint,
@@ -214,15 +223,15 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
     return 0
 
 
+def _received(counters: Counters, meters: Meters, size_bytes: int) -> None:
+    counters.add("store_received_bytes", size_bytes)
+    meters.received(size_bytes)
+
+
 def _build(
-    settings: Settings,
-    index: Index,
-    store: RetryingStore,
-    source: str,
-    cache: Path,
-    clock: Clock,
-    takeover: Takeover | None,
-) -> _Parts:
+    settings: Settings, index: Index, store: RetryingStore, source: str, cache: Path, clock: Clock,
+    takeover: Takeover | None, observer: Observer,
+) -> _Parts:  # fmt: skip
     """Every part of the mount over an open index and store; the hot tier is recovered."""
     hot, space = _tier(settings, index, cache)
     mount, locations, authority, bell = settings.mount, Locations(), SoleNode(), Bell()
@@ -239,6 +248,7 @@ def _build(
         index=index, hot=hot, space=space, store=store, clock=clock, settings=translation.content_settings(settings),
         locate=lambda ino: locations.actual_key(index, tree.inode(ino)),
         wake_export=bell.wake, hurry_export=bell.make_room, on_stale=bell.doubt, quiet_s_of=rules.quiet_s,
+        meters=observer.meters,
     )  # fmt: skip
     files.recover()
     applier = _applier(settings, index, locations, files, clock, kernel, news)
@@ -272,7 +282,7 @@ def _build(
     fs.purge_orphans()
     return _Parts(
         index, store, hot, space, locations, tree, files, importer, exporter, events, verdicts, history, kernel, fs,
-        rules, news,
+        rules, news, observer,
     )  # fmt: skip
 
 
@@ -328,7 +338,9 @@ async def _serve(
     socket_path = settings.control.socket or f"{registry.prepare_run_directory()}/{identifier}.sock"
     scan = Scan(index=parts.index, importer=parts.importer, clock=parts.index.clock, settings=settings.import_)
     tasks = _tasks(parts)
-    service = _service(settings, parts, facts, counters, stop, scan, tasks)
+    inspector = _inspector(parts, facts, counters, scan)
+    metering = Metering(parts.observer.meters, parts.kernel, inspector.status)
+    service = _service(settings, parts, facts, inspector, stop, tasks, metering)
     limits = server.Limits(max_clients=settings.control.max_clients, idle_timeout_s=settings.control.idle_timeout_s)
     timeouts = Timeouts(
         entry_s=settings.mount.entry_timeout_s,
@@ -341,18 +353,22 @@ async def _serve(
         for work in (parts.importer.run, parts.exporter.run, parts.verdicts.run, scan.run, tasks.run):
             nursery.start_soon(work)
         await nursery.start(functools.partial(server.serve, socket_path, service, limits=limits))
+        if settings.metrics.listen:
+            nursery.start_soon(metering.serve, settings.metrics.listen)
         await parts.fs.reopen()
         failures = Failures()
         directories = parts.kernel.directories
-        operations = Operations(parts.fs, timeouts, parts.kernel, failures, parts.index.answers, directories)
-        calls = Calls(parts.fs, failures)
+        operations = Operations(
+            parts.fs, timeouts, parts.kernel, failures, parts.index.answers, directories, parts.observer
+        )
+        calls = Calls(parts.fs, failures, parts.observer)
         async with parts.kernel.mounted(operations, calls, facts.mountpoint, _mount_options(settings, facts)):
             if parts.kernel.takes_files:
                 parts.files.lending.borrower = parts.kernel
                 parts.files.lending.hears_of_closes = parts.rules.waits_at_close
                 await parts.fs.recall_lent()
             nursery.start_soon(_obey_signals, parts.kernel, facts.mountpoint, stop)
-            nursery.start_soon(parts.kernel.run, lambda use: parts.fs.used(use.ino, use.last_use_ns))
+            nursery.start_soon(parts.kernel.run, functools.partial(_used, parts))
 
             def announce() -> None:
                 registry.register(
@@ -372,18 +388,28 @@ async def _serve(
         nursery.cancel_scope.cancel()
 
 
-def _service(
-    settings: Settings, parts: _Parts, facts: MountFacts, counters: Counters, stop: _Stop, scan: Scan, tasks: Tasks
-) -> Service:
-    """What the control socket serves."""
-    inspector = Inspector(
+def _used(parts: _Parts, use: Use) -> None:
+    """The kernel and the holder have used a hot file without us."""
+    parts.fs.used(use.ino, use.last_use_ns)
+    parts.observer.meters.used(use.opens, use.bytes_read)
+
+
+def _inspector(parts: _Parts, facts: MountFacts, counters: Counters, scan: Scan) -> Inspector:
+    return Inspector(
         facts, index=parts.index, locations=parts.locations, files=parts.files, space=parts.space,
         exporter=parts.exporter, store=parts.store, clock=parts.index.clock, counters=counters, connection=parts.kernel,
         events=parts.events, scan=scan, guard=parts.importer.guard, rules=parts.rules,
     )  # fmt: skip
+
+
+def _service(
+    settings: Settings, parts: _Parts, facts: MountFacts, inspector: Inspector, stop: _Stop, tasks: Tasks,
+    metering: Metering,
+) -> Service:  # fmt: skip
+    """What the control socket serves."""
     return Service(
         _desk(parts, inspector, functools.partial(_unmount, facts.mountpoint, stop)),
-        _verb_groups(parts, tasks),
+        _verb_groups(parts, tasks, metering),
         daemon_uid=os.geteuid(),
         admin_gid=group_id(settings.control.admin_group),
         drain_timeout_s=settings.export.drain_timeout_s,
@@ -405,13 +431,16 @@ def _desk(parts: _Parts, inspector: Inspector, unmount: Callable[[bool, bool], A
     )  # fmt: skip
 
 
-def _verb_groups(parts: _Parts, tasks: Tasks) -> list[VerbGroup]:
+def _verb_groups(parts: _Parts, tasks: Tasks, metering: Metering) -> list[VerbGroup]:
     """What the control socket serves beside the desk's own verbs."""
     clock = parts.index.clock
     renames = RenameTasks(
         index=parts.index, clock=clock, mover=parts.exporter.mover, fs=parts.fs, notify=parts.kernel, tasks=tasks
     )  # fmt: skip
-    return [TaskVerbs(TaskDesk(tasks=tasks, renames=renames, clock=clock))]
+    return [
+        TaskVerbs(TaskDesk(tasks=tasks, renames=renames, clock=clock)),
+        ObservingVerbs(metering, parts.observer.log),
+    ]
 
 
 def _mount_options(settings: Settings, facts: MountFacts) -> session.MountOptions:

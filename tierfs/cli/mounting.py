@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import attrs
 from attrs import frozen
 
-from tierfs import config, telemetry
+from tierfs import config
 from tierfs.cli import background
 from tierfs.cli.failures import as_exit_error, root_cause
 from tierfs.config import Settings
@@ -19,6 +19,7 @@ from tierfs.control import mountpoint, registry
 from tierfs.control.exitcodes import ExitCode, ExitError
 from tierfs.errors import ConfigError
 from tierfs.fuse import takeover
+from tierfs.telemetry.logs import set_up_logging
 
 _log = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ def serve(wanted: MountPlan, status: background.StatusPipe, run_daemon: RunDaemo
             log = attrs.evolve(settings.log, file=str(_background_log(wanted)))
             settings = attrs.evolve(settings, log=log)
             os.chdir("/")  # keeps no other file system busy
-        telemetry.set_up_logging(settings.log.level, settings.log.file, settings.log.format)
+        set_up_logging(settings.log.level, settings.log.file, settings.log.format)
         return run_daemon(settings, wanted.source, wanted.mountpoint, wanted.cache, status.ready)
     except Exception as error:
         said = _explained(error)

@@ -10,10 +10,10 @@ All values are frozen; reading them is free of checkpoints and safe from any tas
 
 from tierfs.config.describe import KeyInfo, describe, example_toml
 from tierfs.config.loading import DEFAULT_CONFIG_PATH, load
+from tierfs.config.operating import ControlSettings, LogSettings
 from tierfs.config.sections import (
     SECTIONS,
     ContentSettings,
-    ControlSettings,
     EventSettings,
     ExportRuleSettings,
     ExportSettings,
@@ -21,7 +21,6 @@ from tierfs.config.sections import (
     HotTierSettings,
     ImportSettings,
     IndexSettings,
-    LogSettings,
     MountSettings,
     Settings,
     StoreSettings,

@@ -22,6 +22,7 @@ from tierfs.config.kinds import (
     setting,
     tables_of,
 )
+from tierfs.config.operating import ControlSettings, LogSettings, MetricsSettings
 from tierfs.units import GIB, KIB, MIB, TIB
 
 _ID_MAX: Final = 2**32 - 2
@@ -415,34 +416,6 @@ class IndexSettings:
 
 
 @frozen(kw_only=True)
-class ControlSettings:
-    """The socket that tierctl speaks to."""
-
-    socket: str = setting(
-        "",
-        PATH,
-        """Path of the socket; empty: /run/tierfs/<id>.sock for root, else $XDG_RUNTIME_DIR/tierfs/<id>.sock. Everybody
-        may connect; what they may do depends on who they are.""",
-    )
-    admin_group: str = setting("", TEXT, "Members of this group may do what root may; empty: nobody else.")
-    max_clients: int = setting(64, INTEGER, "Connections at one time.", at_least=2, at_most=1024)
-    idle_timeout_s: float = setting(
-        300.0, DURATION, "A connection that asks nothing for this long is closed.", at_least=1, at_most=86400
-    )
-
-
-@frozen(kw_only=True)
-class LogSettings:
-    """What is written about the daemon's work."""
-
-    level: str = setting("info", one_of("debug", "info", "warning", "error"), "Least severity to write.")
-    file: str = setting(
-        "", PATH, "File to append to; empty: standard error, or tierfs.log in the cache when in the background."
-    )
-    format: str = setting("text", one_of("text", "json"), "Lines for people or one JSON object a line.")
-
-
-@frozen(kw_only=True)
 class Settings:
     """All sections. `Settings()` holds the defaults."""
 
@@ -458,6 +431,7 @@ class Settings:
     index: IndexSettings = attrs.field(factory=IndexSettings)
     control: ControlSettings = attrs.field(factory=ControlSettings)
     log: LogSettings = attrs.field(factory=LogSettings)
+    metrics: MetricsSettings = attrs.field(factory=MetricsSettings)
 
 
 SECTIONS: Final[Mapping[str, type[Any]]] = {
@@ -473,4 +447,5 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "index": IndexSettings,
     "control": ControlSettings,
     "log": LogSettings,
+    "metrics": MetricsSettings,
 }

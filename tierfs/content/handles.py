@@ -34,6 +34,7 @@ from tierfs.index import inodes, intents, residency
 from tierfs.index.env import Index
 from tierfs.model import Inode, Residency
 from tierfs.objectstore.base import ObjectStore
+from tierfs.telemetry.meters import Meters
 from tierfs.units import NS_PER_S
 
 __all__ = ["ContentSettings", "Files", "Piece", "Recovery", "Snapshot", "Where", "WhereKind"]
@@ -66,6 +67,7 @@ class Files:
         hurry_export: Callable[[], None] | None = None,
         on_stale: Callable[[int], None] = lambda ino: None,
         quiet_s_of: intents.QuietTime = lambda reader, inode: 5.0,
+        meters: Meters | None = None,
     ) -> None:
         """`locate`: the key of an inode's base object now. `hurry_export`: the tier is full of dirty bytes, export
         without quiet time (default: as `wake_export`). `on_stale`: an object was found changed or gone."""
@@ -76,7 +78,8 @@ class Files:
         self._wake_export = wake_export
         self._hurry_export = hurry_export or wake_export
         self._fetcher = Fetcher(self._ledger, store, locate, self._running)
-        self._reader = Reader(self._ledger, self._fetcher, store, on_stale)
+        self._meters = meters or Meters()
+        self._reader = Reader(self._ledger, self._fetcher, store, on_stale, self._meters)
         self._next_files = NextFiles(self._ledger, self._fetcher)
         part_bytes = spill_part_bytes(store.part_size_bytes, space.limit_bytes)
         self._spiller = Spiller(self._ledger, store, self._running, part_bytes=part_bytes)
@@ -250,6 +253,7 @@ class Files:
         handle = self._of(fh)
         if not handle.is_writer:
             raise FsError(errno.EBADF, "not open for writing")
+        self._meters.wrote(len(data))
         return await self._writer.write(handle.live, offset, data, is_writeback=is_writeback)
 
     async def fallocate(self, fh: int, offset: int, length: int, mode: int) -> None:

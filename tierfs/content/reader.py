@@ -15,6 +15,8 @@ from tierfs.errors import FsError, StoreError, StoreErrorKind
 from tierfs.index import intents, locations
 from tierfs.objectstore.base import ObjectStore
 from tierfs.policy.readahead import ReadaheadSettings, advise
+from tierfs.telemetry.meters import Meters
+from tierfs.telemetry.oplog import waited_for_bucket
 
 # void flights in a row before a reader gives up: each means that the file was changed under it
 _VOID_MAX: Final = 8
@@ -27,9 +29,12 @@ _MOVED: Final = (StoreErrorKind.PRECONDITION_FAILED, StoreErrorKind.NOT_FOUND)
 class Reader:
     """Reads of live files. Checkpoints: flights, and worker threads where the page cache does not have the bytes."""
 
-    def __init__(self, ledger: Ledger, fetcher: Fetcher, store: ObjectStore, on_stale: Callable[[int], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, fetcher: Fetcher, store: ObjectStore, on_stale: Callable[[int], None], meters: Meters
+    ) -> None:
         settings = ledger.settings
         self._ledger = ledger
+        self._meters = meters
         self._fetcher = fetcher
         self._on_stale = on_stale
         self._readahead = ReadaheadSettings(
@@ -58,11 +63,15 @@ class Reader:
             if data is not None:
                 if not live.is_whole:
                     self._look_ahead(live, offset, stop)
+                self._meters.read(len(data), waited=False)
                 return data
+        waited = not live.covers(offset, stop)
         with live.guarded(offset, stop):
             if not live.is_whole:
                 self._look_ahead(live, offset, stop)
-            return await self._assemble(live, offset, stop)
+            data = await self._assemble(live, offset, stop)
+        self._meters.read(len(data), waited=waited)
+        return data
 
     async def bring(self, live: LiveFile, offset: int, size: int) -> None:
         """Returns when [offset, offset + size) is present, or was not admitted to the tier. FsError, StoreError."""
@@ -70,6 +79,8 @@ class Reader:
         if offset >= stop or live.is_whole:
             return
         self._ledger.touch(live)
+        if not live.covers(offset, stop):
+            self._meters.read(stop - offset, waited=True)
         self._look_ahead(live, offset, stop)
         at, void_count = offset, 0
         while (at := self._local_stop(live, at, stop)) < min(stop, live.size_bytes):
@@ -132,6 +143,7 @@ class Reader:
     async def _joined(self, live: LiveFile, at: int, stop: int, *, is_urgent: bool = True) -> Flight:
         """The flight that brought the absent byte at `at`. One that failed since the object moved may be repeated."""
         self._fetcher.launch(live, at, stop, is_urgent=is_urgent)
+        waited_for_bucket()
         flight = live.flight_at(at)
         assert flight is not None, "an absent byte of which launch() was told has a flight"
         await self._fetcher.join(live, flight)
@@ -230,6 +242,7 @@ class Reader:
             if flight is None:  # it is here, or somebody reads it already
                 return
             self._fetcher.hasten(flight)
+            waited_for_bucket()
             await self._fetcher.join(live, flight)
             if live.is_dead:
                 raise self._replaced(flight, "opened")

@@ -30,7 +30,7 @@ from tierfs.sync.paths import walk
 from tierfs.sync.plan import target_key
 from tierfs.sync.scan import Scan
 from tierfs.sync.standing import OpenCount
-from tierfs.telemetry import Counters, rss_anon_bytes
+from tierfs.telemetry.counters import Counters, rss_anon_bytes
 from tierfs.units import NS_PER_S
 
 _FAILING_SHOWN_MAX: Final = 20

@@ -4,12 +4,14 @@ READs of absent bytes, which the holder answers when they are here."""
 import errno
 import logging
 import struct
+from time import monotonic_ns
 from typing import Final, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from tierfs.errors import FsError, TierfsError
 from tierfs.fuse.failures import Failures
+from tierfs.fuse.observer import INTERRUPTED, Observer
 
 _log: Final = logging.getLogger(__name__)
 # opcodes and arguments as in native/holder/fuse_wire.h
@@ -60,21 +62,57 @@ class Calls:
 
     _requests: Requests
     _failures: Failures
+    _observer: Observer = field(factory=Observer)
 
     async def answer(self, opcode: int, argument: bytes, *, is_told: bool = False) -> tuple[int, int]:
         """(errno or 0, value) of one request. `is_told`: the program has its answer, and none waits for this one."""
+        if is_told:
+            return await self._prepare(opcode, argument)
+        verb = _VERBS.get(opcode, "call")
+        began_ns = monotonic_ns()
+        watched = self._observer.begin(lambda: {"fh": _handle_of(argument)}, lambda about: self._known_path(argument))
+        failure, value = INTERRUPTED, 0
+        try:
+            value = await _call(self._requests, opcode, argument)
+            failure = ""
+            return 0, value
+        except Exception as error:
+            code = self._failures.errno_of(error, verb, lambda: self._path_in(argument))
+            failure = errno.errorcode.get(code, str(code))
+            return code, 0
+        finally:
+            size_bytes = 0 if failure else _size_of(opcode, argument, value)
+            self._observer.end(watched, verb, began_ns, failure, size_bytes)
+
+    async def _prepare(self, opcode: int, argument: bytes) -> tuple[int, int]:
         try:
             return 0, await _call(self._requests, opcode, argument)
+        except TierfsError as error:
+            _log.debug("what was to be read ahead does not come: %s", error)
+            return error.errno, 0
         except Exception as error:
-            if is_told and isinstance(error, TierfsError):
-                _log.debug("what was to be read ahead does not come: %s", error)
-                return error.errno, 0
-            verb = _VERBS.get(opcode, "call")
-            return self._failures.errno_of(error, verb, lambda: self._path_in(argument)), 0
+            return self._failures.errno_of(error, _VERBS.get(opcode, "call"), lambda: self._path_in(argument)), 0
 
     def _path_in(self, argument: bytes) -> str:
-        (handle,) = _HANDLE.unpack_from(argument)
-        return self._requests.path_of_handle(handle)
+        return self._requests.path_of_handle(_handle_of(argument))
+
+    def _known_path(self, argument: bytes) -> str:
+        try:
+            return self._path_in(argument)
+        except TierfsError:
+            return ""
+
+
+def _handle_of(argument: bytes) -> int:
+    (handle,) = _HANDLE.unpack_from(argument)
+    return int(handle)
+
+
+def _size_of(opcode: int, argument: bytes, value: int) -> int:
+    """The bytes that were read or copied; a read beyond the end of the file has fewer."""
+    if opcode == _READ:
+        return int(_READ_IN.unpack(argument)[2])
+    return value if opcode in _COPY_FILE_RANGE else 0
 
 
 async def _call(requests: Requests, opcode: int, argument: bytes) -> int:

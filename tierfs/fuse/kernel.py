@@ -179,6 +179,13 @@ class Kernel:
             raise OSError(errno.ENOTCONN, "there is no holder")
         return self._holder
 
+    async def holder_counts(self) -> dict[str, int]:
+        """What the holder has counted; see native/holder/control.c. Nothing without one."""
+        with suppress(OSError):  # the session is ending
+            if self._holder is not None:
+                return await self._holder.status()
+        return {}
+
     def inode_of(self, fh: int) -> int | None:
         """The inode of a file handle that the holder gave out, None for one of ours."""
         return self._holder.inode_of(fh) if self._holder is not None else None

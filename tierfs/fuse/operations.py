@@ -10,37 +10,56 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from time import monotonic_ns
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
 
 import pyfuse3
 from attrs import evolve
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT, RequestContext
 
-from tierfs.errors import FsError
+from tierfs.errors import FsError, TierfsError
 from tierfs.filesystem import FileSystem
 from tierfs.fuse import convert
 from tierfs.fuse.directories import Directories
 from tierfs.fuse.failures import Failures
+from tierfs.fuse.observer import INTERRUPTED, Observer
 from tierfs.index.answers import Answers
 from tierfs.model import NAME_MAX_BYTES, Inode
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_SIZES: Final[Mapping[str, Callable[[Any], int]]] = {"read": len, "write": int}
+"""From the answer to the bytes that were read or written."""
+
+
+def _no_bytes(_answer: object) -> int:
+    return 0
 
 
 def _answer(
     handler: Callable[Concatenate["Operations", _P], Coroutine[Any, Any, _R]],
 ) -> Callable[Concatenate["Operations", _P], Coroutine[Any, Any, _R]]:
     signature = inspect.signature(handler)
+    verb = handler.__name__
+    size_of = _SIZES.get(verb, _no_bytes)
 
     @functools.wraps(handler)
     async def answer(self: "Operations", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        def about() -> Mapping[str, Any]:
+            return signature.bind(self, *args, **kwargs).arguments
+
+        began_ns, watched = monotonic_ns(), self._observer.begin(about, self._known_path)
+        failure, size_bytes = INTERRUPTED, 0
         try:
-            return await handler(self, *args, **kwargs)
+            result = await handler(self, *args, **kwargs)
+            failure, size_bytes = "", size_of(result)
+            return result
         except Exception as error:
-            about = signature.bind(self, *args, **kwargs).arguments
-            code = self._failures.errno_of(error, handler.__name__, lambda: self._path_in(about))
+            code = self._failures.errno_of(error, verb, lambda: self._path_in(about()))
+            failure = errno.errorcode.get(code, str(code))
             raise pyfuse3.FUSEError(code) from None
+        finally:
+            self._observer.end(watched, verb, began_ns, failure, size_bytes)
 
     return answer
 
@@ -90,8 +109,10 @@ class Operations(pyfuse3.Operations):
         failures: Failures,
         answers: Answers,
         directories: Directories,
+        observer: Observer | None = None,
     ) -> None:
         super().__init__()
+        self._observer = observer or Observer()
         self._fs = fs
         self._timeouts = timeouts
         self._changing = evolve(timeouts, attr_s=0)
@@ -116,6 +137,13 @@ class Operations(pyfuse3.Operations):
             case {"parent_inode": parent, "name": name} | {"parent_inode_old": parent, "name_old": name}:
                 return f"{self._fs.path_of(parent).rstrip('/')}/{name.decode(errors='backslashreplace')}"
         return ""
+
+    def _known_path(self, arguments: Mapping[str, Any]) -> str:
+        """The same for those who watch: "" where the index does not tell."""
+        try:
+            return self._path_in(arguments)
+        except TierfsError:
+            return ""
 
     def _strips(self, ctx: RequestContext) -> bool:
         """With HANDLE_KILLPRIV_V2, which the holder asks for, the kernel leaves setuid and setgid to us."""
@@ -259,6 +287,7 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         left = flags & ~os.O_TRUNC if self._was_made(ctx) else flags
         handle = await self._fs.open(inode, left, strips_privileges=self._strips(ctx), token=convert.token(ctx))
+        self._observer.opened(handle, ctx.uid, ctx.pid)
         # the daemon owns the namespace and invalidates what an import changes: pages stay valid
         return FileInfo(fh=FileHandleT(handle), keep_cache=True, direct_io=self._goes_direct(inode, flags))
 
@@ -276,6 +305,7 @@ class Operations(pyfuse3.Operations):
             inode, handle = made, await self._fs.open(made.ino, os.O_RDWR)
         else:
             inode, handle = await self._fs.create(parent_inode, name, mode, convert.caller(ctx))
+        self._observer.opened(handle, ctx.uid, ctx.pid)
         info = FileInfo(fh=FileHandleT(handle), keep_cache=True, direct_io=self._goes_direct(InodeT(inode.ino), flags))
         self._changed(parent_inode)
         return info, self._entry(inode)
@@ -295,6 +325,7 @@ class Operations(pyfuse3.Operations):
 
     @_answer
     async def release(self, fh: FileHandleT) -> None:
+        self._observer.released(fh)
         await self._fs.release(fh)
 
     @_answer

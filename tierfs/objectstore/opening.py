@@ -1,5 +1,6 @@
 """From the URL that a user gives to an object store. No I/O: the first request opens the connection."""
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -36,22 +37,26 @@ def open_store(
     *,
     on_call: Callable[[str], None] | None = None,
     on_received: Callable[[int], None] | None = None,
+    on_answer: Callable[[str, int, str], None] | None = None,
+    on_sent: Callable[[int], None] | None = None,
 ) -> RetryingStore:
     """The store behind `s3://bucket/prefix` or `file:///directory`, with failures repeated.
 
     `settings` says how; its bucket and prefix come from the URL. The prefix is taken as it is
-    written, `%` and `?` included. `on_call` is told of each request, `on_received` of
-    the bytes that each get brought. ConfigError for any other URL.
+    written, `%` and `?` included. `on_...`: see RetryingStore. ConfigError for any other URL.
     """
+    counted = functools.partial(
+        RetryingStore, on_call=on_call, on_received=on_received, on_answer=on_answer, on_sent=on_sent
+    )
     scheme, separator, _rest = source_url.partition("://")
     if separator and scheme == "s3":
         chosen = s3_settings(source_url, settings)
-        return RetryingStore(S3Store(chosen), chosen.retry, on_call=on_call, on_received=on_received)
+        return counted(S3Store(chosen), chosen.retry)
     if separator and scheme == "file":
         parts = urlsplit(source_url)
         path = Path(unquote(parts.path))
         if parts.netloc not in ("", "localhost") or not path.is_absolute():
             raise ConfigError(f"{source_url!r}: write file:///absolute/directory")
         store = DirectoryStore(path, part_size_bytes=settings.part_size_bytes)
-        return RetryingStore(store, settings.retry, on_call=on_call, on_received=on_received)
+        return counted(store, settings.retry)
     raise ConfigError(f"{source_url!r} is no source: write s3://bucket/prefix or file:///absolute/directory")

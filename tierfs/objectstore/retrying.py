@@ -17,6 +17,7 @@ may be cancelled in a pause, and then what its last attempt did stands.
 
 import functools
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
@@ -131,12 +132,17 @@ class RetryingStore:
         uniform: Callable[[float, float], float] = random.uniform,
         on_call: Callable[[str], None] | None = None,
         on_received: Callable[[int], None] | None = None,
+        on_answer: Callable[[str, int, str], None] | None = None,
+        on_sent: Callable[[int], None] | None = None,
     ) -> None:
-        """To be counted: `on_call` is told the interface's method name of each attempt, `on_received` the bytes of
-        each body that a get brought."""
+        """To be counted: `on_call` is told the interface's method name of each attempt, `on_answer` also how long it
+        took, in ns, and the kind of its error, if any; `on_received` the bytes of each body that a get brought,
+        `on_sent` those of each put and part."""
         self.inner = inner
         self._on_call = on_call or (lambda verb: None)
         self._on_received = on_received or (lambda size_bytes: None)
+        self._on_answer = on_answer or (lambda verb, duration_ns, error: None)
+        self._on_sent = on_sent or (lambda size_bytes: None)
         self._settings = settings
         self._uniform = uniform
         self._bucket = TokenBucket(settings)
@@ -159,8 +165,16 @@ class RetryingStore:
 
     # how calls are repeated
 
-    def _answered(self, error: StoreError | None) -> None:
+    def _sending(self, send: Callable[..., object]) -> tuple[str, int]:
+        """One attempt begins: its verb, and when."""
+        verb = _verb_of(send)
+        self._on_call(verb)
+        return verb, time.monotonic_ns()
+
+    def _answered(self, sent: tuple[str, int], error: StoreError | None) -> None:
         """One attempt has ended."""
+        verb, began_ns = sent
+        self._on_answer(verb, time.monotonic_ns() - began_ns, error.kind.name.lower() if error is not None else "")
         if error is None or not (error.retryable or error.kind in _AWAY):
             self.outage = None
         elif error.kind in _AWAY and self.outage is None:
@@ -174,16 +188,16 @@ class RetryingStore:
         """Runs a repeatable call until it succeeds, fails for good, or its budget is spent."""
         attempts = self._attempts(budget_s)
         while True:
-            self._on_call(_verb_of(send))
+            sent = self._sending(send)
             try:
                 result = await send()
             except StoreError as error:
-                self._answered(error)
+                self._answered(sent, error)
                 if not error.retryable:
                     raise
                 await attempts.pause(error)
             else:
-                self._answered(None)
+                self._answered(sent, None)
                 attempts.succeeded()
                 return result
 
@@ -201,14 +215,14 @@ class RetryingStore:
         """
         attempts = self._attempts()
         while True:
-            self._on_call(_verb_of(send))
+            sent = self._sending(send)
             try:
                 result = await send()
             except StoreError as failure:
                 error = failure
-                self._answered(error)
+                self._answered(sent, error)
             else:
-                self._answered(None)
+                self._answered(sent, None)
                 attempts.succeeded()
                 return result
             if error.kind is Kind.PRECONDITION_FAILED or error.kind in unclear:
@@ -288,7 +302,9 @@ class RetryingStore:
         self, key: str, data: Buffer, meta: ObjectMeta, condition: Condition, *, storage_class: str = ""
     ) -> Written:
         send = functools.partial(self.inner.put, key, data, meta, condition, storage_class=storage_class)
-        return await self.write(send, self._finder(key, meta), is_repeatable=isinstance(condition, Always))
+        written = await self.write(send, self._finder(key, meta), is_repeatable=isinstance(condition, Always))
+        self._on_sent(len(data))
+        return written
 
     async def begin_upload(self, key: str, meta: ObjectMeta, *, storage_class: str = "") -> Upload:
         # one whose answer got lost leaves an upload without parts, which list_uploads shows
@@ -388,6 +404,7 @@ class RetryingUpload:
 
     async def put_part(self, number: int, data: Buffer) -> None:
         await self._store.repeat(functools.partial(self._inner.put_part, number, data))
+        self._store._on_sent(len(data))
 
     async def copy_part(self, number: int, source_key: str, start: int, stop: int, *, if_match: str) -> None:
         await self._store.repeat(

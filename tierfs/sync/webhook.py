@@ -62,11 +62,11 @@ def read_token(path: Path) -> bytes:
     return token
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """host:port of `[events] listen`; IPv6 addresses stand in brackets. ConfigError."""
+def parse_address(text: str, setting: str = "[events] listen") -> tuple[str, int]:
+    """host:port of a setting; IPv6 addresses stand in brackets. ConfigError."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or not 0 <= int(port) <= 65_535 or not host.strip("[]"):
-        raise ConfigError(f"[events] listen: {text!r} is no address; write 127.0.0.1:9123")
+        raise ConfigError(f"{setting}: {text!r} is no address; write 127.0.0.1:9123")
     return host.strip("[]"), int(port)
 
 

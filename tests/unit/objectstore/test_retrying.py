@@ -105,6 +105,29 @@ def test_calls_and_the_bytes_that_they_bring_are_counted() -> None:
     assert received == [3, 4]
 
 
+def test_each_attempt_is_timed_and_what_it_sent_is_counted() -> None:
+    answers: list[tuple[str, int, str]] = []
+    sent: list[int] = []
+
+    async def main() -> None:
+        inner = MemoryStore()
+        store = RetryingStore(inner, SETTINGS, on_answer=lambda *answer: answers.append(answer), on_sent=sent.append)
+        await store.put("k", b"body", op("1"), Always())
+        inner.fail_next("get", Kind.TIMEOUT)
+        await store.get("k", 1, 4, if_match="")
+        upload = await store.begin_upload("m", op("2"))
+        await upload.put_part(1, b"part")
+        await upload.abort()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert [(verb, error) for verb, _, error in answers] == [
+        *(("put", ""), ("get", "timeout"), ("get", "")),
+        *(("begin_upload", ""), ("put_part", ""), ("abort", "")),
+    ]
+    assert all(duration_ns >= 0 for _, duration_ns, _ in answers)
+    assert sent == [4, 4]
+
+
 @pytest.mark.parametrize("kind", [kind for kind in Kind if not kind.value[-1]])
 def test_a_read_that_fails_for_good_is_not_repeated(kind: StoreErrorKind) -> None:
     async def test(store: RetryingStore, inner: Unreliable) -> None:

@@ -1,9 +1,8 @@
-"""What tierfs tells of itself: log lines with stable event codes, and counters.
+"""Log lines with stable event codes and without secrets.
 
-Promises: no secret reaches the log, whoever wrote the line (`scrub`); a line is one line; the set of
-counters is bounded. An event code says what happened and never changes its meaning; the words of a
-message may. Codes are given as `extra={"event": "TFS7001", ...}`; further fields of `extra` become
-fields of a JSON line.
+Promises: no secret reaches the log, whoever wrote the line (`scrub`); a line is one line. An event code says what
+happened and never changes its meaning; the words of a message may. Codes are given as `extra={"event": "TFS7001",
+...}`; further fields of `extra` become fields of a JSON line.
 
 | codes | of |
 |---|---|
@@ -15,8 +14,6 @@ fields of a JSON line.
 | TFS60.. | index and journal |
 | TFS70.. | the control socket |
 | TFS80.. | the FUSE front |
-
-Counters may be touched from any thread. No checkpoints.
 """
 
 import json
@@ -24,9 +21,7 @@ import logging
 import logging.handlers
 import re
 import sys
-import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -34,8 +29,6 @@ from tierfs.errors import ConfigError
 
 EVENT_CODE: Final = re.compile(r"TFS[1-9][0-9]{3}")
 MESSAGE_LIMIT_CHARS: Final = 16 * 1024
-COUNTERS_LIMIT: Final = 1024
-DROPPED_COUNTER: Final = "telemetry_dropped_names"
 
 # libraries that log requests with their signatures when they are asked to say much
 _QUIET_LOGGERS: Final = ("boto3", "botocore", "urllib3", "s3transfer", "asyncio")
@@ -139,53 +132,3 @@ def set_up_logging(level: str, file: str, form: str) -> None:
     logging.raiseExceptions = False  # a full log disk is no reason to fill standard error, too
     for name in _QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-class Counters:
-    """Numbers by name, for status and metrics: counts that only rise, and gauges that are set.
-
-    A name is lower-case words joined by underscores, with its unit: "store_get_requests",
-    "store_get_bytes". Names beyond the limit are counted as dropped instead of kept.
-    """
-
-    def __init__(self, limit: int = COUNTERS_LIMIT) -> None:
-        self._limit = limit
-        self._lock = threading.Lock()  # `d[k] += n` is not atomic, and store clients count in threads
-        self._values: dict[str, int | float] = {}
-
-    def add(self, name: str, amount: int | float = 1) -> None:
-        """Raises a count."""
-        with self._lock:
-            if name in self._values or self._has_room():
-                self._values[name] = self._values.get(name, 0) + amount
-
-    def set(self, name: str, value: int | float) -> None:
-        """Sets a gauge."""
-        with self._lock:
-            if name in self._values or self._has_room():
-                self._values[name] = value
-
-    def get(self, name: str) -> int | float:
-        """The value of one name; 0 when it was never touched."""
-        with self._lock:
-            return self._values.get(name, 0)
-
-    def snapshot(self) -> Mapping[str, int | float]:
-        """A copy of all values, by name."""
-        with self._lock:
-            return dict(sorted(self._values.items()))
-
-    def _has_room(self) -> bool:
-        if len(self._values) < self._limit:
-            return True
-        self._values[DROPPED_COUNTER] = self._values.get(DROPPED_COUNTER, 0) + 1
-        return False
-
-
-def rss_anon_bytes(status_path: Path = Path("/proc/self/status")) -> int:
-    """Memory of this process that is its own: not mapped files, which the index's pages are. 0 where unknown."""
-    try:
-        found = re.search(r"^RssAnon:\s*(\d+) kB$", status_path.read_text(), re.MULTILINE)
-    except OSError:
-        return 0
-    return int(found[1]) * 1024 if found else 0

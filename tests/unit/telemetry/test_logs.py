@@ -1,18 +1,17 @@
-"""Log lines that hold no secret and forge nothing, and counters that stay bounded."""
+"""Log lines that hold no secret and forge nothing."""
 
 import json
 import logging
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
 import pytest
 
-from tierfs import telemetry
 from tierfs.errors import ConfigError
-from tierfs.telemetry import Counters, JsonFormatter, TextFormatter, scrub
+from tierfs.telemetry import logs
+from tierfs.telemetry.logs import JsonFormatter, TextFormatter, scrub
 
 
 @pytest.fixture
@@ -83,7 +82,7 @@ def test_a_traceback_is_kept_and_scrubbed(formatter: logging.Formatter) -> None:
 
 
 def test_a_huge_message_is_cut() -> None:
-    assert len(TextFormatter().format(record("x" * 100_000))) < telemetry.MESSAGE_LIMIT_CHARS + 100
+    assert len(TextFormatter().format(record("x" * 100_000))) < logs.MESSAGE_LIMIT_CHARS + 100
 
 
 @pytest.mark.parametrize(
@@ -113,7 +112,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
 
 def test_logging_goes_to_a_private_file_at_the_level_asked(tmp_path: Path, root_logger: logging.Logger) -> None:
     file = tmp_path / "tierfs.log"
-    telemetry.set_up_logging("info", str(file), "json")
+    logs.set_up_logging("info", str(file), "json")
     logging.getLogger("tierfs.x").debug("unseen")
     logging.getLogger("tierfs.x").info("seen", extra={"event": "TFS1001"})
     logging.getLogger("botocore.auth").info("unseen: signed headers")
@@ -125,71 +124,16 @@ def test_a_rotated_file_is_opened_anew_and_a_second_set_up_replaces_the_first(
     tmp_path: Path, root_logger: logging.Logger
 ) -> None:
     first, second = tmp_path / "first.log", tmp_path / "second.log"
-    telemetry.set_up_logging("info", str(first), "text")
+    logs.set_up_logging("info", str(first), "text")
     logging.getLogger("tierfs").info("before")
     first.rename(tmp_path / "first.log.1")
     logging.getLogger("tierfs").info("after")
     assert first.read_text().endswith("after\n")
-    telemetry.set_up_logging("info", str(second), "text")
+    logs.set_up_logging("info", str(second), "text")
     logging.getLogger("tierfs").info("elsewhere")
     assert "elsewhere" not in first.read_text() and second.read_text().count("elsewhere") == 1
 
 
 def test_a_log_file_that_cannot_be_written_is_a_wrong_setting(tmp_path: Path, root_logger: logging.Logger) -> None:
     with pytest.raises(ConfigError, match=r"\[log\] file: cannot write .*: No such file"):
-        telemetry.set_up_logging("info", str(tmp_path / "absent" / "x.log"), "text")
-
-
-# --- counters
-
-
-def test_counters_add_and_gauges_are_set() -> None:
-    counters = Counters()
-    counters.add("store_get_requests")
-    counters.add("store_get_bytes", 4096)
-    counters.add("store_get_bytes", 1)
-    counters.set("queue_files", 7)
-    counters.set("queue_files", 3)
-    assert counters.snapshot() == {"queue_files": 3, "store_get_bytes": 4097, "store_get_requests": 1}
-    assert counters.get("store_get_bytes") == 4097 and counters.get("never") == 0
-
-
-def test_a_snapshot_is_a_copy() -> None:
-    counters = Counters()
-    counters.add("a")
-    before = counters.snapshot()
-    counters.add("a")
-    assert before == {"a": 1}
-
-
-def test_the_set_of_names_is_bounded_and_says_so() -> None:
-    counters = Counters(limit=10)
-    for number in range(25):
-        counters.add(f"requests_{number}")
-    counters.add("requests_0")
-    counters.set("gauge", 1)
-    values = counters.snapshot()
-    assert len(values) == 11 and values["requests_0"] == 2
-    assert values[telemetry.DROPPED_COUNTER] == 16
-
-
-def test_threads_lose_no_count() -> None:
-    counters = Counters()
-
-    def work(_: int) -> None:
-        for _ in range(2000):
-            counters.add("n")
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, range(8)))
-    assert counters.get("n") == 16_000
-
-
-def test_memory_of_this_process() -> None:
-    assert 1 << 20 < telemetry.rss_anon_bytes() < 1 << 34
-
-
-def test_memory_is_zero_where_it_is_not_known(tmp_path: Path) -> None:
-    assert telemetry.rss_anon_bytes(tmp_path / "absent") == 0
-    (tmp_path / "status").write_text("Name:\tx\nRssAnon:\t     120 kB\n")
-    assert telemetry.rss_anon_bytes(tmp_path / "status") == 122_880
+        logs.set_up_logging("info", str(tmp_path / "absent" / "x.log"), "text")

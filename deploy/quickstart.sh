@@ -6,6 +6,7 @@
 #
 # TIERFS_PREFIX    where the program goes  (default: /opt/tierfs as root, else ~/.local/share/tierfs)
 # TIERFS_BIN_DIR   where the two commands are linked  (default: /usr/local/bin as root, else ~/.local/bin)
+# TIERFS_SBIN_DIR  where the helpers of mount(8) are linked, as root  (default: /sbin)
 # TIERFS_DEMO_DIR  where the demo's bucket, mount point and cache go  (default: ~/tierfs-demo)
 #
 # Ends with "quickstart: OK" and leaves the bucket mounted. Exit codes: 0 done, 1 the first job failed, 2 cannot install.
@@ -27,6 +28,7 @@ else
   prefix=${TIERFS_PREFIX:-$HOME/.local/share/tierfs}
   bin_dir=${TIERFS_BIN_DIR:-$HOME/.local/bin}
 fi
+sbin_dir=${TIERFS_SBIN_DIR:-/sbin}
 demo=${TIERFS_DEMO_DIR:-$HOME/tierfs-demo}
 source=${1:-file://$demo/bucket}
 mountpoint=${2:-$demo/mnt}
@@ -59,6 +61,13 @@ else
 fi
 mkdir -p "$bin_dir"
 for name in tierfs tierctl; do ln -sfn "$prefix/venv/bin/$name" "$bin_dir/$name"; done
+# mount(8) looks for its helpers nowhere else, and calls them by the type of the entry or of the mount
+if [ "$(id -u)" -eq 0 ]; then
+  mkdir -p "$sbin_dir"
+  for name in mount umount; do
+    for kind in tierfs fuse.tierfs; do ln -sfn "$prefix/venv/bin/$name.tierfs" "$sbin_dir/$name.$kind"; done
+  done
+fi
 tierfs=$bin_dir/tierfs
 tierctl=$bin_dir/tierctl
 

@@ -31,9 +31,11 @@ from tierfs.control.desk import Desk
 from tierfs.control.inspector import Inspector, MountFacts
 from tierfs.control.metering import Metering
 from tierfs.control.observing import ObservingVerbs
+from tierfs.control.operating import OperatorVerbs
 from tierfs.control.removals import Removals
 from tierfs.control.renametasks import RenameTasks
 from tierfs.control.service import Service, group_id
+from tierfs.control.servicemanager import ServiceManager
 from tierfs.control.tasks import TaskDesk
 from tierfs.control.taskverbs import TaskVerbs
 from tierfs.control.verbs import VerbGroup
@@ -342,6 +344,7 @@ async def _serve(
     metering = Metering(parts.observer.meters, parts.kernel, inspector.status)
     service = _service(settings, parts, facts, inspector, stop, tasks, metering)
     limits = server.Limits(max_clients=settings.control.max_clients, idle_timeout_s=settings.control.idle_timeout_s)
+    manager = ServiceManager.of(os.environ)
     timeouts = Timeouts(
         entry_s=settings.mount.entry_timeout_s,
         attr_s=settings.mount.attr_timeout_s,
@@ -368,6 +371,7 @@ async def _serve(
                 parts.files.lending.hears_of_closes = parts.rules.waits_at_close
                 await parts.fs.recall_lent()
             nursery.start_soon(_obey_signals, parts.kernel, facts.mountpoint, stop)
+            nursery.start_soon(manager.keep_alive)
             nursery.start_soon(parts.kernel.run, functools.partial(_used, parts))
 
             def announce() -> None:
@@ -377,9 +381,11 @@ async def _serve(
                     )
                 )
                 ready()
+                manager.ready(f"{facts.source} at {facts.mountpoint}", main_pid=parts.kernel.holder_pid)
                 log.info("mounted %s at %s (%s)", facts.source, facts.mountpoint, parts.kernel.mode)
 
             await parts.kernel.serve(announce, parts.hot.root)
+        manager.stopping()
         parts.fs.disconnected()
         await _drain(settings, parts, stop)
         # a clean close says that what the index knows of the hot tier is true, also after power loss
@@ -409,7 +415,7 @@ def _service(
     """What the control socket serves."""
     return Service(
         _desk(parts, inspector, functools.partial(_unmount, facts.mountpoint, stop)),
-        _verb_groups(parts, tasks, metering),
+        _verb_groups(settings, parts, tasks, metering),
         daemon_uid=os.geteuid(),
         admin_gid=group_id(settings.control.admin_group),
         drain_timeout_s=settings.export.drain_timeout_s,
@@ -431,7 +437,7 @@ def _desk(parts: _Parts, inspector: Inspector, unmount: Callable[[bool, bool], A
     )  # fmt: skip
 
 
-def _verb_groups(parts: _Parts, tasks: Tasks, metering: Metering) -> list[VerbGroup]:
+def _verb_groups(settings: Settings, parts: _Parts, tasks: Tasks, metering: Metering) -> list[VerbGroup]:
     """What the control socket serves beside the desk's own verbs."""
     clock = parts.index.clock
     renames = RenameTasks(
@@ -440,6 +446,7 @@ def _verb_groups(parts: _Parts, tasks: Tasks, metering: Metering) -> list[VerbGr
     return [
         TaskVerbs(TaskDesk(tasks=tasks, renames=renames, clock=clock)),
         ObservingVerbs(metering, parts.observer.log),
+        OperatorVerbs(settings=settings, store=parts.store, index=parts.index),
     ]
 
 

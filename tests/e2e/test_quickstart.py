@@ -28,6 +28,7 @@ def env(tmp_path: Path) -> Iterator[dict[str, str]]:
         "PIP_CACHE_DIR": cache,
         "TIERFS_PREFIX": str(tmp_path / "prefix"),
         "TIERFS_BIN_DIR": str(tmp_path / "bin"),
+        "TIERFS_SBIN_DIR": str(tmp_path / "sbin"),
         "TIERFS_DEMO_DIR": str(tmp_path / "demo"),
         MARK: mark,
     }

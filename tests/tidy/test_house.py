@@ -28,6 +28,7 @@ TESTED_ELSEWHERE = {
     "tierfs/cli/fsckoptions.py": "tests/unit/cli/test_fsck.py",
     "tierfs/cli/grammar.py": "tests/unit/cli/test_tierctl.py",
     "tierfs/cli/syncing.py": "tests/unit/cli/test_tierctl.py",
+    "tierfs/cli/doctoring/store.py": "tests/unit/cli/doctoring/test_report.py",
     "tierfs/config/describe.py": "tests/unit/test_config.py",
     "tierfs/config/loading.py": "tests/unit/test_config.py",
     "tierfs/config/operating.py": "tests/unit/test_config.py",

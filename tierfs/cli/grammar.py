@@ -22,6 +22,9 @@ CODES: Final = (
     ExitCode.INCOMPATIBLE,
     ExitCode.CANCELLED,
     ExitCode.BUSY,
+    ExitCode.CONFIG,
+    ExitCode.DOUBTFUL,
+    ExitCode.FAULTY,
     ExitCode.INTERRUPTED,
 )
 

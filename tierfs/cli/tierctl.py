@@ -10,11 +10,20 @@ from collections.abc import Sequence
 from typing import Final
 
 from tierfs import __version__
-from tierfs.cli import conflicts, events, status, syncing, tasks, terminal, versions, watching
+from tierfs.cli import conflicts, doctor, events, status, syncing, tasks, terminal, versions, watching
 from tierfs.cli.grammar import CODES, Verbs
 from tierfs.control.exitcodes import table as exit_code_table
 
-_MODULES: Final = (status, syncing, watching, conflicts, events, versions, tasks)  # in the order that --help has
+_MODULES: Final = (
+    status,
+    syncing,
+    watching,
+    conflicts,
+    events,
+    versions,
+    tasks,
+    doctor,
+)  # in the order that --help has
 _EXAMPLES: Final = """\
 examples:
   tierctl status                        the only mount of this machine
@@ -30,6 +39,7 @@ examples:
   tierctl conflicts list                files that were changed here and in the bucket
   tierctl undelete /mnt/data/results    what was deleted there, from the versions of the bucket
   tierctl events setup --dry-run        what the bucket needs to tell of its changes
+  tierctl doctor /mnt/data              what is wrong, and what to do
   tierctl mounts                        what is mounted
 """
 

@@ -112,7 +112,9 @@ class _TomlSource:
             raise ConfigError(f"{path}:{line}: not UTF-8") from None
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             found = re.search(r"\(at line (\d+)", str(error))
-            raise ConfigError(f"{path}:{found[1] + ':' if found else ''} {error}") from None
+            # "at end of document", as of a file that was written halfway: its last line
+            line = int(found[1]) if found else len(self._text.splitlines())
+            raise ConfigError(f"{path}:{line}: {error}") from None
 
     @classmethod
     def open(cls, path: Path) -> "_TomlSource":

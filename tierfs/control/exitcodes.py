@@ -29,6 +29,8 @@ class ExitCode(enum.IntEnum):
     CONFIG = 20
     REPAIRED = 21
     DAMAGED = 22
+    DOUBTFUL = 23
+    FAULTY = 24
     INTERRUPTED = 130
 
 
@@ -55,6 +57,8 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.CONFIG: "a setting cannot be used",
     ExitCode.REPAIRED: "fsck found damage and has repaired all of it",
     ExitCode.DAMAGED: "fsck found damage that is still there",
+    ExitCode.DOUBTFUL: "doctor found what works now and may not tomorrow",
+    ExitCode.FAULTY: "doctor found what does not work",
     ExitCode.INTERRUPTED: "interrupted from the keyboard",
 }
 

@@ -48,13 +48,13 @@ def mounted_at(mountpoint: Path, *, mountinfo: Path = Path("/proc/self/mountinfo
     for line in mountinfo.read_bytes().splitlines():
         left, _, right = line.partition(b" - ")
         fields, (filesystem, source, *_) = left.split(b" "), right.split(b" ")
-        if _unescape(fields[4]) == os.fsencode(mountpoint):
-            found = Mounted(mountpoint, os.fsdecode(filesystem), os.fsdecode(_unescape(source)))
+        if unescape(fields[4]) == os.fsencode(mountpoint):
+            found = Mounted(mountpoint, os.fsdecode(filesystem), os.fsdecode(unescape(source)))
     return found
 
 
-def _unescape(text: bytes) -> bytes:
-    """The kernel writes space, tab, newline, backslash and # as three octal digits."""
+def unescape(text: bytes) -> bytes:
+    """A field of mountinfo: the kernel writes space, tab, newline, backslash and # as three octal digits."""
     return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), text)
 
 

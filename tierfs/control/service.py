@@ -20,6 +20,8 @@
 | task_failures | id, after? | yes | no |
 | task_wait | id, timeout_s? | yes | no |
 | task_cancel | id | yes | no |
+| examine | | yes | no |
+| settings | | yes | no |
 | conflicts | path?, after? | everything | those of which they own every version |
 | conflict_diff | id | any | those of which they own every version |
 | conflict_resolve | id, keep, dry_run? | any | no: they have rm and mv |

@@ -286,6 +286,10 @@ class S3Store:
     async def aclose(self) -> None:
         await self._runner.aclose()
 
+    async def server_time_s(self) -> float | None:
+        """See examination.Dated."""
+        return await self._runner.read(Requests.server_time_s)
+
     # the probe's questions that the interface has no words for
 
     async def probe_extras(self, key: str, op_id: str) -> Mapping[str, bool]:

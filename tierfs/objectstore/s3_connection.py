@@ -13,6 +13,7 @@ import datetime
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 from urllib.parse import quote, urlsplit
@@ -118,6 +119,18 @@ class Wire:
             effect=effect,
             request_id=found.get("x-amz-request-id", ""),
         )
+
+    def server_time_s(self) -> float | None:
+        """What the server's clock says; None where it does not tell.
+
+        Not signed, and so refused by most: a wrong clock of ours would spoil a signature, and each answer is dated.
+        """
+        with translating("", Effect.READS):
+            answer = self._session.send(AWSRequest(method="HEAD", url=self._bucket_url).prepare())
+        try:
+            return parsedate_to_datetime(str(answer.headers.get("date", ""))).timestamp()
+        except ValueError:
+            return None
 
     def close(self) -> None:
         self._session.close()

@@ -100,6 +100,10 @@ class Requests:
     def close(self) -> None:
         self._connection.close()
 
+    def server_time_s(self) -> float | None:
+        """See Wire."""
+        return self._connection.wire.server_time_s()
+
     def _shown(self, full: str) -> str:
         return full[len(self._prefix) :]
 

@@ -30,7 +30,7 @@ def load(
     """
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     places: dict[tuple[str, str], str] = {}
-    source = _TomlSource.open(path) if path is not None else _TomlSource.open_if_there(default_path)
+    source = TomlSource.open(path) if path is not None else TomlSource.open_if_there(default_path)
     for section, key, raw in source.items() if source else ():
         places[section, key] = source.where(section, key) if source else ""
         try:
@@ -99,14 +99,14 @@ def _home_of(key: str) -> str:
     return f"; it belongs to [{homes[0]}]" if homes else ""
 
 
-class _TomlSource:
+class TomlSource:
     """A file and where in it each key stands (the TOML reader of Python does not say)."""
 
     def __init__(self, path: Path, data: bytes) -> None:
         self._path = path
         try:
             self._text = data.decode("utf-8")
-            self._tables: dict[str, Any] = tomllib.loads(self._text)
+            self.tables: dict[str, Any] = tomllib.loads(self._text)
         except UnicodeDecodeError as error:
             line = data[: error.start].count(b"\n") + 1
             raise ConfigError(f"{path}:{line}: not UTF-8") from None
@@ -117,7 +117,8 @@ class _TomlSource:
             raise ConfigError(f"{path}:{line}: {error}") from None
 
     @classmethod
-    def open(cls, path: Path) -> "_TomlSource":
+    def open(cls, path: Path) -> "TomlSource":
+        """Reads and parses it. ConfigError."""
         try:
             with path.open("rb") as file:
                 data = file.read(CONFIG_LIMIT_BYTES + 1)
@@ -128,7 +129,7 @@ class _TomlSource:
         return cls(path, data)
 
     @classmethod
-    def open_if_there(cls, path: Path) -> "_TomlSource | None":
+    def open_if_there(cls, path: Path) -> "TomlSource | None":
         """None when there is no such file; one that cannot be read is an error, not "no settings"."""
         try:
             path.stat()
@@ -140,7 +141,7 @@ class _TomlSource:
 
     def items(self) -> Iterator[tuple[str, str, object]]:
         """(section, key, raw value) of every key; raises ConfigError at the first unknown one."""
-        for section, table in self._tables.items():
+        for section, table in self.tables.items():
             where = self.where(section, "")
             if section not in SECTIONS and not isinstance(table, dict):
                 home = _home_of(section) or nearest(section, list(SECTIONS))
@@ -154,7 +155,7 @@ class _TomlSource:
 
     def where(self, section: str, key: str) -> str:
         """ "file:line: " of a key (or of its section where the key is not found), else "file: "."""
-        wanted = f"{section}.{key}" if key else section
+        wanted = f"{section}.{key}".strip(".")
         current, section_line = "", 0
         for number, line in enumerate(self._text.splitlines(), 1):
             if header := _HEADER.match(line):

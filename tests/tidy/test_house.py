@@ -32,6 +32,7 @@ TESTED_ELSEWHERE = {
     "tierfs/config/describe.py": "tests/unit/test_config.py",
     "tierfs/config/loading.py": "tests/unit/test_config.py",
     "tierfs/config/operating.py": "tests/unit/test_config.py",
+    "tierfs/content/archive.py": "tests/unit/tiering/test_opening.py",
     "tierfs/content/brake.py": "tests/unit/content/test_lending.py",
     "tierfs/content/fetch.py": "tests/unit/content/test_reader.py",
     "tierfs/content/ledger.py": "tests/unit/content/test_writer.py",

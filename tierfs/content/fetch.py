@@ -67,12 +67,18 @@ class Fetcher:
             raise FsError(errno.EIO, f"no object has byte {offset} of inode {live.ino:#x}")
         return Source(self._locate(live.ino), inode.base.etag)
 
-    def check_reachable(self, live: LiveFile) -> None:
-        """FsError(ESTALE) for a file that lost its name, and its object with it, just before it is opened."""
-        if live.is_whole or self._ledger.inode(live.ino).parent != 0:
-            return
-        for start, stop in live.missing(0, live.size_bytes):
-            self.pieces(live, start, stop)
+    async def admit(self, live: LiveFile) -> None:
+        """A file is about to be opened: returns when what is absent of it can be fetched.
+
+        FsError(ESTALE) when it lost its name, and its object with it, a moment ago; StoreError(ARCHIVED).
+        """
+        gaps = live.missing(0, live.size_bytes)
+        inode = self._ledger.inode(live.ino)
+        if inode.parent == 0:
+            for start, stop in gaps:
+                self.pieces(live, start, stop)
+        if gaps:
+            await self._ledger.archive.admit(inode)
 
     def pieces(self, live: LiveFile, start: int, stop: int) -> list[tuple[int, int, Source]]:
         """An absent range cut where its source changes and at part boundaries."""

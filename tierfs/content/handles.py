@@ -88,7 +88,7 @@ class Files:
         space.reclaimer = self._evictor
         self._handles: dict[int, _Handle] = {}
         self._next_handle = 1
-        self.lending = self._ledger.lending
+        self.lending, self.archive = self._ledger.lending, self._ledger.archive
         self._share_bytes = int(space.limit_bytes * settings.spill_share)
         self._brake = Brake(self._ledger)
 
@@ -127,7 +127,7 @@ class Files:
         live = self._ledger.hold(ino)
         try:
             if not truncate:
-                self._fetcher.check_reachable(live)
+                await self._fetcher.admit(live)
             if write:
                 await self._writer.begin(live)
                 try:

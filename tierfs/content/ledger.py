@@ -12,6 +12,7 @@ from typing import Final
 from attrs import evolve
 
 from tierfs.clock import Clock
+from tierfs.content.archive import Archive
 from tierfs.content.checks import RangeChecks
 from tierfs.content.lending import Lending
 from tierfs.content.live import LiveFile
@@ -50,6 +51,7 @@ class Ledger:
         self.clock = clock
         self.settings = settings
         self.lending = Lending(settings.lent_files_max)
+        self.archive = Archive()
         self.lives: dict[int, LiveFile] = {}
 
     # ---- files in use ----

@@ -206,6 +206,8 @@ class Reader:
         )
 
     def _to_raise(self, live: LiveFile, error: Exception) -> Exception:
+        if isinstance(error, StoreError) and error.kind is StoreErrorKind.ARCHIVED:
+            self._ledger.archive.met(self._ledger.inode(live.ino))
         if isinstance(error, StoreError) and error.kind in _MOVED:
             self._on_stale(live.ino)
             if error.kind is StoreErrorKind.NOT_FOUND:

@@ -12,7 +12,19 @@ from typing import Final
 from attrs import evolve
 
 from tierfs.errors import IndexDamageError
-from tierfs.index import conflicts, dirents, foreign, held, inodes, intents, links, locations, residency, tasks
+from tierfs.index import (
+    conflicts,
+    dirents,
+    foreign,
+    held,
+    inodes,
+    intents,
+    links,
+    locations,
+    residency,
+    restores,
+    tasks,
+)
 from tierfs.index.codec import (
     decode_base,
     decode_dirent,
@@ -277,6 +289,11 @@ def _check_task_failure(reader: Reader, key: bytes, _value: bytes) -> Iterator[F
     yield from ()
 
 
+def _check_restore(reader: Reader, key: bytes, _value: bytes) -> Iterator[Finding]:
+    restores.get(reader, unpack_id(key))  # the inode may be gone: who looks after restores drops the row
+    yield from ()
+
+
 _CHECKS: Final[dict[Table, Callable[[Reader, bytes, bytes], Iterator[Finding]]]] = {
     Table.DIRENTS: _check_dirent,
     Table.INODES: _check_inode,
@@ -298,6 +315,7 @@ _CHECKS: Final[dict[Table, Callable[[Reader, bytes, bytes], Iterator[Finding]]]]
     Table.HELD: _check_held,
     Table.TASKS: _check_task,
     Table.TASK_FAILURES: _check_task_failure,
+    Table.RESTORES: _check_restore,
 }
 _KEYED_BY_INO: Final = frozenset(_CHECKS) - {
     Table.AGES,
@@ -305,6 +323,7 @@ _KEYED_BY_INO: Final = frozenset(_CHECKS) - {
     Table.DIRENTS,
     Table.HELD,
     Table.INTENTS,
+    Table.RESTORES,
     Table.TASK_FAILURES,
     Table.TASKS,
     Table.TOMBSTONES,

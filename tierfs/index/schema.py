@@ -27,6 +27,7 @@ xxh3-128 is, and the row it leads to holds the whole key for comparison.
     HELD       parent ino, name           Held, JSON; gone from the bucket and kept until somebody decides
     TASKS      seq                        Task, JSON; long work that somebody asked for
     TASK_FAILURES  seq of a task, count   path and code, JSON; the files that it failed for
+    RESTORES   ino                        Restore, JSON; on its way back from an archive
 
 Shareable between nodes (DESIGN.md 11): INODES, DIRENTS, LINKS, XATTRS, FOREIGN, LOCATIONS, LOCATED,
 OVERRIDES. Of this node only: the others.
@@ -67,6 +68,7 @@ class Table(enum.IntEnum):
     HELD = 19
     TASKS = 20
     TASK_FAILURES = 21
+    RESTORES = 22
 
 
 class Reader(Protocol):

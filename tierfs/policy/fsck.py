@@ -130,6 +130,7 @@ _BY_ROW: Final[Mapping[tuple[FindingKind, str], Repair]] = {
     (FindingKind.UNREADABLE, "LOCATED"): Repair.DROP_ROW,
     (FindingKind.UNREADABLE, "TASKS"): Repair.DROP_ROW,
     (FindingKind.UNREADABLE, "TASK_FAILURES"): Repair.DROP_ROW,
+    (FindingKind.UNREADABLE, "RESTORES"): Repair.DROP_ROW,
     (FindingKind.UNREADABLE, "HOT"): Repair.SAVE_BYTES,
 }
 

@@ -100,6 +100,7 @@ SPOIL: list[tuple[str, Callable[[Txn], None], set[FindingKind]]] = [
     ("rubbish", lambda t: t.put(Table.INODES, pack_id(DIRECTORY), b"\x09"), {K.UNREADABLE}),
     ("a conflict of rubbish", lambda t: t.put(Table.CONFLICTS, pack_id(1), b"\x09"), {K.UNREADABLE}),
     ("a task of rubbish", lambda t: t.put(Table.TASKS, pack_id(1), b"\x09"), {K.UNREADABLE}),
+    ("a restore of rubbish", lambda t: t.put(Table.RESTORES, pack_id(1), b"\x09"), {K.UNREADABLE}),
     ("a failure of rubbish", lambda t: t.put(Table.TASK_FAILURES, pack_pair(1, 1), b"\x09"), {K.UNREADABLE}),
 ]
 

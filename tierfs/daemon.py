@@ -38,6 +38,7 @@ from tierfs.control.service import Service, group_id
 from tierfs.control.servicemanager import ServiceManager
 from tierfs.control.tasks import TaskDesk
 from tierfs.control.taskverbs import TaskVerbs
+from tierfs.control.usage import Usage
 from tierfs.control.verbs import VerbGroup
 from tierfs.control.versions import Versions
 from tierfs.control.watching import Watching
@@ -445,7 +446,7 @@ def _verb_groups(settings: Settings, parts: _Parts, tasks: Tasks, metering: Mete
     )  # fmt: skip
     return [
         TaskVerbs(TaskDesk(tasks=tasks, renames=renames, clock=clock)),
-        ObservingVerbs(metering, parts.observer.log),
+        ObservingVerbs(metering, parts.observer.log, Usage(parts.index, parts.files.live)),
         OperatorVerbs(settings=settings, store=parts.store, index=parts.index),
     ]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import trio
 
+from tests.support.control_observing import ScriptedObserving
 from tests.support.control_tasks import ScriptedTasks
 from tierfs.control import registry, server
 from tierfs.control.arguments import Progress
@@ -55,6 +56,7 @@ class ScriptedDaemon:
         self.events: dict[str, Any] = {"source": "none"}
         self.scan: dict[str, Any] | None = None
         self.tasks = ScriptedTasks()
+        self.observing = ScriptedObserving()
 
     def add_conflict(self, number: int, path: str, *, uid: int = 0, state: str = "open") -> None:
         """One where both sides changed `path`, whose versions belong to `uid`."""
@@ -319,7 +321,9 @@ def real_server(directory: Path) -> Iterator[tuple[str, ScriptedDaemon]]:
 
             async def served(task_status: trio.TaskStatus[None]) -> None:
                 await server.serve(
-                    path, Service(daemon, [TaskVerbs(daemon.tasks)], daemon_uid=os.geteuid()), task_status=task_status
+                    path,
+                    Service(daemon, [TaskVerbs(daemon.tasks), daemon.observing], daemon_uid=os.geteuid()),
+                    task_status=task_status,
                 )
 
             await nursery.start(served)
@@ -365,7 +369,7 @@ async def _serve_as_process(mountpoint: str, words: list[str]) -> None:
     identifier = registry.mount_id("s3://bucket", mountpoint)
     path = str(Path(registry.prepare_run_directory(), "d.sock"))
     async with trio.open_nursery() as nursery:
-        service = Service(daemon, [TaskVerbs(daemon.tasks)], daemon_uid=os.geteuid())
+        service = Service(daemon, [TaskVerbs(daemon.tasks), daemon.observing], daemon_uid=os.geteuid())
 
         async def served(task_status: trio.TaskStatus[None]) -> None:
             await server.serve(path, service, task_status=task_status)

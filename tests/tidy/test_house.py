@@ -41,8 +41,6 @@ TESTED_ELSEWHERE = {
     "tierfs/content/tiercheck.py": "tests/unit/content/test_checkup.py",
     "tierfs/control/desk.py": "tests/mount/test_commands.py",
     "tierfs/control/inspector.py": "tests/mount/test_commands.py",
-    "tierfs/control/metering.py": "tests/mount/test_observing.py",
-    "tierfs/control/observing.py": "tests/mount/test_observing.py",
     "tierfs/daemon.py": "tests/mount/test_commands.py",
     "tierfs/fuse/kernel.py": "tests/mount/test_passthrough.py",
     "tierfs/fuse/session.py": "tests/mount/test_posix.py",

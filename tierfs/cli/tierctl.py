@@ -10,7 +10,20 @@ from collections.abc import Sequence
 from typing import Final
 
 from tierfs import __version__
-from tierfs.cli import conflicts, doctor, events, status, syncing, tasks, terminal, versions, watching
+from tierfs.cli import (
+    conflicts,
+    doctor,
+    events,
+    live,
+    oplog,
+    space,
+    status,
+    syncing,
+    tasks,
+    terminal,
+    versions,
+    watching,
+)
 from tierfs.cli.grammar import CODES, Verbs
 from tierfs.control.exitcodes import table as exit_code_table
 
@@ -18,6 +31,9 @@ _MODULES: Final = (
     status,
     syncing,
     watching,
+    live,
+    oplog,
+    space,
     conflicts,
     events,
     versions,
@@ -33,6 +49,8 @@ examples:
   tierctl wait --synced /mnt/data/results --timeout 10min
   tierctl queue                         what waits for the bucket, and why
   tierctl watch --json                  what happens on both sides, a line each
+  tierctl top                           throughput, hit rate, latency, busiest files
+  tierctl du /mnt/data/train            how large, and how much of it is here
   tierctl sync held                     what the bucket has lost and is kept here
   tierctl warm /mnt/data/train          bring it to the local disk, and wait
   tierctl tasks list                    long work that goes on

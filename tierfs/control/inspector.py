@@ -34,7 +34,7 @@ from tierfs.telemetry.counters import Counters, rss_anon_bytes
 from tierfs.units import NS_PER_S
 
 _FAILING_SHOWN_MAX: Final = 20
-_RESIDENCY_NAMES: Final = {Residency.COLD: "cold", Residency.PARTIAL: "partial", Residency.FULL: "hot"}
+RESIDENCY_NAMES: Final = {Residency.COLD: "cold", Residency.PARTIAL: "partial", Residency.FULL: "hot"}
 TYPE_NAMES: Final = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
@@ -178,7 +178,7 @@ class Inspector:
             "nlink": inode.nlink,
             "size_bytes": inode.size_bytes,
             "mtime_ns": inode.mtime_ns,
-            "residency": _RESIDENCY_NAMES[hot.residency if hot is not None else Residency.COLD],
+            "residency": RESIDENCY_NAMES[hot.residency if hot is not None else Residency.COLD],
             "hot_bytes": hot.bytes_charged if hot is not None else 0,
             "pinned": hot is not None and hot.pinned,
             "dirty": inode.is_dirty,

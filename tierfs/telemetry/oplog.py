@@ -141,8 +141,15 @@ class OperationLog:
         finally:
             self._waiting -= 1
             self._watched_until_s = trio.current_time() + _WATCHED_S
-        if number is None:
-            return Batch(last=self._last)
+        return Batch(last=self._last) if number is None else self._batch(number, limit)
+
+    def since(self, number: int | None) -> Batch:
+        """All that are kept above `number`, without a wait. None: begins. As `after`, somebody watches by this."""
+        self.is_on = True
+        self._watched_until_s = trio.current_time() + _WATCHED_S
+        return Batch(last=self._last) if number is None else self._batch(number, self._last)
+
+    def _batch(self, number: int, limit: int) -> Batch:
         kept = list(itertools.islice((each for each in self._kept if each.number > number), limit))
         last = kept[-1].number if kept else self._last
         return Batch(kept, last, missed=last - number - len(kept))

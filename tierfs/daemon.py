@@ -5,7 +5,6 @@ mounted, then `ready`. Order of a stop: unmounted, so that no request comes any 
 left for the next mount; index closed clean. A second signal stops the draining.
 """
 
-import ctypes
 import functools
 import logging
 import os
@@ -20,12 +19,12 @@ from typing import Final
 import trio
 from attrs import define
 
-from tierfs import translation
+from tierfs import memory, translation
 from tierfs.clock import Clock, SystemClock
 from tierfs.config import Settings
 from tierfs.content.handles import Files
 from tierfs.control import mountpoint as mountpoints
-from tierfs.control import registry, server
+from tierfs.control import registry, salvaging, server
 from tierfs.control.conflicts import Conflicts
 from tierfs.control.desk import Desk
 from tierfs.control.inspector import Inspector, MountFacts
@@ -34,6 +33,7 @@ from tierfs.control.observing import ObservingVerbs
 from tierfs.control.operating import OperatorVerbs
 from tierfs.control.removals import Removals
 from tierfs.control.renametasks import RenameTasks
+from tierfs.control.salvaging import Salvage
 from tierfs.control.service import Service, group_id
 from tierfs.control.servicemanager import ServiceManager
 from tierfs.control.tasks import TaskDesk
@@ -59,7 +59,7 @@ from tierfs.hottier.disk import Disk
 from tierfs.hottier.files import HotFiles
 from tierfs.hottier.space import Space
 from tierfs.index import settings as stored
-from tierfs.index.env import Index, IndexSettings
+from tierfs.index.env import Index
 from tierfs.namespace.authority import SoleNode
 from tierfs.namespace.capacity import BucketCapacity
 from tierfs.namespace.changes import TreeSettings
@@ -69,6 +69,7 @@ from tierfs.objectstore.opening import open_store
 from tierfs.objectstore.probe import probe
 from tierfs.objectstore.retrying import RetryingStore
 from tierfs.policy.merge import ConflictRules, Policy
+from tierfs.policy.tasks import TaskKind
 from tierfs.sync import eventservice
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
@@ -81,6 +82,7 @@ from tierfs.sync.guard import Guard
 from tierfs.sync.history import History
 from tierfs.sync.importer import Importer
 from tierfs.sync.jobs import Mount, makers
+from tierfs.sync.labelling import Labeller
 from tierfs.sync.news import News
 from tierfs.sync.pathrules import PathRules
 from tierfs.sync.scan import Scan
@@ -89,15 +91,9 @@ from tierfs.sync.verdicts import Verdicts
 from tierfs.telemetry.counters import Counters
 from tierfs.telemetry.meters import Meters
 from tierfs.telemetry.oplog import OperationLog
-from tierfs.units import MIB
 
 log = logging.getLogger(__name__)
 
-_M_TRIM_THRESHOLD: Final = -1  # of malloc.h
-_M_MMAP_THRESHOLD: Final = -3
-_M_ARENA_MAX: Final = -8
-_MAPPED_BYTES: Final = 32 * MIB  # glibc takes no more
-_KEPT_BYTES: Final = 128 * MIB
 _AUTO_TIER_SHARE: Final = 0.8
 
 
@@ -167,22 +163,8 @@ def run(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: C
 
     `ready` is called once, when programs can use the mount. Raises TierfsError when it cannot be mounted.
     """
-    _bound_memory()
+    memory.bound()
     return trio.run(_main, settings, source, mountpoint, cache, ready)
-
-
-def _bound_memory() -> None:
-    """Bodies of some MiB come and go in many threads: glibc would keep the most that each thread ever had.
-
-    The threads share two arenas, and of what is free so much is kept that bodies find pages that were used before:
-    mapped each by itself, they cost a page fault for each 4 KiB (seen: 2.7 s of processor time for a cold GiB against
-    1.7). Another libc has no mallopt and goes on as it does.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-        mallopt(_M_ARENA_MAX, 2)
 
 
 async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: Callable[[], None]) -> int:
@@ -192,11 +174,7 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
         index = Index.open(
             cache / "index",
             clock=clock,
-            settings=IndexSettings(
-                map_size_bytes=settings.index.map_size_bytes,
-                commit_interval_s=settings.index.commit_interval_s,
-                durability_interval_s=settings.index.durability_interval_s,
-            ),
+            settings=translation.index_settings(settings),
             unanswered=takeover.state.tokens if takeover is not None else frozenset(),
         )
         stack.callback(index.close)
@@ -295,8 +273,15 @@ def _tasks(parts: _Parts) -> Tasks:
         index=parts.index, locations=parts.locations, store=parts.store, files=parts.files, importer=parts.importer,
         exporter=parts.exporter, tier_bytes=parts.space.limit_bytes,
     )  # fmt: skip
-    tasks = Tasks(index=parts.index, clock=parts.index.clock, makers=makers(mount))
+    salvage = functools.partial(
+        Salvage, index=parts.index, hot=parts.hot, fs=parts.fs, files=parts.files, store=parts.store,
+        notify=parts.kernel,
+    )  # fmt: skip
+    jobs = {**makers(mount), TaskKind.SALVAGE: lambda _: salvage()}
+    tasks = Tasks(index=parts.index, clock=parts.index.clock, makers=jobs)
     tasks.resume()
+    if salvaging.is_due(parts.index, parts.hot):
+        tasks.start(TaskKind.SALVAGE, "")
     return tasks
 
 
@@ -354,7 +339,7 @@ async def _serve(
     async with trio.open_nursery() as nursery, parts.events.running():
         nursery.start_soon(parts.index.run)
         nursery.start_soon(parts.files.run)
-        for work in (parts.importer.run, parts.exporter.run, parts.verdicts.run, scan.run, tasks.run):
+        for work in _background(parts, scan, tasks):
             nursery.start_soon(work)
         await nursery.start(functools.partial(server.serve, socket_path, service, limits=limits))
         if settings.metrics.listen:
@@ -407,6 +392,12 @@ def _inspector(parts: _Parts, facts: MountFacts, counters: Counters, scan: Scan)
         exporter=parts.exporter, store=parts.store, clock=parts.index.clock, counters=counters, connection=parts.kernel,
         events=parts.events, scan=scan, guard=parts.importer.guard, rules=parts.rules,
     )  # fmt: skip
+
+
+def _background(parts: _Parts, scan: Scan, tasks: Tasks) -> tuple[Callable[[], Awaitable[None]], ...]:
+    """What runs beside the requests until the end."""
+    labeller = Labeller(index=parts.index, hot=parts.hot, clock=parts.index.clock)
+    return (parts.importer.run, parts.exporter.run, parts.verdicts.run, scan.run, tasks.run, labeller.run)
 
 
 def _service(

@@ -18,16 +18,22 @@ from tierfs.control.exitcodes import ExitCode, ExitError
 from tierfs.hottier.disk import Disk
 from tierfs.hottier.files import HotFiles
 from tierfs.index.env import Index
+from tierfs.index.lock import lock_directory
 from tierfs.policy.fsck import Finding, repair_of
+from tierfs.units import format_size
 
 _SHOWN_MAX: Final = 1000
 
 
 def run(options: argparse.Namespace) -> int:
     """Carries it out; returns the exit code."""
-    if options.yes and not options.repair:
-        raise ExitError(ExitCode.USAGE, "--yes is for --repair")
+    if options.repair and options.rebuild:
+        raise ExitError(ExitCode.USAGE, "--repair is for an index that is there, --rebuild for one that is past it")
+    if options.yes and not (options.repair or options.rebuild):
+        raise ExitError(ExitCode.USAGE, "--yes is for --repair and --rebuild")
     cache = Path(os.path.realpath(options.cache))
+    if options.rebuild:
+        return rebuild(cache, does_it=options.yes, as_json=options.json)
     if not (cache / "index" / "lmdb" / "data.mdb").is_file():
         raise ExitError(ExitCode.NOT_FOUND, f"{options.cache} is no cache of tierfs: it has no index")
     settings = config.load(Path(options.config).absolute() if options.config else None, {})
@@ -46,6 +52,47 @@ def run(options: argparse.Namespace) -> int:
         # a clean end says that the hot tier is on the disk as the index knows it
         hot.disk.sync_file_system(hot.root)
         index.close()
+
+
+def rebuild(cache: Path, *, does_it: bool, as_json: bool) -> int:
+    """Puts the index away, where there is one. The next mount finds a hot tier of an index that is gone."""
+    if not (cache / "hot").is_dir():
+        raise ExitError(ExitCode.NOT_FOUND, f"{cache} is no cache of tierfs: it has no hot tier")
+    hot, index = HotFiles(Disk(), cache / "hot"), cache / "index"
+    counts = _count(hot)
+    target = None
+    if index.is_dir():
+        lock = lock_directory(index)
+        try:
+            target = hot.disk.move(index, cache / "index.lost") if does_it else cache / "index.lost"
+        finally:
+            os.close(lock)
+    if as_json:
+        told = None if target is None else str(target)
+        terminal.print_json({"index": told, "is_done": does_it, **counts})
+        return ExitCode.OK
+    if target is not None:
+        print(terminal.printable(f"the index {'is now' if does_it else 'would go to'} {target}"))
+    print(
+        f"the hot tier has {counts['files']} files, {format_size(counts['bytes'])}; {counts['labelled']} of them, "
+        f"{format_size(counts['labelled_bytes'])}, say that they were not uploaded, and where they belong"
+    )
+    print("the next mount makes an index from the bucket and brings them back: see tierctl tasks list")
+    return ExitCode.OK
+
+
+def _count(hot: HotFiles) -> dict[str, int]:
+    counts = dict.fromkeys(("files", "bytes", "labelled", "labelled_bytes"), 0)
+    for inos in hot.inos():
+        for ino in inos:
+            stat, label = hot.stat(ino), hot.label(hot.place(ino))
+            size_bytes = stat.size_bytes if stat is not None else 0
+            counts["files"] += 1
+            counts["bytes"] += size_bytes
+            if label is not None:
+                counts["labelled"] += 1
+                counts["labelled_bytes"] += size_bytes
+    return counts
 
 
 class _Report:

@@ -20,6 +20,7 @@ examples:
   tierfs fsck --cache /var/cache/tierfs/1f2e               # what is wrong
   tierfs fsck --cache /var/cache/tierfs/1f2e --repair      # and what would be done about it
   tierfs fsck --cache /var/cache/tierfs/1f2e --repair --yes
+  tierfs fsck --cache /var/cache/tierfs/1f2e --rebuild     # the index is past repair: begin a new one
 
 exit codes:
 {exit_code_table(*_EXIT_CODES)}
@@ -39,5 +40,8 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
     parser.add_argument("--cache", required=True, metavar="DIR", help="the cache, as tierctl status tells it")
     parser.add_argument("--config", default="", metavar="FILE", help="settings; default: /etc/tierfs/tierfs.toml")
     parser.add_argument("--repair", action="store_true", help="say what would be done about each finding")
-    parser.add_argument("--yes", action="store_true", help="with --repair: do it")
+    parser.add_argument(
+        "--rebuild", action="store_true", help="put the index away; the next mount makes one, from bucket and hot tier"
+    )
+    parser.add_argument("--yes", action="store_true", help="with --repair or --rebuild: do it")
     return parser

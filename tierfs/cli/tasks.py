@@ -26,6 +26,7 @@ KINDS: Final[Mapping[str, str]] = {
     "warm": "bring all bytes at and below a path into the hot tier",
     "release": "let the bytes at and below a path leave the hot tier, where the bucket has them",
     "verify": "compare the bytes in the hot tier with the bucket's",
+    "salvage": "bring files in lost+found of the cache back to their places",
 }
 _NOUNS: Final = {
     "import": ("directory", "directories"),
@@ -38,6 +39,9 @@ _NOTES: Final = {
     "by_etag": "proven by their ETag",
     "unproven": "by version and size only",
     "changed_meanwhile": "changed meanwhile",
+    "restored": "back in their places",
+    "put_beside": "beside what has their names",
+    "copies_removed": "removed, since the bucket has their bytes",
 }
 _BAR_COLUMNS: Final = 20
 _SHOWN_FAILURES: Final = 10

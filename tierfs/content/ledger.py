@@ -207,6 +207,7 @@ class Ledger:
         try:
             if backing.stat().size_bytes:
                 backing.truncate(0)  # what a crash may have left
+                backing.unlabel()
             if live.size_bytes:
                 backing.truncate(live.size_bytes)
                 inode = self.inode(live.ino)
@@ -306,6 +307,7 @@ class Ledger:
         if spill is not None:
             live.spills = sorted([*self.spills(live), spill], key=lambda each: each.start)
         before = live.charged_bytes
+        live.open_backing.unlabel()  # a hole of it is no longer zeros of the file
         live.alterations += 1
         for start, stop in ranges:
             if live.checks is not None:

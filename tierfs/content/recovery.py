@@ -28,6 +28,7 @@ class Recovery:
     unproven: int = 0  # dirty, and a power loss may have taken bytes: exported beside their object, not over it
     lost: int = 0  # dirty, and the backing file is gone
     leaked: int = 0  # backing files that no record speaks of
+    saved: int = 0  # the same, of an index that is gone: they were moved to lost+found
 
 
 def recover(ledger: Ledger) -> Recovery:
@@ -42,9 +43,9 @@ def recover(ledger: Ledger) -> Recovery:
             outcome = _recover_file(ledger, ino, record)
             if outcome:
                 counts[outcome] += 1
-    leaked = _remove_leaks(ledger)
+    leaked, saved = _remove_leaks(ledger)
     ledger.index.mark_recovered()
-    return Recovery(**counts, leaked=leaked)
+    return Recovery(**counts, leaked=leaked, saved=saved)
 
 
 def _recover_file(ledger: Ledger, ino: int, record: HotRecord) -> str:
@@ -125,12 +126,25 @@ def _put(ledger: Ledger, old: Inode, new: Inode, record: HotRecord, settled: Hot
     ledger.space.charge(settled.bytes_charged - record.bytes_charged)
 
 
-def _remove_leaks(ledger: Ledger) -> int:
-    """Backing files without a record: made by a call that was never acknowledged, or forgotten by one that was."""
-    leaked = 0
-    for inos in ledger.hot.inos():
+def _remove_leaks(ledger: Ledger) -> tuple[int, int]:
+    """Backing files without a record: made by a call that was never acknowledged, or forgotten by one that was.
+
+    So says this index. Those of another one, which was lost or put away, may be all that is left of their bytes.
+    """
+    leaked = saved = 0
+    index, hot = ledger.index, ledger.hot
+    for inos in hot.inos():
         for ino in inos:
-            if residency.hot_get(ledger.index, ino) is None:
-                ledger.hot.remove(ino)
+            if residency.hot_get(index, ino) is not None:
+                continue
+            label = hot.label(hot.place(ino))
+            if index.epoch == 1 or (label is not None and label.index != index.identity):
+                hot.set_aside(hot.place(ino))
+                saved += 1
+            else:
+                hot.remove(ino)
                 leaked += 1
-    return leaked
+    if saved:
+        _log.warning("%d files in the hot tier are of an index that is gone: they are in lost+found of the cache",
+                     saved)  # fmt: skip
+    return leaked, saved

@@ -287,6 +287,33 @@ class Disk:
     # ---- attributes ----
 
     @_raises_fs_error
+    def attribute(self, path: str | Path, name: str) -> bytes | None:
+        """An extended attribute; None where there is none, or no file."""
+        try:
+            return os.getxattr(path, name)
+        except OSError as error:
+            if error.errno in (errno.ENODATA, errno.ENOENT):
+                return None
+            raise
+
+    @_raises_fs_error
+    def set_attribute(self, path: str, name: str, value: bytes) -> None:
+        """Sets it; nothing happens where there is no file. EOPNOTSUPP on file systems without."""
+        try:
+            os.setxattr(path, name, value)
+        except FileNotFoundError:
+            return
+
+    @_raises_fs_error
+    def drop_attribute(self, file: int | str, name: str) -> None:
+        """Takes it off a file, by its descriptor or path, if it is there."""
+        try:
+            os.removexattr(file, name)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.ENOENT, errno.EOPNOTSUPP):
+                raise
+
+    @_raises_fs_error
     def stat(self, fd: int) -> BackingStat:
         return _to_stat(os.fstat(fd))
 

@@ -11,7 +11,7 @@ their checkpoints in worker threads, and those do not abandon a read or write th
 import errno
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple, Unpack
@@ -19,7 +19,9 @@ from typing import Final, TypeVar, TypeVarTuple, Unpack
 import trio
 
 from tierfs.errors import FsError
+from tierfs.hottier import labels
 from tierfs.hottier.disk import BackingStat, Buffer, Disk
+from tierfs.hottier.labels import Label
 
 _Args = TypeVarTuple("_Args")
 _R = TypeVar("_R")
@@ -156,6 +158,10 @@ class BackingFile:
     def stat(self) -> BackingStat:
         return self._disk.stat(self.fd)
 
+    def unlabel(self) -> None:
+        """What it says of itself is no longer so: see `labels`."""
+        self._disk.drop_attribute(self.fd, labels.ATTRIBUTE)
+
     def set_times(self, *, atime_ns: int, mtime_ns: int) -> None:
         self._disk.set_times(self.fd, atime_ns, mtime_ns)
 
@@ -250,6 +256,20 @@ class HotFiles:
             self._doom(fd)
         elif stat is not None:
             self.disk.unlink(path)
+
+    def put_labels(self, wanted: Mapping[int, bytes | None]) -> None:
+        """Labels by inode, None for no label; where there is no backing file nothing happens. Blocks; EOPNOTSUPP."""
+        for ino, label in wanted.items():
+            path = self.path(ino)
+            if label is None:
+                self.disk.drop_attribute(path, labels.ATTRIBUTE)
+            elif self.disk.attribute(path, labels.ATTRIBUTE) != label:
+                self.disk.set_attribute(path, labels.ATTRIBUTE, label)
+
+    def label(self, place: str | Path) -> Label | None:
+        """What a file below the tier, or at a path of its own, says of itself."""
+        raw = self.disk.attribute(self._root / place, labels.ATTRIBUTE)
+        return labels.decode_label(raw) if raw is not None else None
 
     def set_aside(self, place: str) -> Path | None:
         """Moves a file out of the tier to `lost+found` beside it, where nothing touches it any more.

@@ -62,6 +62,7 @@ class Index(Reader):
         self.on_state: Callable[[IndexState, str], None] = tell
         self.was_unclean_boot = False
         self.node = 0
+        self.identity = 0  # random, of this index and no other
         self.epoch = 0
         self.boot_id = 0
         self._lock_fd = lock_fd
@@ -129,7 +130,7 @@ class Index(Reader):
                 self._uncommitted += count_changes(record.changes)
                 if self._uncommitted >= self.settings.max_uncommitted_changes:
                     self._write_row(replayed)
-            self.node = row.node
+            self.node, self.identity = row.node, row.index_id
             self.epoch = row.epoch + 1
             self.boot_id = boot_id
             crashed = row.epoch > 0 and not row.is_clean and row.boot_id != boot_id

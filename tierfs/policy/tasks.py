@@ -10,6 +10,7 @@ work is then in the index and in the bucket, and what is done is passed over.
 
     IMPORT, EXPORT, WARM   start again: a directory that was listed since the task was asked for, a file that is in
                            the bucket and a file that is here cost nothing
+    SALVAGE                starts again: what is in its place is no longer in lost+found
     RELEASE                ends: what programs have read since is not what was meant
     VERIFY                 ends: half of a check says nothing of the other half, and the first half is old
     RENAME                 is never interrupted: it is an intent of the index, and the export goes on with it
@@ -32,6 +33,7 @@ class TaskKind(enum.StrEnum):
     WARM = "warm"  # bytes are fetched into the hot tier
     RELEASE = "release"  # bytes that the bucket has leave the hot tier
     VERIFY = "verify"  # bytes in the hot tier are compared with the bucket's
+    SALVAGE = "salvage"  # files in lost+found of the cache get their places in the mount back
     RENAME = "rename"  # the objects of a renamed directory follow it
 
 
@@ -67,6 +69,8 @@ class FileError(enum.StrEnum):
     CHECKSUM_MISMATCH = "checksum_mismatch"  # verify: the bytes here are not those that were written
     OBJECT_CHANGED = "object_changed"  # verify, and a move: the bucket has another version
     OBJECT_MISSING = "object_missing"  # verify, and a move: the bucket has no object there
+    INCOMPLETE = "incomplete"  # salvage: parts of it were only in the bucket
+    UNKNOWN_PLACE = "unknown_place"  # salvage: nothing says where it belongs, and the bucket has no such bytes
     INTERNAL = "internal"  # a fault of tierfs, which its log tells
 
 
@@ -74,7 +78,7 @@ _NEXT: Final[Mapping[TaskState, frozenset[TaskState]]] = {
     TaskState.QUEUED: frozenset({TaskState.RUNNING, TaskState.CANCELLED, TaskState.INTERRUPTED}),
     TaskState.RUNNING: frozenset(TaskState) - {TaskState.RUNNING},
 }
-_RESUMED: Final = frozenset({TaskKind.IMPORT, TaskKind.EXPORT, TaskKind.WARM})
+_RESUMED: Final = frozenset({TaskKind.IMPORT, TaskKind.EXPORT, TaskKind.WARM, TaskKind.SALVAGE})
 
 
 @frozen

@@ -78,3 +78,31 @@ def test_a_cache_in_use_is_left_alone(ino: int, tmp_path: Path) -> None:
         assert fsck(tmp_path) == ExitCode.CACHE_IN_USE
     finally:
         index.close()
+
+
+def test_rebuild_puts_the_index_away_and_leaves_all_else(
+    ino: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "index" / "lmdb" / "data.mdb").write_bytes(b"rubbish")
+    assert fsck(tmp_path) == ExitCode.INDEX_UNUSABLE
+    assert fsck(tmp_path, "--rebuild") == ExitCode.OK
+    assert "would go to" in capsys.readouterr().out
+    assert (tmp_path / "index").exists(), "a plan changes nothing"
+    assert fsck(tmp_path, "--rebuild", "--yes", "--json") == ExitCode.OK
+    report = json.loads(capsys.readouterr().out)
+    assert report == {
+        "index": str(tmp_path / "index.lost"), "is_done": True, "files": 1, "bytes": len(BYTES), "labelled": 0,
+        "labelled_bytes": 0,
+    }  # fmt: skip
+    assert not (tmp_path / "index").exists()
+    assert (tmp_path / "hot" / f"{ino & 0xFF:02x}" / f"{ino:x}").read_bytes() == BYTES
+    assert fsck(tmp_path, "--rebuild", "--yes") == ExitCode.OK, "again: there is no index to put away"
+
+
+def test_rebuild_leaves_a_cache_in_use_alone(ino: int, tmp_path: Path) -> None:
+    index = Index.open(tmp_path / "index", clock=ManualClock(), settings=INDEX_SETTINGS, boot_id=7)
+    try:
+        assert fsck(tmp_path, "--rebuild", "--yes") == ExitCode.CACHE_IN_USE
+    finally:
+        index.close()
+    assert (tmp_path / "index").exists()

@@ -2,7 +2,7 @@
 # Installs what the tests need and runs all of them: style, types, layers, the native code, then pytest in stages.
 #
 #   ./tests/run.sh              everything (about 20 minutes on 2 cores)
-#   ./tests/run.sh --long       everything, with the long variants and the benchmarks
+#   ./tests/run.sh --long       everything, with the long variants, the tests that take hours and the benchmarks
 #   ./tests/run.sh --fast       no mounts and no servers: style, types, layers, native, unit
 #   ./tests/run.sh --setup      only install; prints how to call pytest by hand
 #   ./tests/run.sh -- ARGS...   one pytest run with these arguments, e.g. -- -k rename -x
@@ -211,6 +211,7 @@ run_pytest() {
 stage() {
   local name=$1 began_s=$SECONDS path paths=()
   shift
+  [ "$name" != long ] || paths=(--long -m long)
   for path in "$@"; do
     [ -z "$(find "$path" -name 'test_*.py' -print -quit 2>/dev/null)" ] || paths+=("$path")
   done
@@ -247,6 +248,8 @@ else
   if [ "$mode" = all ]; then begin other_lane; fi
   finish || printf 'failed a-lane-ended-early\n' >>"$tally/checks"
   if [ -n "$is_long" ] && [ "$mode" = all ]; then
+    begin stage long tests
+    finish
     begin stage bench tests/bench
     finish
   fi

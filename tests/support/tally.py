@@ -1,8 +1,8 @@
 """Sums up one run of tests/run.sh: `tally.py DIRECTORY SECONDS`.
 
 The directory holds `checks` (one "passed NAME" or "failed NAME" a line) and one JUnit file for each pytest stage.
-Prints every skip with its reason, every failure by name, and ends with a line of counts and one word. Exits 1 when
-anything failed or when nothing ran at all.
+Prints what long tests did, every skip with its reason, every failure by name, and ends with a line of counts and one
+word. Exits 1 when anything failed or when nothing ran at all.
 """
 
 import collections
@@ -30,6 +30,14 @@ def outcomes(directory: Path) -> Iterator[tuple[str, str, str]]:
                 yield "passed", name, ""
 
 
+def summaries(directory: Path) -> Iterator[str]:
+    """A line for each test that tells what it did."""
+    for report in sorted(directory.glob("*.xml")):
+        for case in ElementTree.parse(report).iter("testcase"):
+            for told in case.iterfind("properties/property[@name='summary']"):
+                yield f"{case.get('name', '')}: {told.get('value', '')}"
+
+
 def main() -> int:
     """Prints the summary; returns the exit code."""
     counts: collections.Counter[str] = collections.Counter()
@@ -41,6 +49,8 @@ def main() -> int:
             failures.append(name)
         elif verdict == "skipped":
             reasons[reason] += 1
+    for line in summaries(Path(sys.argv[1])):
+        print(line)
     for name in failures:
         print(f"failed: {name}")
     for reason, count in reasons.most_common():

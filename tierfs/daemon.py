@@ -19,7 +19,7 @@ from typing import Final
 import trio
 from attrs import define
 
-from tierfs import memory, translation
+from tierfs import faultpoints, memory, translation
 from tierfs.clock import Clock, SystemClock
 from tierfs.config import Settings
 from tierfs.content.handles import Files
@@ -169,6 +169,7 @@ def run(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: C
 
 async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: Callable[[], None]) -> int:
     clock, stop = SystemClock(), _Stop()
+    faultpoints.arm_from(os.environ)
     takeover = Takeover.inherited(os.environ)
     async with AsyncExitStack() as stack:
         index = Index.open(

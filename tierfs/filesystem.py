@@ -309,7 +309,7 @@ class FileSystem:
     ) -> Inode:
         """chmod, chown, truncate, utimens in one; returns the attributes after it. EROFS, EISDIR, EINVAL.
 
-        `strips_privileges`: of a regular file, setuid, setgid and capabilities go, as write(2) and chown(2) have it.
+        `strips_privileges`: setuid, setgid and capabilities go, as write(2) and chown(2) have it; not of a directory.
         """
         self._rules.check_inode(ino)
         inode = await self._with_attributes(self._tree.inode(ino))
@@ -322,7 +322,7 @@ class FileSystem:
             if inode.is_regular and (change.atime_ns is not None or change.mtime_ns is not None):
                 self._files.touch_times(ino, atime_ns=change.atime_ns, mtime_ns=change.mtime_ns)
             self._tree.set_attributes(ino, change)
-        if strips_privileges and inode.is_regular:
+        if strips_privileges and not inode.is_dir:
             self._strip_privileges(ino)
         await self._acknowledge()
         return self._files.live(self._tree.inode(ino))

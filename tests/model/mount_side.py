@@ -15,6 +15,7 @@ from tests.model.ledger import Ledger
 from tests.model.shared_bucket import SharedBucket
 from tests.model.steps import Setup
 from tests.support.event_rig import event_source
+from tests.support.mortal_store import MortalStore
 from tests.support.sync_rig import GID, UID, Rig
 from tierfs.config.sections import ExportSettings, ImportSettings
 from tierfs.errors import FsError, StoreError, TierfsError
@@ -90,6 +91,7 @@ class _Life:
     """One daemon."""
 
     rig: Rig
+    store: MortalStore
     fs: FileSystem
     feed: Feed
     scope: trio.CancelScope
@@ -124,6 +126,7 @@ class MountSide:
         self._nursery = nursery
         self._lives = 0
         self._life: _Life | None = None
+        self._dying: _Life | None = None
         self._written: dict[int, bytes] = {}
 
     # ---- lives ----
@@ -135,14 +138,20 @@ class MountSide:
         return self._life
 
     @property
+    def is_alive(self) -> bool:
+        """A daemon runs."""
+        return self._life is not None
+
+    @property
     def _cache(self) -> Path:
         return self._directory / f"{self.name}-{self._lives}"
 
     async def _live(self, task_status: trio.TaskStatus[_Life]) -> None:
         export = ExportSettings(quiet_s=self._setup.quiet_s)
+        store = MortalStore(self._bucket)
         rig = Rig(
             self._cache, self._bucket, export=export, import_=ImportSettings(revalidate_s=self._setup.revalidate_s),
-            used_store=RetryingStore(self._bucket, _RETRIES, uniform=lambda low, high: high), limits=_NO_LIMITS,
+            used_store=RetryingStore(store, _RETRIES, uniform=lambda low, high: high), limits=_NO_LIMITS,
             host=self.name, tree=_WitnessedTree, index=self._index,
         )  # fmt: skip
         assert isinstance(rig.tree, _WitnessedTree)
@@ -156,7 +165,7 @@ class MountSide:
                 fs.purge_orphans()
                 running = rig.running(reads_ahead=self._setup.reads_ahead)
                 async with running, event_source(rig) as source, trio.open_nursery() as nursery:
-                    task_status.started(_Life(rig, fs, source.feed, scope, nursery, ended, []))
+                    task_status.started(_Life(rig, store, fs, source.feed, scope, nursery, ended, []))
                     await trio.sleep_forever()
         finally:
             rig.close()
@@ -164,14 +173,29 @@ class MountSide:
 
     async def kill(self) -> None:
         """What is on the disk at this moment is what the next daemon finds."""
+        if self._life is not None:
+            self.die()
+            await self.buried()
+
+    def die(self) -> None:
+        """The same, in the middle of something: whoever runs goes on to his next checkpoint, to no effect."""
         life, self._life = self._life, None
-        if life is None:
-            return
+        assert life is not None
+        self.leave()
+        life.store.is_dead = True
+        life.scope.cancel()
+        self._dying = life
+
+    def leave(self) -> None:
+        """The cache is as it is now when the next daemon starts, whatever the one that runs does to it."""
         before = self._cache
         self._lives += 1
         _copy(before, self._cache)
-        life.scope.cancel()
-        await life.ended.wait()
+
+    async def buried(self) -> None:
+        """Returns when nothing of who died runs any more; his last attempts to tidy up take their time."""
+        if self._dying is not None:
+            await self._dying.ended.wait()
 
     # ---- what programs would see ----
 

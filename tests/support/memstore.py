@@ -327,6 +327,10 @@ class MemoryUpload:
         self._storage_class = storage_class
         self._parts: dict[int, bytes] = {}
 
+    @property
+    def upload_id(self) -> str:
+        return self._id
+
     def _check_open(self) -> None:
         if self._id not in self._store._uploads:
             raise StoreError(Kind.NOT_FOUND, "the upload is gone", key=self._key, http_status=404)

@@ -19,6 +19,7 @@ from tierfs.content.flights import Flight, Gate, Source, Ticket
 from tierfs.content.ledger import Ledger
 from tierfs.content.live import LiveFile
 from tierfs.errors import FsError, StoreError, StoreErrorKind, TierfsError
+from tierfs.faultpoints import Point, reach
 from tierfs.index import inodes
 from tierfs.model import InodeFlag
 from tierfs.objectstore.base import ObjectStore
@@ -235,6 +236,7 @@ class Fetcher:
                     await backing.write_checked(start, data[start - flight.start : stop - flight.start])
                     for start, stop in gaps
                 ]
+                reach(Point.FETCH_WRITTEN)
                 is_synced = await self._sync_if_trusted(live)
                 if self._is_outdated(live, flight):
                     flight.is_void = True

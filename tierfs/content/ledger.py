@@ -18,6 +18,7 @@ from tierfs.content.lending import Lending
 from tierfs.content.live import LiveFile
 from tierfs.content.settings import ContentSettings
 from tierfs.errors import FsError
+from tierfs.faultpoints import Point, reach
 from tierfs.hottier.disk import BackingStat
 from tierfs.hottier.extents import ExtentSet
 from tierfs.hottier.files import BackingFile, HotFiles
@@ -144,6 +145,7 @@ class Ledger:
 
     def remove_file(self, ino: int) -> None:
         """Unlinks the backing file, which is not lent. Who has it mapped keeps what it was."""
+        reach(Point.EVICT_RECORDED)
         self.hot.remove(ino)
         self.lending.dropped(ino)
 

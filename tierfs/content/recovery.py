@@ -10,6 +10,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from tierfs.content.ledger import Ledger, is_clean
+from tierfs.faultpoints import Point, reach
 from tierfs.hottier.disk import BackingStat
 from tierfs.index import inodes, intents, residency
 from tierfs.model import HotRecord, Inode, InodeFlag, Residency
@@ -41,6 +42,7 @@ def recover(ledger: Ledger) -> Recovery:
             counts["files"] += 1
             ledger.space.charge(record.bytes_charged)
             outcome = _recover_file(ledger, ino, record)
+            reach(Point.FILE_RECOVERED)
             if outcome:
                 counts[outcome] += 1
     leaked, saved = _remove_leaks(ledger)

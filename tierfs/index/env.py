@@ -16,6 +16,7 @@ import trio
 
 from tierfs.clock import Clock
 from tierfs.errors import ConfigError, FsError, IndexDamageError
+from tierfs.faultpoints import Point, reach
 from tierfs.index.answers import ANSWERS_KEY, Answers
 from tierfs.index.journal import (
     Changes,
@@ -164,8 +165,7 @@ class Index(Reader):
             if self.settings.node not in (0, row.node):
                 raise ConfigError(f"the index was made as node {row.node}, the settings say {self.settings.node}")
             return row
-        node = self.settings.node or 1 + secrets.randbelow(NODE_MAX)
-        return StateRow.new(node, _FIRST_INO, self.clock.now_ns())
+        return StateRow.new(self.settings.node or 1 + secrets.randbelow(NODE_MAX), _FIRST_INO, self.clock.now_ns())
 
     # --- reading
 
@@ -272,6 +272,7 @@ class Index(Reader):
             return
         payload = encode_changes(changes)
         lsn = self._append(payload, txn.token, txn.job)
+        reach(Point.JOURNAL_WRITTEN)
         try:
             self.totals.apply(changes)
         except EnvFailure as failure:
@@ -342,7 +343,9 @@ class Index(Reader):
         changes = no_changes()
         changes[Table.SETTINGS] = {STATE_KEY: row.encode(), **self.totals.rows(row.applied_lsn), **self.answers.rows()}
         self._env.apply(changes)
+        reach(Point.INDEX_COMMITTING)
         self._env.commit()
+        reach(Point.INDEX_COMMITTED)
         self._row = row
         self._uncommitted = 0
         if self._changed.is_set():

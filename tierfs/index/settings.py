@@ -14,6 +14,18 @@ def put(txn: Txn, name: str, value: bytes) -> None:
     txn.put(Table.SETTINGS, _key(name), value)
 
 
+def delete(txn: Txn, name: str) -> None:
+    """Removes it. Repeatable."""
+    txn.delete(Table.SETTINGS, _key(name))
+
+
+def values(reader: Reader, prefix: str, limit: int) -> list[bytes]:
+    """The first `limit` of those whose names begin with `prefix`, which ends in ASCII."""
+    start = _key(prefix)
+    stop = start[:-1] + bytes((start[-1] + 1,))
+    return [value for _, value in reader.scan(Table.SETTINGS, start, stop, limit=limit)]
+
+
 def _key(name: str) -> bytes:
     if not name or name.startswith("\0"):
         raise ValueError(f"{name!r} is no name of a setting")

@@ -14,6 +14,7 @@ from typing import Final
 
 from tierfs.clock import Clock
 from tierfs.errors import FsError
+from tierfs.faultpoints import Point, reach
 from tierfs.index import dirents, inodes, intents, links, xattrs
 from tierfs.index import locations as rows
 from tierfs.index.answers import ATTRIBUTE_WAS_NEW
@@ -229,6 +230,7 @@ class Tree:
 
     def purge(self, ino: int) -> None:
         """Removes what the index holds of an unlinked inode that nobody uses any more."""
+        reach(Point.UNLINK_RECORDED)
         with self._index.transaction() as txn:
             unlinked.purge(txn, ino, self._clock.now_ns())
 

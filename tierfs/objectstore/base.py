@@ -187,6 +187,11 @@ class Upload(Protocol):
     in parallel and in any order; sending a number again replaces it (repeatable).
     """
 
+    @property
+    def upload_id(self) -> str:
+        """What `abort_upload` knows it by, also in another process."""
+        ...
+
     async def put_part(self, number: int, data: Buffer) -> None:
         """Sends the bytes of a part. Repeatable. INVALID for a number out of range."""
         ...

@@ -402,6 +402,10 @@ class RetryingUpload:
         self._inner = inner
         self._find = find
 
+    @property
+    def upload_id(self) -> str:
+        return self._inner.upload_id
+
     async def put_part(self, number: int, data: Buffer) -> None:
         await self._store.repeat(functools.partial(self._inner.put_part, number, data))
         self._store._on_sent(len(data))

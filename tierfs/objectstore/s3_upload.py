@@ -27,6 +27,10 @@ class S3Upload:
         self._upload_id = upload_id
         self._parts: dict[int, Part] = {}
 
+    @property
+    def upload_id(self) -> str:
+        return self._upload_id
+
     async def put_part(self, number: int, data: Buffer) -> None:
         self._check_number(number)
         self._parts[number] = await self._runner.write(

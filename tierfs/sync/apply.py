@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 
 from tierfs.clock import Clock
 from tierfs.content.handles import Files
+from tierfs.faultpoints import Point, reach
 from tierfs.index import dirents, foreign, inodes, intents, links, orphans, xattrs
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Reader, Txn
@@ -239,6 +240,7 @@ class Applier:
     def _replace_content(self, inode: Inode, info: ObjectInfo, *, assume: bool) -> None:
         # first the old bytes, then the row that speaks of new ones: a crash in between costs a fetch
         self._files.replaced(inode.ino)
+        reach(Point.CONTENT_DROPPED)
         keep = InodeFlag.ATTRS_KNOWN | InodeFlag.FOREIGN if assume else InodeFlag.NONE
         with self._index.transaction() as txn:
             now = self._clock.now_ns()

@@ -10,6 +10,7 @@ from typing import Final
 from attrs import evolve
 
 from tierfs.errors import StoreError, StoreErrorKind
+from tierfs.faultpoints import Point, reach
 from tierfs.index import inodes, intents, residency
 from tierfs.index import locations as rows
 from tierfs.index.env import Index
@@ -51,6 +52,7 @@ class Aside:
                 raise BlockedError(f"{source!r} is in use")
             self._records.expect(key)
             written = await self._store.copy(source, key, if_match=inode.base.etag, condition=Always())
+            reach(Point.ASIDE_COPIED)
             base = evolve(inode.base, etag=written.etag, version_id=written.version_id, last_modified_ns=0)
             work = Plan(Work.COPY, key, source, -1)
             self._records.written(Sent(ino, work, inode.base, base, is_current=False))

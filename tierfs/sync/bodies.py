@@ -14,6 +14,9 @@ metadata cannot be added at its end. Two kinds have none: those with parts that 
 here sees these bytes, and files that did not rest between the look and the upload and were collected instead:
 what is sent then is not what the look saw.
 
+What has begun is in the index until it has ended, so that the next life of the daemon drops the parts that a crash
+left behind.
+
 Memory: bodies of 64 MiB, small ones and parts of all uploads together, whatever the concurrency; a larger body
 goes alone.
 """
@@ -30,7 +33,10 @@ from attrs import frozen
 from tierfs import native
 from tierfs.content.flights import Gate, Ticket
 from tierfs.content.handles import Snapshot
-from tierfs.errors import FsError, StoreError
+from tierfs.errors import FsError, StoreError, TierfsError
+from tierfs.faultpoints import Point, reach
+from tierfs.index import uploads
+from tierfs.index.env import Index
 from tierfs.objectstore.base import Buffer, Condition, ObjectMeta, ObjectStore, Upload, Written
 from tierfs.sync.outcomes import NotYetError
 from tierfs.units import MIB
@@ -41,6 +47,8 @@ _COLLECT_ROUNDS_MAX: Final = 8
 CHANGED_TEXT: Final = "the file changed while it was read"
 SHORTER_TEXT: Final = "the file became shorter while it was read"
 _ABORT_TIMEOUT_S: Final = 20.0
+_LEFT_PAGE: Final = 1000
+_LEFT_RETRY_S: Final = 60.0
 _MEMORY_BYTES: Final = 64 * MIB
 _log: Final = logging.getLogger(__name__)
 
@@ -150,11 +158,30 @@ def _next_copyable(stretches: list[Stretch], after: int, size_bytes: int) -> int
 class Uploader:
     """Multipart uploads with bounded memory; shared by all workers of the exporter."""
 
-    def __init__(self, store: ObjectStore, *, buffers: int) -> None:
+    def __init__(self, index: Index, store: ObjectStore, *, buffers: int) -> None:
+        self._index = index
         self._store = store
+        self._under_way: set[str] = set()  # upload ids
         self._memory = Gate(_MEMORY_BYTES, _MEMORY_BYTES)
         self._buffers = trio.CapacityLimiter(buffers)
         self._copies = trio.CapacityLimiter(2 * buffers)
+
+    async def drop_left(self) -> None:
+        """Drops the uploads that earlier lives have begun; returns when the bucket has none of them."""
+        while left := [each for each in uploads.page(self._index, _LEFT_PAGE) if each[1] not in self._under_way]:
+            try:
+                for key, upload_id in left:
+                    await self._store.abort_upload(key, upload_id)
+                    self._forget(upload_id)
+                    _log.info("dropped an upload of %r that an earlier daemon had begun", key)
+            except TierfsError as error:
+                _log.info("uploads that an earlier daemon had begun cannot be dropped yet: %s", error)
+                await trio.sleep(_LEFT_RETRY_S)
+
+    def _forget(self, upload_id: str) -> None:
+        self._under_way.discard(upload_id)
+        with self._index.transaction() as txn:
+            uploads.remove(txn, upload_id)
 
     def room(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
         """Waits until a body of this size may be in memory; it may until the block is left."""
@@ -207,20 +234,30 @@ class Uploader:
         """
         pieces = cut_pieces(stretches, snapshot.size_bytes, self._store.part_size_bytes)
         upload = await self._store.begin_upload(key, meta, storage_class=storage_class)
-        is_complete = False
+        self._under_way.add(upload.upload_id)
+        is_over = False
         try:
+            with self._index.transaction() as txn:
+                uploads.add(txn, key, upload.upload_id)
+            reach(Point.UPLOAD_BEGUN)
             crcs = await self._send(upload, snapshot, pieces)
+            reach(Point.UPLOAD_FILLED)
             if not content:
                 await self._settle(upload, snapshot, pieces, crcs, collect=collect)
             # else the first look was one read of all ranges, and this the other
             elif _whole_checksum(pieces, crcs) != content or not (collect or snapshot.unchanged()):
                 raise NotYetError(CHANGED_TEXT)
             written = await upload.complete(condition)
-            is_complete = True
+            is_over = True
+            reach(Point.UPLOAD_COMPLETED)
         finally:
-            if not is_complete:
+            if not is_over:
                 with trio.move_on_after(_ABORT_TIMEOUT_S, shield=True):
-                    await _abort(upload)
+                    is_over = await _abort(upload)
+            if is_over:
+                self._forget(upload.upload_id)
+            else:
+                self._under_way.discard(upload.upload_id)
         return written, _whole_checksum(pieces, crcs)
 
     async def _send(self, upload: Upload, snapshot: Snapshot, pieces: list[Piece]) -> dict[int, int]:
@@ -281,12 +318,14 @@ class Uploader:
         raise NotYetError(CHANGED_TEXT)
 
 
-async def _abort(upload: Upload) -> None:
+async def _abort(upload: Upload) -> bool:
     try:
         await upload.abort()
     except StoreError as error:
-        # what is left costs money, not data; the bucket's lifecycle rule or the next start removes it
+        # what is left costs money, not data; the next start removes it
         _log.info("an unfinished upload could not be dropped: %s", error)
+        return False
+    return True
 
 
 def _whole_checksum(pieces: list[Piece], crcs: dict[int, int]) -> str:

@@ -10,6 +10,7 @@ import logging
 from typing import Final
 
 from tierfs.errors import StoreError, StoreErrorKind
+from tierfs.faultpoints import Point, reach
 from tierfs.index import dirents, inodes, intents
 from tierfs.index.env import Index
 from tierfs.model import Inode, Intent
@@ -124,6 +125,7 @@ class Deleter:
             self._done(tombstone)
 
     def _done(self, tombstone: Intent) -> None:
+        reach(Point.DELETE_SENT)
         self._activity.note(tombstone.key)
         with self._index.transaction() as txn:
             current = intents.get(txn, tombstone.seq)

@@ -122,8 +122,7 @@ class Exporter:
         authority: Authority | None = None,
     ) -> None:
         self._index = index
-        self._store = store
-        self._locations = locations
+        self._store, self._locations = store, locations
         self._clock, self._settings = clock, settings
         self.claims = claims = Claims()
         self.records = records = Records(index, locations, clock, activity, quiet_s=settings.quiet_s)
@@ -132,9 +131,10 @@ class Exporter:
             notify=notify, rules=rules,
         )  # fmt: skip
         aside = Aside(index=index, store=store, locations=locations, records=records, claims=claims)
+        self._uploader = Uploader(index, store, buffers=2 * settings.concurrency)
         self._reconciler = Reconciler(
             index=index, store=store, locations=locations, files=files, clock=clock, records=records,
-            disputes=disputes, claims=claims, aside=aside, uploader=Uploader(store, buffers=2 * settings.concurrency),
+            disputes=disputes, claims=claims, aside=aside, uploader=self._uploader,
             link_writer=LinkWriter(
                 index=index, store=store, locations=locations, records=records, disputes=disputes,
                 claims=claims, clock=clock,
@@ -222,6 +222,7 @@ class Exporter:
         """Exports until it is cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self._uploader.drop_left)
             while True:
                 self._wake, self._news_at_s = trio.Event(), math.inf
                 began, self._scan_waited_s = trio.current_time(), 0.0

@@ -18,6 +18,7 @@ from attrs import evolve, frozen
 from tierfs.clock import Clock
 from tierfs.content.handles import Files
 from tierfs.errors import StoreError, StoreErrorKind
+from tierfs.faultpoints import Point, reach
 from tierfs.index import dirents, inodes, residency
 from tierfs.index.env import Index, Reader
 from tierfs.index.schema import Table
@@ -167,6 +168,7 @@ class Lister:
 
     async def take_page(self, listing: Listing, page: ListPage) -> None:
         """Applies what the bucket has. MovedError when it is no longer the directory's; StoreError."""
+        reach(Point.PAGE_LISTED)
         entries = self._directories(listing, page) + self._objects(listing, page)
         entries = await self._with_heads(listing, entries)
         self.check_place(listing)
@@ -184,6 +186,7 @@ class Lister:
                 await trio.lowlevel.checkpoint()
                 slice_began = trio.current_time()
         await self._replace(listing, changed)
+        reach(Point.PAGE_APPLIED)
 
     def _directories(self, listing: Listing, page: ListPage) -> list[Seen]:
         entries = []

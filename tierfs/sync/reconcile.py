@@ -18,6 +18,7 @@ from tierfs import native
 from tierfs.clock import Clock
 from tierfs.content.handles import Files, Snapshot
 from tierfs.errors import StoreError
+from tierfs.faultpoints import Point, reach
 from tierfs.index import inodes, intents
 from tierfs.index.env import Index
 from tierfs.model import Base, Inode, InodeFlag, Intent
@@ -139,6 +140,7 @@ class Reconciler:
         if await self._clear_way(work, ino, chain):
             return False
         progress = await self._write(inode, work, is_aged)
+        reach(Point.EXPORT_RECORDED)
         if progress is not Progress.CURRENT:
             return progress is Progress.BEHIND
         try:
@@ -252,6 +254,7 @@ class Reconciler:
         op_id = self._index.next_op_id()
         self._op_ids[op_id] = work.key
         self._records.begin_attempt(ino, work.key, op_id)
+        reach(Point.EXPORT_BEGUN)
         there = inode.base.etag if inode.base is not None and work.source == work.key else None
         where = Always() if is_root_key(work.key) else condition(self._index, work.key, there)
         return Attempt(inode, work, op_id, where, kept)
@@ -387,7 +390,7 @@ class Reconciler:
         Raises RefusedError when it has not and cannot, StoreError when it may be tried again.
         """
         try:
-            return await send()
+            written = await send()
         except StoreError as error:
             if error.kind not in attributes.REFUSALS | attributes.UNCLEAR:
                 raise
@@ -398,6 +401,8 @@ class Reconciler:
             if error.kind in attributes.UNCLEAR:
                 raise
             raise RefusedError(info, ours) from error
+        reach(Point.EXPORT_SENT)
+        return written
 
 
 def _kept_class(inode: Inode) -> str:

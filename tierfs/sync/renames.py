@@ -19,6 +19,7 @@ import trio
 from attrs import define, evolve
 
 from tierfs.clock import Clock
+from tierfs.faultpoints import Point, reach
 from tierfs.index import dirents, inodes, intents, links
 from tierfs.index import locations as rows
 from tierfs.index.env import Index, Txn
@@ -121,6 +122,7 @@ class TreeMover:
             # a pass that begins anew finds again what is left
             move.found = max(move.found, move.moved + len(outstanding) + len(found))
             outstanding += found
+            reach(Point.TREE_LISTED)
             token = page.token
             if not token:
                 move.listed_ns = move.listed_ns or self._clock.now_ns()
@@ -280,6 +282,7 @@ class TreeMover:
 
     def _end_override(self, ino: int, prefix: str) -> None:
         """Nothing lies under the old prefix any more: keys follow from paths again."""
+        reach(Point.TREE_EMPTIED)
         with self._index.transaction() as txn:
             rows.clear_override(txn, ino)
             inode = inodes.get(txn, ino)

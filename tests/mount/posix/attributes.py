@@ -1,6 +1,7 @@
 """Permissions, owners, times and the rules by which they change."""
 
 import os
+import stat
 from pathlib import Path
 
 from tests.mount.posix.tools import (
@@ -61,10 +62,14 @@ def chown_takes_setuid_away(root: Path) -> object:
         with acting_as(USER, GROUP, (GROUP,)):
             os.chown(path, -1, GROUP)
         seen.append(look(path))
+    os.mkfifo(root / "fifo")
+    os.mknod(root / "socket", stat.S_IFSOCK | 0o600)
     (root / "d").mkdir()
-    os.chmod(root / "d", 0o6755)
-    os.chown(root / "d", USER, GROUP)
-    return seen, look(root / "d")
+    for name in ("fifo", "socket", "d"):
+        os.chmod(root / name, 0o6755)
+        os.chown(root / name, USER, GROUP)
+        seen.append(look(root / name))
+    return seen
 
 
 @root_operation

@@ -3,20 +3,25 @@
 import itertools
 import random
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.memstore import MemoryStore
-from tests.support.sync_rig import Rig, run_rig
+from tests.support.sync_rig import INDEX_SETTINGS, Rig, run_rig
 from tierfs import native
+from tierfs.clock import ManualClock
 from tierfs.config.sections import ExportSettings
 from tierfs.content.handles import Snapshot
-from tierfs.errors import StoreErrorKind
+from tierfs.errors import StoreError, StoreErrorKind
+from tierfs.index import uploads
+from tierfs.index.env import Index
 from tierfs.model import InodeFlag
 from tierfs.namespace.changes import NewInode
 from tierfs.objectstore import dialects
@@ -36,6 +41,13 @@ from tierfs.units import GIB, MIB, TIB
 
 PART = 8 * MIB
 DAY_S = 86_400.0
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    opened = Index.open(tmp_path / "index", clock=ManualClock(), settings=INDEX_SETTINGS, boot_id=1)
+    yield opened
+    opened.close()
 
 
 @st.composite
@@ -248,14 +260,14 @@ def test_a_restless_small_file_is_taken_when_two_reads_agree() -> None:
     trio.run(main)
 
 
-def test_only_parts_that_changed_are_sent_again_until_two_rounds_agree() -> None:
+def test_only_parts_that_changed_are_sent_again_until_two_rounds_agree(index: Index) -> None:
     size = 3 * PART_MIN_BYTES
     old, new = bytes(size), bytes(2 * PART_MIN_BYTES) + b"x" * PART_MIN_BYTES
 
     async def main() -> None:
         store = MemoryStore(part_size_bytes=PART_MIN_BYTES)
         snapshot = _Restless([old] * 5 + [new])  # the third part of the second round is another
-        uploader = Uploader(store, buffers=1)
+        uploader = Uploader(index, store, buffers=1)
         written, content = await uploader.upload(
             "k", ObjectMeta(), IfAbsent(), cast(Snapshot, snapshot), [Stretch(0, size)], collect=True, storage_class=""
         )
@@ -267,14 +279,14 @@ def test_only_parts_that_changed_are_sent_again_until_two_rounds_agree() -> None
     trio.run(main)
 
 
-def test_parts_that_are_not_what_the_first_look_saw_are_dropped() -> None:
+def test_parts_that_are_not_what_the_first_look_saw_are_dropped(index: Index) -> None:
     size = 2 * PART_MIN_BYTES
     old, new = bytes(size), b"x" * size
     stretches = [Stretch(0, size)]
 
     async def main() -> None:
         store = MemoryStore(part_size_bytes=PART_MIN_BYTES)
-        uploader = Uploader(store, buffers=1)
+        uploader = Uploader(index, store, buffers=1)
         snapshot = cast(Snapshot, _Restless([old] * 3 + [new], looks_unchanged=True))
         content = await uploader.checksum(snapshot, stretches, collect=False)
         assert content == checksum_text(native.crc64nvme(old))
@@ -288,14 +300,63 @@ def test_parts_that_are_not_what_the_first_look_saw_are_dropped() -> None:
     trio.run(main)
 
 
-def test_a_restless_large_file_has_no_checksum_before_it_is_sent() -> None:
+def test_a_restless_large_file_has_no_checksum_before_it_is_sent(index: Index) -> None:
     stretches = [Stretch(0, PART_MIN_BYTES)]
 
     async def main() -> None:
-        uploader = Uploader(MemoryStore(part_size_bytes=PART_MIN_BYTES), buffers=1)
+        uploader = Uploader(index, MemoryStore(part_size_bytes=PART_MIN_BYTES), buffers=1)
         snapshot = cast(Snapshot, _Restless([bytes(PART_MIN_BYTES)]))
         assert await uploader.checksum(snapshot, stretches, collect=True) == ""
         with pytest.raises(NotYetError, match="changed"):
             await uploader.checksum(snapshot, stretches, collect=False)
+
+    trio.run(main)
+
+
+def test_what_cannot_be_dropped_is_dropped_by_the_next_life(index: Index) -> None:
+    """Nor by that at its first attempt."""
+    size = 2 * PART_MIN_BYTES
+
+    async def main() -> None:
+        store = MemoryStore(part_size_bytes=PART_MIN_BYTES)
+        store.fail_next("put_part", StoreErrorKind.INVALID)
+        store.fail_next("abort", StoreErrorKind.UNAVAILABLE)
+        store.fail_next("abort_upload", StoreErrorKind.UNAVAILABLE)
+        snapshot = cast(Snapshot, _Restless([bytes(size)]))
+        with pytest.raises(StoreError):
+            await Uploader(index, store, buffers=1).upload(
+                "k", ObjectMeta(), IfAbsent(), snapshot, [Stretch(0, size)], collect=False, storage_class=""
+            )
+        assert store._uploads
+        assert uploads.page(index, 10) == [("k", "1")]
+        await Uploader(index, store, buffers=1).drop_left()
+        assert not store._uploads
+        assert store.requests["abort_upload"] == 2
+        assert uploads.page(index, 10) == []
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_nobody_drops_an_upload_that_is_under_way(index: Index) -> None:
+    size = 2 * PART_MIN_BYTES
+
+    async def main() -> None:
+        store = MemoryStore(part_size_bytes=PART_MIN_BYTES)
+        uploader = Uploader(index, store, buffers=1)
+        store.hold("put_part")
+
+        async def send() -> None:
+            snapshot = cast(Snapshot, _Restless([bytes(size)]))
+            await uploader.upload(
+                "k", ObjectMeta(), IfAbsent(), snapshot, [Stretch(0, size)], collect=True, storage_class=""
+            )
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await trio.testing.wait_all_tasks_blocked()
+            await uploader.drop_left()
+            store.release("put_part")
+        assert store.content("k") == bytes(size)
+        assert uploads.page(index, 10) == []
 
     trio.run(main)

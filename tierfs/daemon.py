@@ -8,7 +8,6 @@ left for the next mount; index closed clean. A second signal stops the draining.
 import functools
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -23,7 +22,6 @@ from tierfs import faultpoints, memory, translation
 from tierfs.clock import Clock, SystemClock
 from tierfs.config import Settings
 from tierfs.content.handles import Files
-from tierfs.control import mountpoint as mountpoints
 from tierfs.control import registry, salvaging, server
 from tierfs.control.conflicts import Conflicts
 from tierfs.control.desk import Desk
@@ -33,16 +31,17 @@ from tierfs.control.observing import ObservingVerbs
 from tierfs.control.operating import OperatorVerbs
 from tierfs.control.removals import Removals
 from tierfs.control.renametasks import RenameTasks
+from tierfs.control.restarting import Restart
 from tierfs.control.salvaging import Salvage
 from tierfs.control.service import Service, group_id
 from tierfs.control.servicemanager import ServiceManager
+from tierfs.control.stopping import Stop
 from tierfs.control.tasks import TaskDesk
 from tierfs.control.taskverbs import TaskVerbs
 from tierfs.control.usage import Usage
 from tierfs.control.verbs import VerbGroup
 from tierfs.control.versions import Versions
 from tierfs.control.watching import Watching
-from tierfs.errors import FsError, TierfsError
 from tierfs.filesystem import FileSystem
 from tierfs.fuse import session
 from tierfs.fuse import takeover as takeovers
@@ -91,6 +90,7 @@ from tierfs.sync.verdicts import Verdicts
 from tierfs.telemetry.counters import Counters
 from tierfs.telemetry.meters import Meters
 from tierfs.telemetry.oplog import OperationLog
+from tierfs.tuning import Tuning
 
 log = logging.getLogger(__name__)
 
@@ -118,31 +118,7 @@ class _Parts:
     rules: PathRules
     news: News
     observer: Observer
-
-
-@define
-class _Stop:
-    """What ends the daemon, and how."""
-
-    drains: bool = True
-    signalled: bool = False
-    draining: trio.CancelScope | None = None
-
-
-async def _detach(mountpoint: Path, *, lazy: bool) -> None:
-    """Unmounts in a thread: the kernel asks this daemon while it does."""
-    await trio.to_thread.run_sync(functools.partial(mountpoints.detach, mountpoint, lazy=lazy))
-
-
-async def _unmount(mountpoint: Path, stop: _Stop, drain: bool, lazy: bool) -> None:
-    """See `service.Daemon.request_unmount`."""
-    # said before: the end of the mount is noticed before `_detach` returns
-    before, stop.drains = stop.drains, drain
-    try:
-        await _detach(mountpoint, lazy=lazy)
-    except FsError:
-        stop.drains = before
-        raise
+    tuning: Tuning
 
 
 def _tier_size_bytes(settings: Settings, hot: HotFiles, index: Index) -> int:
@@ -167,8 +143,21 @@ def run(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: C
     return trio.run(_main, settings, source, mountpoint, cache, ready)
 
 
+def try_out(settings: Settings, source: str) -> None:
+    """Asks the bucket whether a daemon with these settings could use it, and nothing more. Raises TierfsError."""
+
+    async def ask() -> None:
+        store = open_store(source, translation.store_settings(settings))
+        try:
+            await store.check()
+        finally:
+            await store.aclose()
+
+    trio.run(ask)
+
+
 async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: Callable[[], None]) -> int:
-    clock, stop = SystemClock(), _Stop()
+    clock, stop = SystemClock(), Stop(mountpoint)
     faultpoints.arm_from(os.environ)
     takeover = Takeover.inherited(os.environ)
     async with AsyncExitStack() as stack:
@@ -262,9 +251,12 @@ def _build(
     if takeover is not None:
         fs.recall(takeover.state)
     fs.purge_orphans()
+    tuning = Tuning(
+        settings, index=index, exporter=exporter, importer=importer, rules=rules, goes_on=takeover is not None
+    )
     return _Parts(
         index, store, hot, space, locations, tree, files, importer, exporter, events, verdicts, history, kernel, fs,
-        rules, news, observer,
+        rules, news, observer, tuning,
     )  # fmt: skip
 
 
@@ -320,7 +312,7 @@ def _kernel(settings: Settings, index: Index, takeover: Takeover | None, hold_s:
 
 
 async def _serve(
-    settings: Settings, parts: _Parts, facts: MountFacts, counters: Counters, ready: Callable[[], None], stop: _Stop
+    settings: Settings, parts: _Parts, facts: MountFacts, counters: Counters, ready: Callable[[], None], stop: Stop
 ) -> None:
     """Runs every task of the mount until it is unmounted and drained."""
     identifier = registry.mount_id(facts.source, str(facts.mountpoint))
@@ -357,7 +349,7 @@ async def _serve(
                 parts.files.lending.borrower = parts.kernel
                 parts.files.lending.hears_of_closes = parts.rules.waits_at_close
                 await parts.fs.recall_lent()
-            nursery.start_soon(_obey_signals, parts.kernel, facts.mountpoint, stop)
+            nursery.start_soon(stop.obey_signals, parts.kernel.stop)
             nursery.start_soon(manager.keep_alive)
             nursery.start_soon(parts.kernel.run, functools.partial(_used, parts))
 
@@ -374,7 +366,7 @@ async def _serve(
             await parts.kernel.serve(announce, parts.hot.root)
         manager.stopping()
         parts.fs.disconnected()
-        await _drain(settings, parts, stop)
+        await stop.drain(parts.exporter, timeout_s=settings.export.drain_timeout_s, read_only=settings.mount.read_only)
         # a clean close says that what the index knows of the hot tier is true, also after power loss
         await parts.hot.sync_all()
         registry.unregister(identifier)
@@ -402,12 +394,12 @@ def _background(parts: _Parts, scan: Scan, tasks: Tasks) -> tuple[Callable[[], A
 
 
 def _service(
-    settings: Settings, parts: _Parts, facts: MountFacts, inspector: Inspector, stop: _Stop, tasks: Tasks,
+    settings: Settings, parts: _Parts, facts: MountFacts, inspector: Inspector, stop: Stop, tasks: Tasks,
     metering: Metering,
 ) -> Service:  # fmt: skip
     """What the control socket serves."""
     return Service(
-        _desk(parts, inspector, functools.partial(_unmount, facts.mountpoint, stop)),
+        _desk(parts, inspector, stop.unmount),
         _verb_groups(settings, parts, tasks, metering),
         daemon_uid=os.geteuid(),
         admin_gid=group_id(settings.control.admin_group),
@@ -439,8 +431,13 @@ def _verb_groups(settings: Settings, parts: _Parts, tasks: Tasks, metering: Mete
     return [
         TaskVerbs(TaskDesk(tasks=tasks, renames=renames, clock=clock)),
         ObservingVerbs(metering, parts.observer.log, Usage(parts.index, parts.files.live)),
-        OperatorVerbs(settings=settings, store=parts.store, index=parts.index),
+        OperatorVerbs(tuner=parts.tuning, restart=_restart(settings, parts), store=parts.store, index=parts.index),
     ]
+
+
+def _restart(settings: Settings, parts: _Parts) -> Restart:
+    check = takeovers.check_command(sys.orig_argv) if settings.mount.restart else ()
+    return Restart(check=check, index=parts.index, connection=parts.kernel, clock=parts.index.clock)
 
 
 def _mount_options(settings: Settings, facts: MountFacts) -> session.MountOptions:
@@ -450,33 +447,3 @@ def _mount_options(settings: Settings, facts: MountFacts) -> session.MountOption
         read_only=settings.mount.read_only,
         kernel_options=settings.mount.kernel_options,
     )
-
-
-async def _drain(settings: Settings, parts: _Parts, stop: _Stop) -> None:
-    """Uploads what is pending, unless somebody said to leave it."""
-    if stop.drains and not settings.mount.read_only:
-        with trio.move_on_after(settings.export.drain_timeout_s or float("inf")) as stop.draining:
-            parts.exporter.hurry()
-            try:
-                await parts.exporter.sync(None)
-            except TierfsError as error:
-                log.error("the upload before the end did not finish: %s", error)
-    left = parts.exporter.pending()
-    if left.count:
-        log.warning("%d changes (%d bytes) are left for the next mount of this cache", left.count, left.bytes)
-
-
-async def _obey_signals(kernel: Kernel, mountpoint: Path, stop: _Stop) -> None:
-    """SIGTERM and SIGINT unmount cleanly; the second one stops the uploading that follows."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            log.info("%s: unmounting", signal.Signals(number).name)
-            if stop.draining is not None or stop.signalled:
-                stop.drains = False
-                if stop.draining is not None:
-                    stop.draining.cancel()
-                continue
-            stop.signalled = True
-            # lazily: programs that are still inside keep their open files until the session ends below
-            await _detach(mountpoint, lazy=True)
-            kernel.stop()

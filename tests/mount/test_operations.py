@@ -7,11 +7,13 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.mount.test_takeover import Loop, Names
 from tests.support import programs
-from tests.support.mounts import MARK, mounted, need_root, prepared
+from tests.support.mounts import MARK, Mount, mounted, need_root, prepared
 from tierfs.control.exitcodes import ExitCode
 
 
@@ -106,3 +108,40 @@ def test_mount_and_umount_of_fstab(source: str, tmp_path: Path) -> None:
         )
     assert done.stdout.splitlines() == ["by fstab", "by type", "code 32"], done
     assert "no such bucket: /absent" in done.stderr
+
+
+def restart(mount: Mount) -> dict[str, Any]:
+    """One planned restart; skips where nobody would start the next daemon."""
+    if mount.status()["holder_pid"] is None:
+        pytest.skip("the native holder is not built")
+    answer: dict[str, Any] = json.loads(mount.tierctl("restart", mount.path, "--json").stdout)
+    return answer
+
+
+def test_a_restart_under_open_files_and_running_work(source: str, tmp_path: Path) -> None:
+    """No program sees an error; what was set while the mount lived still is."""
+    with mounted(source, tmp_path, settings={"export": {"quiet_s": 0.2}}) as mount:
+        holder = mount.status()["holder_pid"]
+        mount.tierctl("config", "set", "import.revalidate_s=7s", "--mount", mount.path)
+        with Loop(Names(mount.path / "names").change), (mount.path / "open").open("w+b", buffering=0) as opened:
+            opened.write(b"before ")
+            result = restart(mount)
+            opened.write(b"after")
+            assert os.pread(opened.fileno(), 100, 0) == b"before after"
+        assert result["before"]["pid"] != result["after"]["pid"] == mount.status()["pid"]
+        assert mount.status()["holder_pid"] == holder
+        changed = json.loads(mount.tierctl("config", "show", mount.path, "--changed", "--json").stdout)["settings"]
+        assert ("import.revalidate_s", '"7s"') in {(row["key"], row["value"]) for row in changed}
+        mount.wait_synced()
+        assert (tmp_path / "bucket" / "open").read_bytes() == b"before after"
+
+
+def test_a_daemon_that_would_not_start_is_told_and_the_mount_stays(source: str, tmp_path: Path) -> None:
+    with mounted(source, tmp_path) as mount:
+        restart(mount)
+        pid = mount.status()["pid"]
+        mount.config.write_text("[store]\nregoin = 3\n")
+        answer = mount.tierctl("restart", mount.path, check=False)
+        assert answer.returncode == ExitCode.FAILED
+        assert f"{mount.config}:2: unknown key 'regoin'" in answer.stderr and "goes on" in answer.stderr
+        assert mount.status()["pid"] == pid and os.listdir(mount.path) == []

@@ -19,6 +19,7 @@ from tierfs.control.arguments import Progress
 from tierfs.control.protocol import Json
 from tierfs.control.service import Service
 from tierfs.control.taskverbs import TaskVerbs
+from tierfs.control.verbs import VerbGroup
 from tierfs.errors import FsError, StoreError, StoreErrorKind, TierfsError
 from tierfs.policy.guard import Verdict
 from tierfs.policy.resolution import Keep
@@ -309,8 +310,8 @@ def socket_path(directory: Path) -> str:
 
 
 @contextmanager
-def real_server(directory: Path) -> Iterator[tuple[str, ScriptedDaemon]]:
-    """The server in a trio loop of its own thread, as it is for a client in another process."""
+def real_server(directory: Path, *groups: VerbGroup) -> Iterator[tuple[str, ScriptedDaemon]]:
+    """The server in a trio loop of its own thread, as it is for a client in another process; with more verbs."""
     path = socket_path(directory)
     ready: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope, ScriptedDaemon]] = []
     is_up = threading.Event()
@@ -320,11 +321,8 @@ def real_server(directory: Path) -> Iterator[tuple[str, ScriptedDaemon]]:
         async with trio.open_nursery() as nursery:
 
             async def served(task_status: trio.TaskStatus[None]) -> None:
-                await server.serve(
-                    path,
-                    Service(daemon, [TaskVerbs(daemon.tasks), daemon.observing], daemon_uid=os.geteuid()),
-                    task_status=task_status,
-                )
+                service = Service(daemon, [TaskVerbs(daemon.tasks), daemon.observing, *groups], daemon_uid=os.geteuid())
+                await server.serve(path, service, task_status=task_status)
 
             await nursery.start(served)
             ready.append((trio.lowlevel.current_trio_token(), nursery.cancel_scope, daemon))

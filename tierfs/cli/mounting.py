@@ -184,6 +184,20 @@ def _background_log(wanted: MountPlan) -> Path:
     return Path(wanted.settings.log.file or wanted.cache / BACKGROUND_LOG)
 
 
+def try_out(wanted: MountPlan) -> int:
+    """Whether a daemon could start: its modules load, its settings hold, its bucket answers. Raises ExitError.
+
+    For a restart, while the daemon before still has the mount and the cache.
+    """
+    from tierfs import daemon  # what the next one needs
+
+    try:
+        daemon.try_out(wanted.settings, wanted.source)
+    except Exception as error:
+        raise _explained(error) from error
+    return ExitCode.OK
+
+
 def serve(wanted: MountPlan, status: background.StatusPipe, run_daemon: RunDaemon, *, in_background: bool) -> int:
     """Is the daemon, until the mount ends; returns the exit code. Raises ExitError when it does not work."""
     try:

@@ -11,6 +11,7 @@ from typing import Final
 
 from tierfs import __version__
 from tierfs.cli import (
+    configuring,
     conflicts,
     doctor,
     events,
@@ -38,6 +39,7 @@ _MODULES: Final = (
     events,
     versions,
     tasks,
+    configuring,
     doctor,
 )  # in the order that --help has
 _EXAMPLES: Final = """\
@@ -57,6 +59,8 @@ examples:
   tierctl conflicts list                files that were changed here and in the bucket
   tierctl undelete /mnt/data/results    what was deleted there, from the versions of the bucket
   tierctl events setup --dry-run        what the bucket needs to tell of its changes
+  tierctl config set export.quiet_s=30s  until the mount ends
+  tierctl restart /mnt/data             another daemon, without unmounting
   tierctl doctor /mnt/data              what is wrong, and what to do
   tierctl mounts                        what is mounted
 """

@@ -16,6 +16,7 @@ from tierfs.config import Settings
 from tierfs.control.exitcodes import ExitCode
 from tierfs.control.exitcodes import table as exit_code_table
 from tierfs.errors import TierfsError
+from tierfs.fuse import takeover
 
 _EXAMPLES: Final = """\
 examples:
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     mount.add_argument("-o", dest="options", action="append", default=[], metavar="OPT[,OPT]", help=_OPTIONS_HELP)
     mount.add_argument("--status-fd", type=int, default=None, help=argparse.SUPPRESS)
     mount.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
+    mount.add_argument(takeover.CHECK_ONLY, action="store_true", help=argparse.SUPPRESS)
     umount = verbs.add_parser(
         "umount",
         help="upload what is pending and unmount",
@@ -110,6 +112,8 @@ def _mount(options: argparse.Namespace, run_daemon: mounting.RunDaemon) -> int:
     except TierfsError as error:
         status.failed(as_exit_error(error))
         raise
+    if options.check_only:
+        return mounting.try_out(wanted)
     if options.foreground:
         return mounting.serve(
             wanted, status, run_daemon, in_background=options.in_background or options.status_fd is not None

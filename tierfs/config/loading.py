@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from tierfs.config.kinds import Kind, TableError, nearest
-from tierfs.config.sections import SECTIONS, Settings
+from tierfs.config.sections import SECTIONS, Settings, attribute_of, changed
 from tierfs.errors import ConfigError
 from tierfs.units import MIB
 
@@ -45,12 +45,22 @@ def load(
     return _build(values, places)
 
 
+def with_option(settings: Settings, name: str, text: str) -> tuple[Settings, str]:
+    """The settings with one value as the command line gives it, and which that is, as "section.key". ConfigError."""
+    section, key = _resolve_option(name)
+    where = f"option {name}: "
+    value = _parsed(section, key, _kind(section, key).text(text), where)
+    try:
+        return changed(settings, f"{section}.{key}", value), f"{section}.{key}"
+    except ValueError as error:
+        raise ConfigError(f"{where}[{section}] {error}") from None
+
+
 def _build(values: Mapping[str, Mapping[str, Any]], places: Mapping[tuple[str, str], str]) -> Settings:
     sections: dict[str, Any] = {}
     for section, cls in SECTIONS.items():
-        name = "import_" if section == "import" else section
         try:
-            sections[name] = cls(**values[section])
+            sections[attribute_of(section)] = cls(**values[section])
         except ValueError as error:
             # validators begin their message with the key
             key = str(error).split(" ", 1)[0]

@@ -449,3 +449,21 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "log": LogSettings,
     "metrics": MetricsSettings,
 }
+
+
+def value_of(settings: Settings, key: str) -> Any:
+    """The value of "section.name"."""
+    section, _, name = key.partition(".")
+    return getattr(getattr(settings, attribute_of(section)), name)
+
+
+def changed(settings: Settings, key: str, value: Any) -> Settings:
+    """The settings with another value of "section.name". ValueError where it is out of bounds."""
+    section, _, name = key.partition(".")
+    attribute = attribute_of(section)
+    return attrs.evolve(settings, **{attribute: attrs.evolve(getattr(settings, attribute), **{name: value})})
+
+
+def attribute_of(section: str) -> str:
+    """What a section is called in `Settings`: import is a word of Python's."""
+    return "import_" if section == "import" else section

@@ -165,6 +165,17 @@ def is_running(entry: Entry) -> bool:
     return True
 
 
+def process_lives(pid: int) -> bool:
+    """Whether there is such a process, of whomever it may be."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def stale_message(entry: Entry) -> str:
     """What to tell of a record without a daemon."""
     return (

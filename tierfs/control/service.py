@@ -22,6 +22,8 @@
 | task_cancel | id | yes | no |
 | examine | | yes | no |
 | settings | | yes | no |
+| settings_set | name, value | yes | no |
+| restart | | yes | no |
 | conflicts | path?, after? | everything | those of which they own every version |
 | conflict_diff | id | any | those of which they own every version |
 | conflict_resolve | id, keep, dry_run? | any | no: they have rm and mv |

@@ -18,6 +18,7 @@ from tierfs.model import KernelState, OpenHandle
 
 VARIABLE: Final = "TIERFS_TAKEOVER"
 IN_BACKGROUND: Final = "--in-background"
+CHECK_ONLY: Final = "--check-only"
 
 # the twin of native/holder/known.h
 _RECORD: Final = struct.Struct("=IIQQ")  # kind, flags, id, value
@@ -78,3 +79,10 @@ def is_coming(environment: MutableMapping[str, str]) -> bool:
 def command(argv: Sequence[str]) -> list[str]:
     """How the holder starts a daemon like the one that was started by `argv`, whose starter does not wait any more."""
     return [IN_BACKGROUND if word.startswith("--status-fd=") else word for word in argv]
+
+
+def check_command(argv: Sequence[str]) -> list[str]:
+    """How a daemon like the one that was started by `argv` is tried out: it says whether it could start, and ends."""
+    words = [word for word in argv if not word.startswith("--status-fd=") and word != IN_BACKGROUND]
+    at = words.index("mount") + 1
+    return [*words[:at], CHECK_ONLY, *words[at:]]

@@ -166,6 +166,10 @@ class Uploader:
         self._buffers = trio.CapacityLimiter(buffers)
         self._copies = trio.CapacityLimiter(2 * buffers)
 
+    def resize(self, buffers: int) -> None:
+        """From now on; what is under way goes on."""
+        self._buffers.total_tokens, self._copies.total_tokens = buffers, 2 * buffers
+
     async def drop_left(self) -> None:
         """Drops the uploads that earlier lives have begun; returns when the bucket has none of them."""
         while left := [each for each in uploads.page(self._index, _LEFT_PAGE) if each[1] not in self._under_way]:

@@ -123,7 +123,7 @@ class Exporter:
     ) -> None:
         self._index = index
         self._store, self._locations = store, locations
-        self._clock, self._settings = clock, settings
+        self._clock, self.settings = clock, settings  # exchanged while it works, see `tierfs.tuning`
         self.claims = claims = Claims()
         self.records = records = Records(index, locations, clock, activity, quiet_s=settings.quiet_s)
         disputes = Disputes(
@@ -131,10 +131,10 @@ class Exporter:
             notify=notify, rules=rules,
         )  # fmt: skip
         aside = Aside(index=index, store=store, locations=locations, records=records, claims=claims)
-        self._uploader = Uploader(index, store, buffers=2 * settings.concurrency)
+        self.uploader = Uploader(index, store, buffers=2 * settings.concurrency)
         self._reconciler = Reconciler(
             index=index, store=store, locations=locations, files=files, clock=clock, records=records,
-            disputes=disputes, claims=claims, aside=aside, uploader=self._uploader,
+            disputes=disputes, claims=claims, aside=aside, uploader=self.uploader,
             link_writer=LinkWriter(
                 index=index, store=store, locations=locations, records=records, disputes=disputes,
                 claims=claims, clock=clock,
@@ -176,7 +176,7 @@ class Exporter:
 
     def wake(self) -> None:
         """There are new intents. None is due before its quiet time, so they are looked at together, not one by one."""
-        soon_s = trio.current_time() + min(self._settings.quiet_s, _NEWS_S)
+        soon_s = trio.current_time() + min(self.settings.quiet_s, _NEWS_S)
         if soon_s < self._news_at_s:
             self._news_at_s = soon_s
             self._resting.deadline = min(self._resting.deadline, soon_s)
@@ -222,7 +222,7 @@ class Exporter:
         """Exports until it is cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._uploader.drop_left)
+            nursery.start_soon(self.uploader.drop_left)
             while True:
                 self._wake, self._news_at_s = trio.Event(), math.inf
                 began, self._scan_waited_s = trio.current_time(), 0.0
@@ -291,7 +291,7 @@ class Exporter:
     def _due_ns_of(self, intent: Intent, *, is_written: bool) -> float:
         if intent.seq in self._urgent:
             return AT_ONCE
-        return due_ns(intent, self._haste, is_written=is_written, max_dirty_age_s=self._settings.max_dirty_age_s)
+        return due_ns(intent, self._haste, is_written=is_written, max_dirty_age_s=self.settings.max_dirty_age_s)
 
     def _is_written(self, intent: Intent) -> bool:
         hot = residency.hot_get(self._index, intent.ino) if intent.kind is IntentKind.RECONCILE else None
@@ -313,8 +313,8 @@ class Exporter:
 
     def _has_slot(self, size_class: _SizeClass) -> bool:
         limits = {
-            _SizeClass.SMALL: self._settings.small_concurrency,
-            _SizeClass.LARGE: self._settings.concurrency,
+            _SizeClass.SMALL: self.settings.small_concurrency,
+            _SizeClass.LARGE: self.settings.concurrency,
             _SizeClass.TREE: _TREES_AT_A_TIME,
         }
         return self._running_by_class[size_class] < limits[size_class]
@@ -343,7 +343,7 @@ class Exporter:
         except BlockedError as blocked:
             self._block(intent, str(blocked))
         except NotYetError:
-            self._postpone(intent, self._settings.quiet_s or 1.0)
+            self._postpone(intent, self.settings.quiet_s or 1.0)
         except (TierfsError, OSError) as error:
             outcome = self._failed(intent, error)
         except Exception as error:
@@ -362,7 +362,7 @@ class Exporter:
 
     async def _carry_out(self, intent: Intent) -> None:
         if intent.kind is IntentKind.RECONCILE:
-            is_aged = self._clock.now_ns() >= aged_ns(intent, self._settings.max_dirty_age_s)
+            is_aged = self._clock.now_ns() >= aged_ns(intent, self.settings.max_dirty_age_s)
             is_awaited = self._haste is not Haste.NOBODY or intent.seq in self._watches
             await self._reconciler.reconcile(intent.ino, is_aged=is_aged or is_awaited)
         elif intent.kind is IntentKind.DELETE:

@@ -86,7 +86,7 @@ class Guard(Gate):
     def __init__(self, *, index: Index, clock: Clock, limits: Limits) -> None:
         self._index = index
         self._clock = clock
-        self._limits = limits
+        self.limits = limits
         record = settings.get(index, _SETTING)
         self._state = _State.decode(record) if record is not None else _State()
         self.changed = trio.Event()
@@ -97,7 +97,7 @@ class Guard(Gate):
     def would_hold(self, entries: int) -> bool:
         state, now_ns = self._state, self._clock.now_ns()
         return state.since_ns != 0 or is_too_many(
-            self._limits, new=entries, recent=state.recent.within(self._limits, now_ns), known=self._index.entries
+            self.limits, new=entries, recent=state.recent.within(self.limits, now_ns), known=self._index.entries
         )
 
     async def admit(self, removals: Sequence[Removal]) -> bool:
@@ -119,7 +119,7 @@ class Guard(Gate):
     def _lets_pass(self, entries: int) -> bool:
         if self.would_hold(entries):
             return False
-        recent = self._state.recent.plus(entries, self._limits, self._clock.now_ns())
+        recent = self._state.recent.plus(entries, self.limits, self._clock.now_ns())
         with self._index.transaction() as txn:
             self._save(txn, evolve(self._state, recent=recent))
         return True
@@ -138,8 +138,8 @@ class Guard(Gate):
             self._save(txn, state)
 
     def _tell(self, first: Removal, entries: int) -> None:
-        recent = self._state.recent.within(self._limits, self._clock.now_ns())
-        before = f", after {recent} within {self._limits.window_s:g} s" if recent else ""
+        recent = self._state.recent.within(self.limits, self._clock.now_ns())
+        before = f", after {recent} within {self.limits.window_s:g} s" if recent else ""
         _log.error(
             "the bucket has lost %d of %d files and directories%s, %s among them: they are kept here until somebody "
             "decides with tierctl sync approve, or reject",

@@ -85,23 +85,21 @@ class Importer:
         self._locations = locations
         self._is_told_of = is_told_of
         self._clock = clock
-        self._settings = settings
+        self.settings = settings
         self._applier = applier
         self.guard = applier.guard
         self._notify = notify
         self._activity = activity
-        self._heads = trio.CapacityLimiter(settings.head_concurrency)
+        self.heads = trio.CapacityLimiter(settings.head_concurrency)
         self._lister = Lister(
             index=index, store=store, locations=locations, files=files, clock=clock, applier=applier,
-            activity=activity, notify=notify, heads=self._heads, sample=settings.sample, policy=settings.attributes,
+            activity=activity, notify=notify, heads=self.heads, sample=settings.sample, policy=settings.attributes,
         )  # fmt: skip
         self._looker = Looker(
             index=index, store=store, locations=locations, lister=self._lister, applier=applier, activity=activity,
-            notify=notify, heads=self._heads, takes_attributes=settings.attributes != "never",
+            notify=notify, heads=self.heads, takes_attributes=settings.attributes != "never",
         )  # fmt: skip
-        self._sampler = Sampler(
-            index=index, store=store, locations=locations, heads=self._heads, sample=settings.sample
-        )
+        self._sampler = Sampler(index=index, store=store, locations=locations, heads=self.heads, sample=settings.sample)
         self._turns = Turns()
         self._listings: dict[int, _Flight] = {}
         self._attribute_reads: dict[int, _Flight] = {}
@@ -145,7 +143,7 @@ class Importer:
         if self._is_told_of(inode.listed_ns):
             return True
         age_ns = self._clock.now_ns() - inode.listed_ns
-        return 0 <= age_ns < self._settings.revalidate_s * NS_PER_S or self._is_overlaid(inode)
+        return 0 <= age_ns < self.settings.revalidate_s * NS_PER_S or self._is_overlaid(inode)
 
     def hold_s(self, ino: int) -> float:
         """How long from now the names of a directory are taken as they are, without asking the bucket."""
@@ -153,7 +151,7 @@ class Importer:
         if inode is None or not self._is_fresh(inode):
             return 0.0
         age_s = 0.0 if self._is_told_of(inode.listed_ns) else (self._clock.now_ns() - inode.listed_ns) / NS_PER_S
-        return max(0.0, self._settings.revalidate_s - age_s)
+        return max(0.0, self.settings.revalidate_s - age_s)
 
     def _is_overlaid(self, inode: Inode) -> bool:
         """Under its prefix lies what a renamed directory has not taken away yet: not to be told from its own."""
@@ -321,7 +319,7 @@ class Importer:
         key = self._key_of(inode)
         mark = self._activity.begin()
         try:
-            async with self._heads:
+            async with self.heads:
                 info = await attributes.head(self._store, key)
                 details = await attributes.read_details(self._store, info) if info is not None else None
             # what was asked while we wrote or deleted it says nothing

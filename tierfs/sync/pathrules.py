@@ -21,12 +21,12 @@ class PathRules:
     def __init__(self, index: Index, rules: Rules, *, read_only: bool = False) -> None:
         """`read_only`: nothing may be changed, whatever the rules say."""
         self._index = index
-        self._rules = rules
+        self.rules = rules
         self.is_read_only = read_only
 
     def of(self, reader: Reader, inode: Inode) -> Rule:
         """The rule of an inode; of one without a name the mount's own."""
-        return self._at(reader, inode.parent, inode.name) if inode.parent else self._rules.default
+        return self._at(reader, inode.parent, inode.name) if inode.parent else self.rules.default
 
     def quiet_s(self, reader: Reader, inode: Inode) -> float:
         """How long a changed inode rests before it is exported."""
@@ -34,7 +34,7 @@ class PathRules:
 
     def waits_at_close(self, ino: int) -> bool:
         """Whether close(2) of a file that was written waits until it is in the bucket."""
-        inode = inodes.get(self._index, ino) if self._rules.rules else None
+        inode = inodes.get(self._index, ino) if self.rules.rules else None
         return inode is not None and self.of(self._index, inode).mode is Mode.ON_CLOSE
 
     def opened(self, ino: int, flags: int) -> OpenFile:
@@ -45,7 +45,7 @@ class PathRules:
         """May the inode be changed?"""
         self._check_mount()
         inode = inodes.get(self._index, ino)
-        if not self._rules.rules or inode is None or not inode.parent:
+        if not self.rules.rules or inode is None or not inode.parent:
             return
         self.check_name(inode.parent, inode.name)
         for link in links.all(self._index, ino) if inode.nlink > 1 and not inode.is_dir else ():
@@ -59,8 +59,8 @@ class PathRules:
 
     def check_below(self, places: Iterable[tuple[int, bytes]]) -> None:
         """May all that is below directories of these names (parent, name) get another path?"""
-        for parent, name in places if self._rules.rules else ():
-            if self._rules.has_read_only_below(_path(self._index, parent, name)):
+        for parent, name in places if self.rules.rules else ():
+            if self.rules.has_read_only_below(_path(self._index, parent, name)):
                 raise FsError(errno.EROFS, "a rule of the settings makes something below this directory read-only")
 
     def _check_mount(self) -> None:
@@ -69,7 +69,7 @@ class PathRules:
 
     def _at(self, reader: Reader, parent: int, name: bytes) -> Rule:
         # without rules no path has to be looked for
-        return self._rules.of(_path(reader, parent, name)) if self._rules.rules else self._rules.default
+        return self.rules.of(_path(reader, parent, name)) if self.rules.rules else self.rules.default
 
 
 def _path(reader: Reader, parent: int, name: bytes) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ class Records:
         self._locations = locations
         self._clock = clock
         self._activity = activity
-        self._quiet_s = quiet_s
+        self.quiet_s = quiet_s
 
     def begin_attempt(self, ino: int, key: str, op_id: str) -> None:
         """Before a write is sent: an unlink or a crash meanwhile knows that `key` may hold our object."""
@@ -110,7 +110,7 @@ class Records:
             if intent is not None:
                 renewed = evolve(intent, key="", op_id="", attempts=0, last_error="")
                 if not is_current:
-                    wait_ns = max(intent.not_before_ns, now + int(self._quiet_s * NS_PER_S))
+                    wait_ns = max(intent.not_before_ns, now + int(self.quiet_s * NS_PER_S))
                     renewed = evolve(renewed, created_ns=now, not_before_ns=wait_ns)
                 intents.put(txn, renewed)
             if is_current and (inode.is_dir or inode.nlink == 1):

@@ -3,7 +3,8 @@
 import pytest
 
 from tierfs.config import Settings, load
-from tierfs.config.showing import changed, rows, value_of
+from tierfs.config.sections import changed, value_of
+from tierfs.config.showing import rows
 
 
 def test_each_setting_is_a_row_and_says_whether_it_was_changed() -> None:

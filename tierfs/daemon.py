@@ -180,7 +180,7 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
         stack.push_async_callback(store.aclose)
         await store.check()
         for warning in (await probe(store, index.next_op_id())).warnings:
-            log.warning("%s: %s", source, warning)
+            log.warning("%s: %s", source, warning, extra={"event": "TFS2001"})
         await agree_on_format(store, index.next_op_id(), read_only=settings.mount.read_only)
         parts = _build(settings, index, store, source, cache, clock, takeover, observer)
         facts = MountFacts(
@@ -354,14 +354,14 @@ async def _serve(
             nursery.start_soon(parts.kernel.run, functools.partial(_used, parts))
 
             def announce() -> None:
-                registry.register(
-                    registry.Entry(
-                        identifier, str(facts.mountpoint), socket_path, os.getpid(), facts.source, str(facts.cache)
-                    )
+                entry = registry.Entry(
+                    identifier, str(facts.mountpoint), socket_path, os.getpid(), facts.source, str(facts.cache)
                 )
+                registry.register(entry)
                 ready()
                 manager.ready(f"{facts.source} at {facts.mountpoint}", main_pid=parts.kernel.holder_pid)
-                log.info("mounted %s at %s (%s)", facts.source, facts.mountpoint, parts.kernel.mode)
+                log.info("mounted %s at %s (%s)", facts.source, facts.mountpoint, parts.kernel.mode,
+                         extra={"event": "TFS1001"})  # fmt: skip
 
             await parts.kernel.serve(announce, parts.hot.root)
         manager.stopping()

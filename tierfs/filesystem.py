@@ -196,7 +196,7 @@ class FileSystem:
             try:
                 await self._files.reopen(opened.handle, opened.ino, write=is_writer)
             except TierfsError as error:
-                _log.warning("inode %#x cannot be opened again: %s", opened.ino, error)
+                _log.warning("inode %#x cannot be opened again: %s", opened.ino, error, extra={"event": "TFS8005"})
                 continue
             self._handles[opened.handle] = self._rules.opened(opened.ino, opened.flags)
         for opened in self._before.directories:

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tierfs.telemetry.events import EVENTS, table
+from tierfs.telemetry.logs import EVENT_CODE
+
 REPO = Path(__file__).parents[2]
 FILE_LIMIT_LINES = 500
 FUNCTION_LIMIT_LINES = 60
@@ -108,6 +111,33 @@ def test_the_library_does_not_print() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
     assert not found
+
+
+def logged_codes(call: ast.Call) -> set[str]:
+    """The event codes in the `extra` of a call of a logger."""
+    extra = next((keyword.value for keyword in call.keywords if keyword.arg == "extra"), None)
+    texts = {node.value for node in ast.walk(extra) if isinstance(node, ast.Constant)} if extra is not None else set()
+    return {text for text in texts if isinstance(text, str) and EVENT_CODE.fullmatch(text)}
+
+
+def test_every_warning_has_a_code_that_the_catalogue_explains() -> None:
+    """Operators search for codes and alert on them: extra={"event": "TFS...."}, explained in telemetry/events.py."""
+    silent, used = [], set()
+    for name, tree in parsed("tierfs/*.py"):
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            if ast.unparse(node.func.value) not in ("log", "_log"):
+                continue
+            used |= logged_codes(node)
+            if node.func.attr in ("warning", "error", "exception", "critical") and not logged_codes(node):
+                silent.append(f"{name}:{node.lineno}")
+    assert not silent, "a warning or error without a code"
+    assert used == set(EVENTS), "codes that are used, against those in tierfs/telemetry/events.py"
+
+
+def test_readme_has_the_table_of_codes() -> None:
+    assert table() in (REPO / "README.md").read_text(), f"README.md must have this table:\n{table()}"
 
 
 def test_nobody_imports_everything() -> None:

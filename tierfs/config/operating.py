@@ -30,7 +30,11 @@ class LogSettings:
     file: str = setting(
         "", PATH, "File to append to; empty: standard error, or tierfs.log in the cache when in the background."
     )
-    format: str = setting("text", one_of("text", "json"), "Lines for people or one JSON object a line.")
+    format: str = setting(
+        "text",
+        one_of("text", "json", "journald"),
+        """Lines for people, one JSON object a line, or records with fields in systemd's journal, and then no file.""",
+    )
 
 
 @frozen(kw_only=True)

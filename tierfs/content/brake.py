@@ -92,7 +92,11 @@ class Brake:
             async with space.reserved(min(_ROOM_MAX_BYTES, space.limit_bytes // 32)):
                 pass
         except FsError as error:
-            _log.warning("programs that write in place go on although the hot tier is full: %s", error)
+            _log.warning(
+                "programs that write in place go on although the hot tier is full: %s",
+                error,
+                extra={"event": "TFS3006"},
+            )
         finally:
             with trio.CancelScope(shield=True):
                 await lending.brake(on=False)

@@ -353,7 +353,13 @@ class Fetcher:
     def _fail_check(self, live: LiveFile, flight: Flight, found: int, expected: int) -> None:
         live.verify_failures += 1
         if live.verify_failures < _GET_TRIES:
-            _log.warning("checksum of %r is %016x, not %016x: fetching it again", flight.source.key, found, expected)
+            _log.warning(
+                "checksum of %r is %016x, not %016x: fetching it again",
+                flight.source.key,
+                found,
+                expected,
+                extra={"event": "TFS3004"},
+            )
             flight.is_void = True
             return
         live.verify_failures = 0

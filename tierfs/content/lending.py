@@ -329,4 +329,4 @@ class Lending:
     def _note_failure(self, error: OSError) -> None:
         if not self._is_failing:
             self._is_failing = True
-            _log.warning("hot files are served without the kernel's passthrough: %s", error)
+            _log.warning("hot files are served without the kernel's passthrough: %s", error, extra={"event": "TFS3005"})

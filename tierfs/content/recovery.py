@@ -85,7 +85,7 @@ def _without_file(ledger: Ledger, inode: Inode) -> str:
         return "dropped"
     # the record stays: reads and the export of this file fail with EIO until it is written anew or removed
     _log.error("the backing file of inode %x (%r) is gone: its changes that were not exported are lost",
-               inode.ino, inode.name)  # fmt: skip
+               inode.ino, inode.name, extra={"event": "TFS3001"})  # fmt: skip
     return "lost"
 
 
@@ -104,7 +104,7 @@ def _keep_unproven(ledger: Ledger, inode: Inode, record: HotRecord, stat: Backin
     changed = _with_stat(inode, stat) if record.residency is Residency.FULL else inode
     settled = evolve(record, writing=False, bytes_charged=stat.allocated_bytes)
     _log.warning("inode %x (%r) was written before a power loss and never synced: what is left of it is kept",
-                 inode.ino, inode.name)  # fmt: skip
+                 inode.ino, inode.name, extra={"event": "TFS3002"})  # fmt: skip
     _put(ledger, inode, changed, record, settled)
 
 
@@ -148,5 +148,5 @@ def _remove_leaks(ledger: Ledger) -> tuple[int, int]:
                 leaked += 1
     if saved:
         _log.warning("%d files in the hot tier are of an index that is gone: they are in lost+found of the cache",
-                     saved)  # fmt: skip
+                     saved, extra={"event": "TFS3008"})  # fmt: skip
     return leaked, saved

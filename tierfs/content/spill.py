@@ -131,7 +131,12 @@ class Spiller:
                         nursery.start_soon(self._spill_part, live, part, errors)
                 if errors:
                     live.spill_not_before_s = trio.current_time() + _RETRY_S
-                    _log.warning("parts of inode %x cannot be spilled, tried again later: %s", live.ino, errors[0])
+                    _log.warning(
+                        "parts of inode %x cannot be spilled, tried again later: %s",
+                        live.ino,
+                        errors[0],
+                        extra={"event": "TFS3003"},
+                    )
                     return
         finally:
             live.is_spilling = False

@@ -62,10 +62,15 @@ class Stop:
                 try:
                     await exporter.sync(None)
                 except TierfsError as error:
-                    _log.error("the upload before the end did not finish: %s", error)
+                    _log.error("the upload before the end did not finish: %s", error, extra={"event": "TFS1005"})
         left = exporter.pending()
         if left.count:
-            _log.warning("%d changes (%d bytes) are left for the next mount of this cache", left.count, left.bytes)
+            _log.warning(
+                "%d changes (%d bytes) are left for the next mount of this cache",
+                left.count,
+                left.bytes,
+                extra={"event": "TFS1006"},
+            )
 
     async def _detach(self, *, lazy: bool) -> None:
         """In a thread: the kernel asks this daemon while it unmounts."""

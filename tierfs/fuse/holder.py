@@ -346,7 +346,7 @@ class Holder:
             done.set()
         elif status not in (0, -errno.ENOENT):  # of a notification; ENOENT: the kernel has nothing to forget
             if not self._refused[-status]:
-                log.warning("the kernel refuses to drop cache entries: %s", os.strerror(-status))
+                log.warning("the kernel keeps cache entries: %s", os.strerror(-status), extra={"event": "TFS8003"})
             self._refused[-status] += 1
 
     async def _flush(self) -> None:
@@ -444,7 +444,7 @@ class _Started:
             try:
                 await trio.to_thread.run_sync(self.process.wait, timeout_s)
             except subprocess.TimeoutExpired:
-                log.warning("the holder (pid %d) did not end and is killed", self.process.pid)
+                log.warning("holder (pid %d) did not end and is killed", self.process.pid, extra={"event": "TFS8004"})
                 self.process.kill()
                 await trio.to_thread.run_sync(self.process.wait)
 

@@ -78,7 +78,7 @@ class KernelNotify:
             except FileNotFoundError:
                 pass  # the kernel does not know it: nothing to forget
             except OSError as error:
-                log.warning("the kernel refused to drop a cache entry: %s", error)
+                log.warning("the kernel refused to drop a cache entry: %s", error, extra={"event": "TFS8003"})
 
 
 async def serve(max_tasks: int) -> None:

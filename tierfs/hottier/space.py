@@ -159,7 +159,11 @@ class Space:
         except FsError as error:
             if not overdraws:
                 raise
-            _log.warning("what programs stored by mappings is kept beyond the size of the tier: %s", error)
+            _log.warning(
+                "what programs stored by mappings is kept beyond the size of the tier: %s",
+                error,
+                extra={"event": "TFS3007"},
+            )
             self._reserved_bytes += size_bytes
         finally:
             self._waiters -= 1

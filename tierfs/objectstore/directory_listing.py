@@ -87,7 +87,11 @@ class Scanner:
                     yield name
                 elif not self._told:
                     self._told = True  # once is enough: a log must not grow with each listing
-                    log.warning("%r is not UTF-8 and therefore no key: such names are not listed", name)
+                    log.warning(
+                        "%r is not UTF-8 and therefore no key: such names are not listed",
+                        name,
+                        extra={"event": "TFS2002"},
+                    )
 
     def _batch(self, dir_fd: int, lower: bytes, is_own: bool) -> Batch:
         status = os.fstat(dir_fd)

@@ -185,7 +185,7 @@ class Records:
             return decode(data)
         except ValueError as error:
             # the bytes are good and others may rely on them: the object only lost its metadata
-            log.warning("the metadata of %r cannot be read and is left out: %s", key, error)
+            log.warning("the metadata of %r cannot be read and is left out: %s", key, error, extra={"event": "TFS2003"})
             return _NO_RECORD
 
     def store(self, root_fd: int, path: KeyPath, fd: int, status: os.stat_result, record: Record) -> None:

@@ -115,7 +115,7 @@ class Disputes:
             return False
         _log.warning(
             "%r was deleted here and changed in the bucket: it is deleted there, too (policy %s)",
-            tombstone.key, self._rules.policy.value,
+            tombstone.key, self._rules.policy.value, extra={"event": "TFS4006"},
         )  # fmt: skip
         return True
 
@@ -129,7 +129,9 @@ class Disputes:
                 path, parent = "/" + tombstone.key, 0
             self._record(txn, Conflict(self._clock.now_ns(), Kind.DELETED_HERE, path, path, "", parent))
         _log.warning(
-            "%r was deleted here and changed in the bucket: the bucket's version is kept and comes back", tombstone.key
+            "%r was deleted here and changed in the bucket: the bucket's version is kept and comes back",
+            tombstone.key,
+            extra={"event": "TFS4007"},
         )
         directory = inodes.get(self._index, place.parent) if place is not None else None
         if place is None or directory is None or InodeFlag.LISTED not in directory.flags:
@@ -261,6 +263,7 @@ class Disputes:
             _log.warning(
                 "%s changed here and in the bucket: %s (policy %s)",
                 display_path(self._index, inode.ino), _LOSING[decision], self._rules.policy.value,
+                extra={"event": "TFS4009"},
             )  # fmt: skip
         if decision is Decision.REMOVE:
             self._applier.remove_name(place)
@@ -328,6 +331,7 @@ class Disputes:
             "%s was changed here, and the version in the bucket that holds its other bytes was replaced or deleted: "
             "only the changed ranges are left",
             path,
+            extra={"event": "TFS4008"},
         )
 
     def _keep_both(self, ino: int, place: Place, key: str, info: ObjectInfo) -> None:
@@ -366,7 +370,7 @@ class Disputes:
             self._record(txn, Conflict(now, kind, path, path, kept_path, place.parent))
         _log.warning(
             "%r changed here and in the bucket: the local version is kept as %r%s",
-            path, kept_path, ", with gaps" if kind is Kind.BASE_LOST else "",
+            path, kept_path, ", with gaps" if kind is Kind.BASE_LOST else "", extra={"event": "TFS4005"},
         )  # fmt: skip
         self._notify.entry_changed(place.parent, place.name)
         self._notify.entry_changed(place.parent, kept_name)
@@ -381,7 +385,12 @@ class Disputes:
             path, copy_path = (text_path(txn, place.parent, name) for name in (place.name, copy))
             conflict = Conflict(self._clock.now_ns(), Kind.NAME_TAKEN, path, path, copy_path, place.parent)
             self._record(txn, conflict)
-        _log.warning("an object came to where %r was renamed from: it is shown as %r", path, copy_path)
+        _log.warning(
+            "an object came to where %r was renamed from: it is shown as %r",
+            path,
+            copy_path,
+            extra={"event": "TFS4010"},
+        )
 
     def _free_name(self, txn: Txn, place: Place, now: int) -> bytes:
         for attempt in range(_NAME_ATTEMPTS_MAX):

@@ -140,7 +140,11 @@ class Feed:
         counts.received += parsed.ignored + len(parsed.events)
         if parsed.malformed:
             if not counts.malformed:
-                _log.warning("a message that is no notification (others are only counted): %s", parsed.malformed[0])
+                _log.warning(
+                    "a message that is no notification (others are only counted): %s",
+                    parsed.malformed[0],
+                    extra={"event": "TFS5006"},
+                )
             counts.malformed += len(parsed.malformed)
         tickets: list[_Ticket] = []
         for event in parsed.events:

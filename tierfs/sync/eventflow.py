@@ -65,7 +65,11 @@ class Flow:
     def fail(self, reason: str) -> None:
         """Events may be late or lost. Logged when it is news."""
         if self.state is not FlowState.BROKEN:
-            _log.warning("events cannot be relied on, directories are listed again when they are used: %s", reason)
+            _log.warning(
+                "events cannot be relied on, directories are listed again when they are used: %s",
+                reason,
+                extra={"event": "TFS5004"},
+            )
             self._enter(FlowState.BROKEN, reason)
         self.reason = reason
         self._since_ns = math.inf

@@ -347,7 +347,8 @@ class Exporter:
         except (TierfsError, OSError) as error:
             outcome = self._failed(intent, error)
         except Exception as error:
-            _log.exception("exporting %s failed in a way that was not foreseen", backlog.label(self._index, intent))
+            _log.exception("exporting %s failed in a way that was not foreseen", backlog.label(self._index, intent),
+                           extra={"event": "TFS4002"})  # fmt: skip
             outcome = self._failed(intent, error)
         finally:
             for watch in self._watches.get(intent.seq, ()):
@@ -388,9 +389,9 @@ class Exporter:
         wait_s = backoff_s(kind, intent.attempts, is_permanent=is_permanent)
         path = backlog.label(self._index, intent)
         if kind not in _STORE_WIDE and self._failing.get(intent.seq, Failing("", "", 0, False)).error != text:
-            what_to_do = advice(kind, intent.kind)
             self._news.failed(Direction.EXPORT, backlog.path_of(self._index, intent), text)
-            _log.warning("%s is not in the bucket yet: %s; tried again in %.0f s.%s", path, text, wait_s, what_to_do)
+            said = (path, text, wait_s, advice(kind, intent.kind))
+            _log.warning("%s is not in the bucket yet: %s; tried again in %.0f s.%s", *said, extra={"event": "TFS4001"})
         if len(self._failing) < _FAILING_KEPT or intent.seq in self._failing:
             number = (error.errno if isinstance(error, TierfsError | OSError) else None) or errno.EIO
             self._failing[intent.seq] = Failing(path, text, number, is_permanent)
@@ -408,13 +409,13 @@ class Exporter:
                     intents.put(txn, evolve(current, not_before_ns=later_ns, attempts=attempts, last_error=error))
         except FsError as refusal:
             self._block(intent, str(refusal))
-            _log.warning("the index does not take that an export failed: %s", refusal)
+            _log.warning("the index does not take that an export failed: %s", refusal, extra={"event": "TFS6003"})
 
     def _lose_store(self, reason: str) -> None:
         if self._outage is None:
             self._outage = Outage(self._clock.now_ns(), reason)
             self._news.failed(Direction.EXPORT, "", f"the store cannot be reached: {reason}")
-            _log.error("the store cannot be reached, exports wait until it answers: %s", reason)
+            _log.error("the store cannot be reached, exports wait for it: %s", reason, extra={"event": "TFS4003"})
             self._change.set()
 
     async def _probe(self) -> None:
@@ -430,7 +431,8 @@ class Exporter:
                 self._outage = evolve(self._outage, reason=str(error))
                 delay_s = min(longest_s, 2 * delay_s)
         assert self._outage is not None
-        _log.warning("the store answers again after %.0f s", (self._clock.now_ns() - self._outage.since_ns) / NS_PER_S)
+        away_s = (self._clock.now_ns() - self._outage.since_ns) / NS_PER_S
+        _log.warning("the store answers again after %.0f s", away_s, extra={"event": "TFS4004"})
         self._outage = None
         self._urgent |= self._starved
         self._starved.clear()

@@ -185,7 +185,9 @@ class Importer:
                 raise
             self._away_until_s = trio.current_time() + _AWAY_S
             self._applier.news.failed(Direction.IMPORT, display_path(self._index, ino), str(error))
-            _log.warning("directories are shown as they were when they were last listed: %s", error)
+            _log.warning(
+                "directories are shown as they were when they were last listed: %s", error, extra={"event": "TFS5003"}
+            )
             return
         self._away_until_s = -math.inf
         if is_worth_filling and len(self._to_fill) < _FILL_DIRECTORIES_KEPT:

@@ -222,7 +222,11 @@ class TreeMover:
         if not rest:
             return self._take_marker(intent.ino, info)
         if any(unreachable_reason(part) for part in rest.rstrip("/").split("/")):
-            _log.warning("%r cannot be a path and stays where it is although its directory was renamed", info.key)
+            _log.warning(
+                "%r cannot be a path and stays where it is although its directory was renamed",
+                info.key,
+                extra={"event": "TFS4011"},
+            )
             return None
         *parents, last = rest.rstrip("/").split("/")
         directory = intent.ino

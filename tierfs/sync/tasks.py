@@ -202,7 +202,7 @@ class Tasks:
                     rows.put_failure(txn, task.number, count, path, code)
             except FsError as refusal:  # a full disk: it is counted all the same
                 _log.warning("task %d failed for %r (%s), and the index does not take it: %s",
-                             task.number, path, code, refusal)  # fmt: skip
+                             task.number, path, code, refusal, extra={"event": "TFS6003"})  # fmt: skip
 
         self._active[task.number] = _Active(Run(task, self._clock, note_failure))
         self._wake.set()
@@ -233,7 +233,12 @@ class Tasks:
         except (TierfsError, OSError) as error:
             code, message = code_of(error), str(error)
         except Exception as error:
-            _log.exception("task %d (%s) failed in a way that was not foreseen", run.task.number, run.task.kind)
+            _log.exception(
+                "task %d (%s) failed in a way that was not foreseen",
+                run.task.number,
+                run.task.kind,
+                extra={"event": "TFS9003"},
+            )
             code, message = FileError.INTERNAL, f"a fault of tierfs ({type(error).__name__}); its log has more"
         if active.scope.cancelled_caught:
             self._end(active, TaskState.CANCELLED)
@@ -260,7 +265,9 @@ class Tasks:
             while len(self._ended) > _ENDED_KEPT:
                 self._forget(next(iter(self._ended)))
         except FsError as refusal:  # a full disk: it is remembered until the daemon ends
-            _log.warning("the index does not take that task %d has ended: %s", task.number, refusal)
+            _log.warning(
+                "the index does not take that task %d has ended: %s", task.number, refusal, extra={"event": "TFS6003"}
+            )
         self._ring()
 
     def _forget(self, number: int) -> None:

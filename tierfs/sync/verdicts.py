@@ -100,7 +100,12 @@ class Verdicts:
             try:
                 await self.carry_out(self._guard.verdict)
             except StoreError as error:
-                _log.warning("tierctl sync %s goes on when the store answers: %s", self._guard.verdict, error)
+                _log.warning(
+                    "tierctl sync %s goes on when the store answers: %s",
+                    self._guard.verdict,
+                    error,
+                    extra={"event": "TFS5008"},
+                )
                 await trio.sleep(_RETRY_S)
 
     async def decide(self, verdict: Verdict, tell: Progress) -> Outcome:
@@ -196,7 +201,12 @@ class Verdicts:
         except StoreError as error:
             if error.retryable:
                 raise
-            _log.warning("%s is not restored from versions: %s", display_path(self._index, top.ino), error)
+            _log.warning(
+                "%s is not restored from versions: %s",
+                display_path(self._index, top.ino),
+                error,
+                extra={"event": "TFS5007"},
+            )
         return back
 
     async def _walk(self, row: Row, see: Callable[[Place, Inode], None]) -> None:

@@ -124,7 +124,10 @@ class Webhook:
         if not self._is_allowed(request):
             self.refused += 1
             if self.refused == 1:
-                _log.warning("a request to the webhook without its token was refused (others are only counted)")
+                _log.warning(
+                    "a request to the webhook without its token was refused (others are only counted)",
+                    extra={"event": "TFS5005"},
+                )
             return _Answer(HTTPStatus.UNAUTHORIZED, closes=True)
         if request.method in (b"HEAD", b"GET"):
             return _Answer(HTTPStatus.OK)

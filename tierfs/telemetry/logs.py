@@ -2,26 +2,17 @@
 
 Promises: no secret reaches the log, whoever wrote the line (`scrub`); a line is one line. An event code says what
 happened and never changes its meaning; the words of a message may. Codes are given as `extra={"event": "TFS7001",
-...}`; further fields of `extra` become fields of a JSON line.
-
-| codes | of |
-|---|---|
-| TFS10.. | the daemon: start, stop, mount, signals |
-| TFS20.. | the object store |
-| TFS30.. | content and the hot tier |
-| TFS40.. | export |
-| TFS50.. | import |
-| TFS60.. | index and journal |
-| TFS70.. | the control socket |
-| TFS80.. | the FUSE front |
+...}`; further fields of `extra` become fields of a JSON line. `events` has the catalogue.
 """
 
 import json
 import logging
 import logging.handlers
 import re
+import socket
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +25,9 @@ MESSAGE_LIMIT_CHARS: Final = 16 * 1024
 _QUIET_LOGGERS: Final = ("boto3", "botocore", "urllib3", "s3transfer", "asyncio")
 _HANDLER_NAME: Final = "tierfs"
 _STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "event"}
+
+# of syslog(3)
+_PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 _SECRETS: Final = (
     # https://user:password@host
@@ -83,10 +77,65 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": _message_of(record),
         }
-        for name, value in vars(record).items():
-            if name not in _STANDARD_FIELDS and name not in fields:
-                fields[name] = value if value is None or isinstance(value, (bool, int, float)) else scrub(str(value))
+        for name, value in further_fields(record):
+            if name not in fields:
+                fields[name] = value
         return json.dumps(fields, ensure_ascii=True)
+
+
+class JournalHandler(logging.Handler):
+    """To systemd's journal, by its native protocol: the fields of `extra` can be searched for (TIERFS_EVENT=TFS8001).
+
+    https://systemd.io/JOURNAL_NATIVE_PROTOCOL/: one datagram for each record. A journal that is not there, or takes
+    nothing, holds nobody up: the record is lost.
+    """
+
+    def __init__(self, address: str = "/run/systemd/journal/socket") -> None:
+        """Raises ConfigError."""
+        super().__init__()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            self._socket.connect(address)
+        except OSError as error:
+            self._socket.close()
+            raise ConfigError(f'[log] format = "journald": no journal at {address}: {error.strerror}') from None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._socket.send(self._datagram(record))
+        except OSError:
+            self.handleError(record)
+
+    def close(self) -> None:
+        self._socket.close()
+        super().close()
+
+    @staticmethod
+    def _datagram(record: logging.LogRecord) -> bytes:
+        fields = {
+            "MESSAGE": _message_of(record),
+            "PRIORITY": str(_PRIORITIES.get(record.levelno, 6)),
+            "SYSLOG_IDENTIFIER": "tierfs",
+            "TIERFS_EVENT": getattr(record, "event", ""),
+            "TIERFS_LOGGER": record.name,
+            **{f"TIERFS_{name.upper()}": str(value) for name, value in further_fields(record)},
+        }
+        return b"".join(
+            _journal_field(name, value.encode("utf-8", "backslashreplace")) for name, value in fields.items()
+        )
+
+
+def _journal_field(name: str, value: bytes) -> bytes:
+    if b"\n" not in value:
+        return b"%s=%s\n" % (name.encode(), value)
+    return b"%s\n%s%s\n" % (name.encode(), len(value).to_bytes(8, "little"), value)
+
+
+def further_fields(record: logging.LogRecord) -> Iterator[tuple[str, bool | int | float | str | None]]:
+    """What `extra` has beside the event code, without secrets."""
+    for name, value in vars(record).items():
+        if name not in _STANDARD_FIELDS:
+            yield name, value if value is None or isinstance(value, (bool, int, float)) else scrub(str(value))
 
 
 def _time_of(record: logging.LogRecord) -> str:
@@ -109,10 +158,13 @@ def _message_of(record: logging.LogRecord) -> str:
 def set_up_logging(level: str, file: str, form: str) -> None:
     """Sends all logging to a file (reopened when logrotate moves it), or to standard error for "".
 
-    `form` is "text" or "json". Replaces what an earlier call set up. Raises ConfigError.
+    `form` is "text", "json" or "journald", which goes to the journal, whatever `file` is. Replaces what an earlier call
+    set up. Raises ConfigError.
     """
     handler: logging.Handler
-    if file:
+    if form == "journald":
+        handler = JournalHandler()
+    elif file:
         try:
             Path(file).touch(mode=0o600)  # names of files are the users' own business
             handler = logging.handlers.WatchedFileHandler(file, encoding="utf-8")
@@ -120,7 +172,8 @@ def set_up_logging(level: str, file: str, form: str) -> None:
             raise ConfigError(f"[log] file: cannot write {file}: {error.strerror}") from None
     else:
         handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    if form != "journald":
+        handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     root = logging.getLogger()
     for old in list(root.handlers):
         if old.name == _HANDLER_NAME:

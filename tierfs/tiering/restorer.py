@@ -216,7 +216,11 @@ class Restorer:
 
     def _after_error(self, ino: int, restore: Restore, error: StoreError) -> Restore | None:
         if error.kind in _GONE:
-            _log.warning("%r was deleted or replaced while it was archived: nothing of it comes back", error.key)
+            _log.warning(
+                "%r was deleted or replaced while it was archived: nothing of it comes back",
+                error.key,
+                extra={"event": "TFS9004"},
+            )
             return None
         if error.retryable:
             return postponed(restore, self._clock.now_ns(), str(error))
@@ -259,9 +263,13 @@ class Restorer:
         try:
             async with self._fetches:
                 if not await self._fetch(ino):
-                    _log.warning("a restored file (inode %d) does not fit into the hot tier: it is not fetched", ino)
+                    _log.warning(
+                        "a restored file (inode %d) does not fit into the hot tier: it is not fetched",
+                        ino,
+                        extra={"event": "TFS9005"},
+                    )
         except TierfsError as error:
-            _log.warning("a restored file (inode %d) was not fetched: %s", ino, error)
+            _log.warning("a restored file (inode %d) was not fetched: %s", ino, error, extra={"event": "TFS9005"})
         finally:
             self._fetching.discard(ino)
         self._forget(ino)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tierfs.errors import ConfigError
 from tierfs.telemetry import logs
-from tierfs.telemetry.logs import JsonFormatter, TextFormatter, scrub
+from tierfs.telemetry.logs import JournalHandler, JsonFormatter, TextFormatter, scrub
 
 
 @pytest.fixture
@@ -137,3 +138,55 @@ def test_a_rotated_file_is_opened_anew_and_a_second_set_up_replaces_the_first(
 def test_a_log_file_that_cannot_be_written_is_a_wrong_setting(tmp_path: Path, root_logger: logging.Logger) -> None:
     with pytest.raises(ConfigError, match=r"\[log\] file: cannot write .*: No such file"):
         logs.set_up_logging("info", str(tmp_path / "absent" / "x.log"), "text")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[socket.socket]:
+    """In the place of systemd's."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "journal"))
+        listener.settimeout(30)
+        yield listener
+
+
+def test_a_record_goes_to_the_journal_with_its_fields(tmp_path: Path, journal: socket.socket) -> None:
+    handler = JournalHandler(str(tmp_path / "journal"))
+    handler.emit(
+        record("put %s failed", "a\udcff", event="TFS8001", key="a/b", password="password=hunter2", attempts=3)
+    )
+    lines = journal.recv(65536).decode().splitlines()
+    assert lines == [
+        *("MESSAGE=put a\\udcff failed", "PRIORITY=6", "SYSLOG_IDENTIFIER=tierfs", "TIERFS_EVENT=TFS8001"),
+        *("TIERFS_LOGGER=tierfs.test", "TIERFS_KEY=a/b", "TIERFS_PASSWORD=password=***", "TIERFS_ATTEMPTS=3"),
+    ]
+    handler.close()
+
+
+def test_a_value_of_several_lines_is_sent_with_its_length(tmp_path: Path, journal: socket.socket) -> None:
+    handler = JournalHandler(str(tmp_path / "journal"))
+    made = record("it failed")
+    made.levelno, made.exc_info = logging.ERROR, raised()
+    handler.emit(made)
+    data = journal.recv(65536)
+    name, _, rest = data.partition(b"\n")
+    size_bytes = int.from_bytes(rest[:8], "little")
+    message, after = rest[8 : 8 + size_bytes].decode(), rest[8 + size_bytes :]
+    assert name == b"MESSAGE" and message.startswith("it failed\nTraceback") and "verysecret" not in message
+    assert after.startswith(b"\nPRIORITY=3\n")
+    handler.close()
+
+
+def test_a_journal_that_takes_nothing_holds_nobody_up(tmp_path: Path, root_logger: logging.Logger) -> None:
+    logging.raiseExceptions = False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "journal"))
+        handler = JournalHandler(str(tmp_path / "journal"))
+        for _ in range(2000):  # more than the socket takes
+            handler.emit(record("x" * 10_000))
+    handler.emit(record("nobody is there"))
+    handler.close()
+
+
+def test_no_journal_is_a_wrong_setting(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'\[log\] format = "journald": no journal at .*: No such file'):
+        JournalHandler(str(tmp_path / "absent"))

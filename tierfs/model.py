@@ -149,6 +149,10 @@ class HotRecord:
     bytes_charged: int  # what it counts against the tier
     last_use_s: int  # key of its row in the ages table
     pinned: bool = False
+    # see policy.ranking
+    rank_bytes: int = 0
+    used_at_bytes: int = 0  # the clock when a use counted last; on probation: when it came in
+    on_probation: bool = False
 
 
 @frozen

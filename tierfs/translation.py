@@ -52,6 +52,7 @@ def content_settings(settings: Settings) -> ContentSettings:
         max_window_bytes=chosen.readahead_max_bytes,
         max_parts_in_flight=chosen.max_parts_in_flight,
         spill_share=chosen.spill_share,
+        evicts_by_age=settings.hot_tier.eviction == "age",
     )
 
 

@@ -38,6 +38,7 @@ TESTED_ELSEWHERE = {
     "tierfs/content/fetch.py": "tests/unit/content/test_reader.py",
     "tierfs/content/ledger.py": "tests/unit/content/test_writer.py",
     "tierfs/content/live.py": "tests/unit/content/test_writer.py",
+    "tierfs/content/ranks.py": "tests/unit/content/test_ranks.py",
     "tierfs/content/reclaim.py": "tests/unit/content/test_tier_full.py",
     "tierfs/content/tiercheck.py": "tests/unit/content/test_checkup.py",
     "tierfs/control/desk.py": "tests/mount/test_commands.py",

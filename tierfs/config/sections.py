@@ -154,6 +154,13 @@ class HotTierSettings:
         at_least=MIB,
         auto=lambda: None,
     )
+    eviction: str = setting(
+        "ranked",
+        one_of("ranked", "age"),
+        """What leaves a full tier first. "ranked": what is worth least by how often and how lately it was used, and
+        what has only just come in; so a data set larger than the tier is here in part all the time, and who reads all
+        files once drives nothing out. "age": what was used longest ago.""",
+    )
     min_free_bytes: int = setting(
         GIB, SIZE, "Bytes of the local disk to leave to others, whatever size_bytes allows.", at_least=0
     )

@@ -84,6 +84,7 @@ class NextFiles:
             return
         live = self._ledger.hold(ino)
         try:
-            self._fetcher.launch_whole(live, is_urgent=False)
+            if self._fetcher.launch_whole(live, is_urgent=False) is not None:
+                self._ledger.ranks.expect(ino)
         finally:
             self._ledger.let_go(live)

@@ -35,7 +35,6 @@ from tierfs.index.env import Index
 from tierfs.model import Inode, Residency
 from tierfs.objectstore.base import ObjectStore
 from tierfs.telemetry.meters import Meters
-from tierfs.units import NS_PER_S
 
 __all__ = ["ContentSettings", "Files", "Piece", "Recovery", "Snapshot", "Where", "WhereKind"]
 
@@ -88,7 +87,7 @@ class Files:
         space.reclaimer = self._evictor
         self._handles: dict[int, _Handle] = {}
         self._next_handle = 1
-        self.lending, self.archive = self._ledger.lending, self._ledger.archive
+        self.lending, self.archive, self.ranks = self._ledger.lending, self._ledger.archive, self._ledger.ranks
         self._share_bytes = int(space.limit_bytes * settings.spill_share)
         self._brake = Brake(self._ledger)
 
@@ -425,7 +424,10 @@ class Files:
         """Brings all bytes of a file, behind those who read; False when the tier has no room. FsError, StoreError."""
         live = self._ledger.hold(ino)
         try:
-            return await self._reader.bring_whole(live)
+            is_here = await self._reader.bring_whole(live)
+            if live.record is not None:
+                self._ledger.set_record(live, self._ledger.ranks.wanted(live.record))
+            return is_here
         finally:
             if not live.readers and not live.writers:
                 self._fetcher.cancel_ahead(live)
@@ -450,7 +452,7 @@ class Files:
         """The kernel used a lent file without us."""
         record = residency.hot_get(self._index, ino)
         if record is not None and self._ledger.lives.get(ino) is None:
-            self._ledger.note_use(ino, record, when_ns // NS_PER_S)
+            self._ledger.note_use(ino, record, when_ns)
 
     def forgotten(self, ino: int) -> None:
         """The kernel has dropped the inode. No checkpoint."""

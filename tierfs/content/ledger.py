@@ -16,6 +16,7 @@ from tierfs.content.archive import Archive
 from tierfs.content.checks import RangeChecks
 from tierfs.content.lending import Lending
 from tierfs.content.live import LiveFile
+from tierfs.content.ranks import Ranks
 from tierfs.content.settings import ContentSettings
 from tierfs.errors import FsError
 from tierfs.faultpoints import Point, reach
@@ -51,6 +52,7 @@ class Ledger:
         self.space = space
         self.clock = clock
         self.settings = settings
+        self.ranks = Ranks(index, space, clock, by_age=settings.evicts_by_age)
         self.lending = Lending(settings.lent_files_max)
         self.archive = Archive()
         self.lives: dict[int, LiveFile] = {}
@@ -133,11 +135,14 @@ class Ledger:
         self.remove_file(inode.ino)
         return None
 
-    def forget_record(self, ino: int) -> None:
-        """The index no longer says that anything of the file is here; its charge goes, too."""
+    def forget_record(self, ino: int, *, remembers: bool = False) -> None:
+        """The index no longer says that anything of the file is here; its charge goes, too.
+
+        `remembers`: but what its uses were worth.
+        """
         record = residency.hot_get(self.index, ino)
         with self.index.transaction() as txn:
-            residency.hot_delete(txn, ino)
+            residency.hot_delete(txn, ino, remembers=remembers)
             residency.extents_clear(txn, ino)
             self.release_spills(txn, ino, residency.spills(txn, ino))
         if record is not None:
@@ -168,15 +173,26 @@ class Ledger:
 
     def touch(self, live: LiveFile) -> None:
         """The file is used now. Written to the index only in steps."""
-        record = live.record
-        if record is not None and self.now_s() - record.last_use_s >= self.settings.last_use_step_s:
-            self.set_record(live, evolve(record, last_use_s=self.now_s()))
+        if live.record is not None:
+            clock_bytes = self.ranks.clock_bytes
+            used = self._used(live.ino, live.record, live.size_bytes, self.now_s(), clock_bytes)
+            if used is not live.record:
+                self.set_record(live, used)
 
-    def note_use(self, ino: int, record: HotRecord, when_s: int) -> None:
-        """As `touch`, of a file that is not in use here."""
-        if when_s - record.last_use_s >= self.settings.last_use_step_s:
+    def note_use(self, ino: int, record: HotRecord, when_ns: int) -> None:
+        """As `touch`, of a file that is not in use here, some time after the use."""
+        clock_bytes = self.ranks.clock_at(when_ns)
+        used = self._used(ino, record, record.bytes_charged, when_ns // NS_PER_S, clock_bytes)
+        if used is not record:
             with self.index.transaction() as txn:
-                residency.hot_put(txn, ino, evolve(record, last_use_s=when_s))
+                residency.hot_put(txn, ino, used)
+
+    def _used(self, ino: int, record: HotRecord, size_bytes: int, when_s: int, clock_bytes: int) -> HotRecord:
+        """The record after a use; itself where that is not worth a write to the index."""
+        used = self.ranks.used(ino, record, size_bytes, clock_bytes)
+        if used is record and when_s - record.last_use_s < self.settings.last_use_step_s:
+            return record
+        return evolve(used, last_use_s=max(when_s, record.last_use_s))
 
     def is_unproven(self, record: HotRecord) -> bool:
         """Written before a power loss and never synced: which of its bytes survived is not known."""
@@ -215,11 +231,15 @@ class Ledger:
                 inode = self.inode(live.ino)
                 backing.set_times(atime_ns=inode.atime_ns, mtime_ns=inode.mtime_ns)  # it was not read yet
             kind = Residency.PARTIAL if live.size_bytes else Residency.FULL
-            record = HotRecord(
-                kind, self.index.boot_id, synced=False, writing=writing, bytes_charged=0, last_use_s=self.now_s()
+            record = self.ranks.entering(
+                live.ino,
+                HotRecord(
+                    kind, self.index.boot_id, synced=False, writing=writing, bytes_charged=0, last_use_s=self.now_s()
+                ),
             )
             with self.index.transaction() as txn:
                 residency.hot_put(txn, live.ino, record)
+                self.ranks.keep_clock(txn)
         except BaseException:
             backing.close()
             raise
@@ -258,6 +278,7 @@ class Ledger:
                 for start, stop in ranges:
                     residency.extents_add(txn, live.ino, start, stop)
             residency.hot_put(txn, live.ino, record)
+            self.ranks.keep_clock(txn)
             self.release_spills(txn, live.ino, gone)
             if inode is not None:
                 inodes.put(txn, inode)
@@ -336,7 +357,7 @@ class Ledger:
     def drop(self, live: LiveFile) -> int:
         """Nothing of the file is here any more. Returns bytes freed. The caller has seen that nobody uses them."""
         with self.index.transaction() as txn:
-            residency.hot_delete(txn, live.ino)
+            residency.hot_delete(txn, live.ino, remembers=True)
             residency.extents_clear(txn, live.ino)
             self.release_spills(txn, live.ino, self.spills(live))
         freed = live.charged_bytes

@@ -1,4 +1,4 @@
-"""Making room in the tier: clean bytes go, oldest access first; see policy.eviction for the choice.
+"""Making room in the tier: clean bytes go, least worth first; see policy.ranking for what a file is worth.
 
 Evicting one file is a plain function: what it checks is still so when it acts. Checkpoints: between pages of
 candidates.
@@ -15,6 +15,7 @@ from tierfs.content.live import LiveFile
 from tierfs.index import held, inodes, residency
 from tierfs.model import HotRecord, Inode
 from tierfs.policy.eviction import Candidate, choose, choose_ranges
+from tierfs.policy.ranking import BATCH_SHARE
 
 _PAGE_FILES: Final = 64
 _EDGES_BYTES: Final = 2 * 4096
@@ -35,12 +36,13 @@ class Evictor:
     async def evict_clean(self, need_bytes: int) -> int:
         """See Reclaimer. Frees somewhat more than is needed: a walk over the ages for every block would be dear."""
         ledger = self._ledger
-        wanted = max(need_bytes, min(ledger.settings.evict_batch_bytes, ledger.space.limit_bytes // 32))
+        batch_bytes = min(ledger.settings.evict_batch_bytes, int(ledger.space.limit_bytes * BATCH_SHARE))
+        wanted = max(need_bytes, batch_bytes)
         freed = 0
-        after: tuple[int, int] | None = None
-        while freed < wanted and (page := residency.coldest(ledger.index, after, _PAGE_FILES)):
-            after = page[-1]
-            candidates = [self._candidate(last_use_s, ino) for last_use_s, ino in page]
+        for page in ledger.ranks.leaving(_PAGE_FILES, is_open=lambda ino: ino in ledger.lives):
+            if freed >= wanted:
+                break
+            candidates = [self._candidate(ino) for ino in page]
             for victim in choose(candidates, wanted - freed):
                 # it may have been opened for writing since it was chosen, and be mapped for all the borrower can tell
                 live = ledger.lives.get(victim.ino)
@@ -48,22 +50,26 @@ class Evictor:
                     continue
                 if not await ledger.lending.recall(victim.ino):
                     continue
+                record = residency.hot_get(ledger.index, victim.ino)
+                if record is None or record.used_at_bytes != victim.used_at_bytes:
+                    continue  # used since it was chosen
                 freed += self.evict(victim.ino, need_bytes=wanted - freed, is_pressed=True)
             await trio.lowlevel.checkpoint()
+        ledger.ranks.evicted(freed)
         await ledger.hot.bury()
         return freed
 
-    def _candidate(self, last_use_s: int, ino: int) -> Candidate:
+    def _candidate(self, ino: int) -> Candidate:
         index = self._ledger.index
         record, inode = residency.hot_get(index, ino), inodes.get(index, ino)
         if record is None or inode is None:
-            return Candidate(ino, last_use_s, 0)
+            return Candidate(ino, 0)
         live = self._ledger.lives.get(ino)
         size_bytes = record.bytes_charged if live is None else min(live.charged_bytes, _total(_evictable(live)))
         return Candidate(
             ino,
-            last_use_s,
             size_bytes,
+            used_at_bytes=record.used_at_bytes,
             is_dirty=not self._is_copy(inode),
             is_written=record.writing if live is None else _is_kept_for_writers(live),
             is_pinned=record.pinned,
@@ -110,7 +116,7 @@ class Evictor:
     def _evict_closed(self, ino: int, record: HotRecord) -> int:
         if record.writing:
             return 0
-        self._ledger.forget_record(ino)
+        self._ledger.forget_record(ino, remembers=True)
         self._ledger.remove_file(ino)
         return record.bytes_charged
 

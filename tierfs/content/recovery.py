@@ -45,6 +45,7 @@ def recover(ledger: Ledger) -> Recovery:
             reach(Point.FILE_RECOVERED)
             if outcome:
                 counts[outcome] += 1
+    ledger.ranks.begin()
     leaked, saved = _remove_leaks(ledger)
     ledger.index.mark_recovered()
     return Recovery(**counts, leaked=leaked, saved=saved)

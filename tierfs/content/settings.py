@@ -28,6 +28,8 @@ class ContentSettings:
     spill_parallel: int = 4  # parts in memory, all files together
     # evicting frees at least so much at a time, or a 32nd of the tier if that is less
     evict_batch_bytes: int = 64 * MIB
+    # oldest access first, whatever a file is worth (policy.ranking)
+    evicts_by_age: bool = False
     # files that the kernel serves by itself (lending.py); each holds a descriptor in the holder
     lent_files_max: int = 16_384
     # how exact the time of the last use is, for eviction: a change is a write to the index

@@ -34,7 +34,7 @@ class Reclaimer(Protocol):
     """How room is made; called by Space, one call at a time."""
 
     async def evict_clean(self, need_bytes: int) -> int:
-        """Drops clean bytes, oldest access first, until about `need_bytes` are free; returns how many it dropped."""
+        """Drops clean bytes, least worth first, until about `need_bytes` are free; returns how many it dropped."""
         ...
 
     def hurry(self) -> None:
@@ -62,6 +62,7 @@ class Space:
         self._free_bytes = free_bytes
         self._full_wait_s = full_wait_s
         self._used_bytes = 0
+        self._entered_bytes = 0
         self._reserved_bytes = 0
         self._progress_count = 0
         self._changed = trio.Event()
@@ -72,6 +73,11 @@ class Space:
     def used_bytes(self) -> int:
         """What is charged: the blocks of all backing files."""
         return self._used_bytes
+
+    @property
+    def entered_bytes(self) -> int:
+        """What was ever charged, whether it is still here or not."""
+        return self._entered_bytes
 
     @property
     def reserved_bytes(self) -> int:
@@ -90,6 +96,7 @@ class Space:
     def charge(self, size_bytes: int) -> None:
         """Bytes that the tier now holds; negative gives them back."""
         self._used_bytes = max(0, self._used_bytes + size_bytes)
+        self._entered_bytes += max(0, size_bytes)
         if size_bytes < 0:
             self.progressed()
 

@@ -21,6 +21,7 @@ from tierfs.index import (
     intents,
     links,
     locations,
+    ranks,
     residency,
     restores,
     tasks,
@@ -32,6 +33,7 @@ from tierfs.index.codec import (
     decode_inode,
     decode_intent,
     decode_number,
+    decode_rank,
     decode_spill,
     decode_text,
 )
@@ -173,6 +175,9 @@ def _check_hot(reader: Reader, key: bytes, value: bytes) -> Iterator[Finding]:
         yield Finding(FindingKind.NO_INODE, ino, "in the hot tier")
     if reader.get(Table.AGES, pack_pair(hot.last_use_s, ino)) is None:
         yield Finding(FindingKind.NO_POINTER, ino, f"no age row at {hot.last_use_s}")
+    rank_key = ranks.key_of(ino, hot)
+    if rank_key is not None and reader.get(Table.RANKS, rank_key) is None:
+        yield Finding(FindingKind.NO_POINTER, ino, f"no rank row at {hot.rank_bytes}")
 
 
 def _check_age(reader: Reader, key: bytes, _value: bytes) -> Iterator[Finding]:
@@ -180,6 +185,18 @@ def _check_age(reader: Reader, key: bytes, _value: bytes) -> Iterator[Finding]:
     hot = residency.hot_get(reader, ino)
     if hot is None or hot.last_use_s != last_use_s:
         yield Finding(FindingKind.STRAY_POINTER, ino, f"age row at {last_use_s}")
+
+
+def _check_rank(reader: Reader, key: bytes, _value: bytes) -> Iterator[Finding]:
+    order, ino = unpack_pair(key)
+    hot = residency.hot_get(reader, ino)
+    if hot is None or ranks.key_of(ino, hot) != key:
+        yield Finding(FindingKind.STRAY_POINTER, ino, f"rank row at {order}")
+
+
+def _check_history(reader: Reader, _key: bytes, value: bytes) -> Iterator[Finding]:
+    decode_rank(value)
+    yield from ()
 
 
 def _check_extent(reader: Reader, key: bytes, value: bytes) -> Iterator[Finding]:
@@ -301,6 +318,8 @@ _CHECKS: Final[dict[Table, Callable[[Reader, bytes, bytes], Iterator[Finding]]]]
     Table.XATTRS: _check_xattr,
     Table.HOT: _check_hot,
     Table.AGES: _check_age,
+    Table.RANKS: _check_rank,
+    Table.HISTORY: _check_history,
     Table.EXTENTS: _check_extent,
     Table.SPILLS: _check_spill,
     Table.INTENTS: _check_intent,
@@ -319,6 +338,8 @@ _CHECKS: Final[dict[Table, Callable[[Reader, bytes, bytes], Iterator[Finding]]]]
 }
 _KEYED_BY_INO: Final = frozenset(_CHECKS) - {
     Table.AGES,
+    Table.RANKS,
+    Table.HISTORY,
     Table.CONFLICTS,
     Table.DIRENTS,
     Table.HELD,

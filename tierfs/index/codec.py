@@ -29,8 +29,10 @@ BASE (version 1): one object version; 18 bytes, then the optional parts in the o
     bit 64 content u16 length, UTF-8: any other content checksum; never with bit 32
 
 DIRENT: u8 version, u64 ino, u16 file type (S_IFMT bits of st_mode; 0 while unknown).
-HOT: u8 version, u8 residency, u8 bits (1 synced, 2 writing, 4 pinned), u64 boot id, u64 bytes charged,
-    u64 last use in s.
+HOT (version 2): u8 version, u8 residency, u8 bits (1 synced, 2 writing, 4 pinned, 8 on probation), u64 boot id,
+    u64 bytes charged, u64 last use in s, u64 rank, u64 clock of the last use that counted, both in bytes. Version 1
+    ends before the rank: it is settled, and worth nothing.
+RANK (value of HISTORY): u8 version, u64 ino, u64 rank, u64 clock of the last use that counted, both in bytes.
 SPILL: u8 version, u64 stop, u16 length of the key, key UTF-8, ETag UTF-8 (to the end).
 INTENT: u8 version, u8 kind, u64 ino, i64 created ns, i64 not before ns, u32 attempts, u16 node,
     u32 epoch, u64 token, u64 job, then key, etag, last error, op id, each with u16 length, UTF-8.
@@ -52,7 +54,10 @@ _BASE: Final = struct.Struct("<BBQq")
 _BASE_HEX: Final = struct.Struct("<BBQq16s")
 _BASE_HEX_SIZE: Final = _BASE_HEX.size
 _DIRENT: Final = struct.Struct("<BQH")
-_HOT: Final = struct.Struct("<BBBQQQ")
+_HOT: Final = struct.Struct("<BBBQQQQQ")
+_HOT_BEFORE_RANKS: Final = struct.Struct("<BBBQQQ")
+_HOT_VERSION: Final = 2
+_RANK: Final = struct.Struct("<BQQQ")
 _SPILL: Final = struct.Struct("<BQH")
 _INTENT: Final = struct.Struct("<BBQqqIHIQQHHHH")
 _INTENT_DELAY_AT: Final = struct.calcsize("<BBQq")
@@ -66,7 +71,7 @@ _INODE_PRESENCE_ALL: Final = 31
 _HEX, _PARTS, _ETAG, _VERSION_ID, _CLASS, _CRC64, _CONTENT = 1, 2, 4, 8, 16, 32, 64
 _HEX_ALONE: Final = bytes([_HEX])
 _CRC64_PREFIX: Final = "crc64nvme:"
-_SYNCED, _WRITING, _PINNED = 1, 2, 4
+_SYNCED, _WRITING, _PINNED, _ON_PROBATION = 1, 2, 4, 8
 
 # on disk by position: append only
 _CLASSES: Final = (
@@ -312,16 +317,21 @@ def decode_dirent(record: bytes) -> tuple[int, int]:
 
 def encode_hot(hot: HotRecord) -> bytes:
     """HOT; the ino is the key."""
-    bits = _SYNCED * hot.synced | _WRITING * hot.writing | _PINNED * hot.pinned
-    return _HOT.pack(_VERSION, hot.residency, bits, hot.boot_id, hot.bytes_charged, hot.last_use_s)
+    bits = _SYNCED * hot.synced | _WRITING * hot.writing | _PINNED * hot.pinned | _ON_PROBATION * hot.on_probation
+    return _HOT.pack(
+        _HOT_VERSION, hot.residency, bits, hot.boot_id, hot.bytes_charged, hot.last_use_s, hot.rank_bytes,
+        hot.used_at_bytes,
+    )  # fmt: skip
 
 
 def decode_hot(record: bytes) -> HotRecord:
     """The reverse of encode_hot. Raises IndexDamageError."""
-    if len(record) != _HOT.size or record[0] != _VERSION:
+    if len(record) == _HOT_BEFORE_RANKS.size and record[0] == _VERSION:
+        record = bytes([_HOT_VERSION]) + record[1:] + bytes(_HOT.size - len(record))
+    if len(record) != _HOT.size or record[0] != _HOT_VERSION:
         _damage(f"hot tier record of unknown version {record[:1].hex()} or length {len(record)}")
-    _, residency, bits, boot_id, bytes_charged, last_use_s = _HOT.unpack(record)
-    if residency not in _RESIDENCIES or bits > 7:
+    _, residency, bits, boot_id, bytes_charged, last_use_s, rank_bytes, used_at_bytes = _HOT.unpack(record)
+    if residency not in _RESIDENCIES or bits > 15:
         _damage(f"hot tier record with residency {residency}, bits {bits:#x}")
     return HotRecord(
         _RESIDENCIES[residency],
@@ -331,7 +341,23 @@ def decode_hot(record: bytes) -> HotRecord:
         bytes_charged,
         last_use_s,
         bool(bits & _PINNED),
+        rank_bytes,
+        used_at_bytes,
+        bool(bits & _ON_PROBATION),
     )
+
+
+def encode_rank(ino: int, rank_bytes: int, used_at_bytes: int) -> bytes:
+    """RANK; its slot is the key."""
+    return _RANK.pack(_VERSION, ino, rank_bytes, used_at_bytes)
+
+
+def decode_rank(record: bytes) -> tuple[int, int, int]:
+    """(ino, rank, clock of the last use). Raises IndexDamageError."""
+    if len(record) != _RANK.size or record[0] != _VERSION:
+        _damage(f"rank of unknown version {record[:1].hex()} or length {len(record)}")
+    _, ino, rank_bytes, used_at_bytes = _RANK.unpack(record)
+    return ino, rank_bytes, used_at_bytes
 
 
 def encode_spill(spill: Spill) -> bytes:

@@ -12,7 +12,7 @@ from typing import Final
 from attrs import evolve
 
 from tierfs.errors import IndexDamageError
-from tierfs.index import dirents, inodes, intents, links, locations, orphans, residency
+from tierfs.index import dirents, inodes, intents, links, locations, orphans, ranks, residency
 from tierfs.index.check import count_links, is_file_name, lies_below
 from tierfs.index.codec import decode_dirent, decode_hot, decode_number, decode_text, encode_number
 from tierfs.index.env import Index, Table, Txn
@@ -73,6 +73,7 @@ def _write_pointer(txn: Txn, finding: Finding) -> None:
             hot = residency.hot_get(txn, finding.ino)
             if hot is not None:
                 txn.put(Table.AGES, pack_pair(hot.last_use_s, finding.ino), b"")
+                ranks.move(txn, finding.ino, None, hot)
         case Table.INTENTS:
             _point_to_intent(txn, finding.key)
         case Table.LOCATIONS:

@@ -1,4 +1,4 @@
-"""Rows of HOT, AGES, EXTENTS and SPILLS: what the hot tier holds of an inode.
+"""Rows of HOT, AGES, EXTENTS and SPILLS (RANKS: `index.ranks`): what the hot tier holds of an inode.
 
 What to trust after a crash (DESIGN.md 4): a HotRecord whose `boot_id` is the current boot is true, since the
 page cache kept every byte of the backing file. One of another boot is true only if it is `synced` and not
@@ -7,6 +7,7 @@ page cache kept every byte of the backing file. One of another boot is true only
 
 from typing import Final
 
+from tierfs.index import ranks
 from tierfs.index.codec import decode_hot, decode_number, decode_spill, encode_hot, encode_number, encode_spill
 from tierfs.index.schema import KEY_STOP, Reader, Table, pack_id, pack_pair, unpack_id, unpack_pair
 from tierfs.index.txn import Txn
@@ -31,21 +32,26 @@ def is_whole(reader: Reader, inode: Inode) -> bool:
 
 
 def hot_put(txn: Txn, ino: int, hot: HotRecord) -> None:
-    """Adds or replaces, and moves the row of AGES along."""
-    key = pack_id(ino)
-    old = txn.get(Table.HOT, key)
-    old_use_s = None if old is None else decode_hot(old).last_use_s
-    if old_use_s != hot.last_use_s:
-        if old_use_s is not None:
-            txn.delete(Table.AGES, pack_pair(old_use_s, ino))
+    """Adds or replaces, and moves the rows of AGES and RANKS along."""
+    old = hot_get(txn, ino)
+    if old is None or old.last_use_s != hot.last_use_s:
+        if old is not None:
+            txn.delete(Table.AGES, pack_pair(old.last_use_s, ino))
         txn.put(Table.AGES, pack_pair(hot.last_use_s, ino), b"")
-    txn.put(Table.HOT, key, encode_hot(hot))
+    ranks.move(txn, ino, old, hot)
+    txn.put(Table.HOT, pack_id(ino), encode_hot(hot))
 
 
-def hot_delete(txn: Txn, ino: int) -> None:
-    """Removes the record and its row of AGES; extents and spills are cleared by their own functions."""
+def hot_delete(txn: Txn, ino: int, *, remembers: bool = False) -> None:
+    """Removes the record and its rows of AGES and RANKS; extents and spills are cleared by their own functions.
+
+    `remembers`: the file itself lives on, and may come back.
+    """
     hot = hot_get(txn, ino)
     if hot is not None:
+        ranks.move(txn, ino, hot, None)
+        if remembers:
+            ranks.remember(txn, ino, hot)
         txn.delete(Table.AGES, pack_pair(hot.last_use_s, ino))
         txn.delete(Table.HOT, pack_id(ino))
 

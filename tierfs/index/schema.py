@@ -28,6 +28,8 @@ xxh3-128 is, and the row it leads to holds the whole key for comparison.
     TASKS      seq                        Task, JSON; long work that somebody asked for
     TASK_FAILURES  seq of a task, count   path and code, JSON; the files that it failed for
     RESTORES   ino                        Restore, JSON; on its way back from an archive
+    RANKS      order of leaving, ino      nothing; one row for each row of HOT that is not pinned
+    HISTORY    slot, of an ino            ino, rank, last use; of files that left the hot tier
 
 Shareable between nodes (DESIGN.md 11): INODES, DIRENTS, LINKS, XATTRS, FOREIGN, LOCATIONS, LOCATED,
 OVERRIDES. Of this node only: the others.
@@ -69,6 +71,8 @@ class Table(enum.IntEnum):
     TASKS = 20
     TASK_FAILURES = 21
     RESTORES = 22
+    RANKS = 23
+    HISTORY = 24
 
 
 class Reader(Protocol):

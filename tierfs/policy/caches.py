@@ -12,12 +12,11 @@ from typing import Final, Protocol
 
 import cachetools
 
-from tierfs.policy.ranking import Ranking
+from tierfs.policy.ranking import BATCH_SHARE, Ranking
 
 _AGE_STEP_S: Final = 60.0
 _S3_SMALL_SHARE: Final = 0.1
 _S3_USES_MAX: Final = 3
-_RANKED_BATCH_SHARE: Final = 1 / 64
 _HISTORY_SLOTS: Final = 1 << 20
 
 
@@ -337,7 +336,7 @@ class Ranked:
 
     def _make_room(self, size_bytes: int) -> None:
         shortage_bytes = self._used_bytes + size_bytes - self._capacity_bytes
-        wanted_bytes = max(shortage_bytes, int(self._capacity_bytes * _RANKED_BATCH_SHARE))
+        wanted_bytes = max(shortage_bytes, int(self._capacity_bytes * BATCH_SHARE))
         freed_bytes = 0
         while freed_bytes < wanted_bytes and self._entries:
             key = self._victim()
@@ -346,7 +345,7 @@ class Ranked:
             freed_bytes += entry.size_bytes
         self._used_bytes -= freed_bytes
         # what takes the place of what went is not room
-        self._full_until_bytes = self._clock_bytes + freed_bytes + int(self._capacity_bytes * _RANKED_BATCH_SHARE)
+        self._full_until_bytes = self._clock_bytes + freed_bytes + int(self._capacity_bytes * BATCH_SHARE)
 
     def _victim(self) -> int:
         oldest = next(iter(self._probation), None)

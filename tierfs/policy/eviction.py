@@ -1,4 +1,4 @@
-"""Which clean bytes leave the hot tier first: oldest access first.
+"""Which clean bytes leave the hot tier: of files in the order that `policy.ranking` gives them, those that may.
 
 Pure. Whole closed files are chosen by `choose`; of a file that is open for reading, `choose_ranges` gives up
 what its readers have passed before what lies ahead of them.
@@ -14,8 +14,8 @@ class Candidate:
     """A file in the hot tier, as far as eviction is concerned."""
 
     ino: int
-    last_use_s: int
     size_bytes: int  # what its eviction gives back
+    used_at_bytes: int = 0  # when it was used last, by the clock of `policy.ranking`
     is_dirty: bool = False  # has bytes that are not in the bucket
     is_written: bool = False  # somebody has it open for writing
     is_pinned: bool = False
@@ -26,9 +26,9 @@ class Candidate:
 
 
 def choose(candidates: Iterable[Candidate], need_bytes: int) -> list[Candidate]:
-    """The fewest candidates, oldest access first, that together give `need_bytes`; all that may go if they do not."""
+    """The fewest candidates, first ones first, that together give `need_bytes`; all that may go if they do not."""
     victims = []
-    for candidate in sorted(candidates, key=lambda each: (each.last_use_s, each.ino)):
+    for candidate in candidates:
         if need_bytes <= 0:
             break
         if candidate.is_evictable:

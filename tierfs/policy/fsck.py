@@ -131,6 +131,7 @@ _BY_ROW: Final[Mapping[tuple[FindingKind, str], Repair]] = {
     (FindingKind.UNREADABLE, "TASKS"): Repair.DROP_ROW,
     (FindingKind.UNREADABLE, "TASK_FAILURES"): Repair.DROP_ROW,
     (FindingKind.UNREADABLE, "RESTORES"): Repair.DROP_ROW,
+    (FindingKind.UNREADABLE, "HISTORY"): Repair.DROP_ROW,
     (FindingKind.UNREADABLE, "HOT"): Repair.SAVE_BYTES,
 }
 

@@ -29,6 +29,8 @@ _LEAD: Final = 2.0
 _MARGIN: Final = 1.0
 _PROBATION: Final = 0.04
 _STEP: Final = 1 / 64
+BATCH_SHARE: Final = 1 / 128
+"""Room is made for at least so much at a time."""
 _NEGLIGIBLE_HALVINGS: Final = 40
 
 
@@ -53,6 +55,10 @@ class Ranking:
             return clock_bytes
         lead = min(self.tier_bytes * _LEAD, half_life_bytes * math.log2(1 + 2.0**-halvings))
         return clock_bytes + int(lead)
+
+    def highest(self, clock_bytes: int) -> int:
+        """The highest rank that a file can have."""
+        return clock_bytes + int(self.tier_bytes * _LEAD)
 
     def is_new_use(self, used_at_bytes: int, clock_bytes: int, size_bytes: int) -> bool:
         """Does a use count again? Not while the clock has hardly moved but by the file's own bytes: programs open a

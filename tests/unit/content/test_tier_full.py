@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import trio
+from attrs import evolve
 from trio.testing import wait_all_tasks_blocked
 
-from tests.support.tier import BLOCK, KIB, PART, World, noise, run
+from tests.support.tier import BLOCK, KIB, PART, SETTINGS, World, noise, run
 from tierfs.content.spill import StablePart, stable_parts
 from tierfs.errors import FsError, StoreErrorKind
-from tierfs.index import intents, residency
+from tierfs.index import intents, ranks, residency
 from tierfs.model import IntentKind, Residency
 
 MINUTE_S = 60
@@ -30,7 +31,75 @@ def watch(world: World) -> list[int]:
     return seen
 
 
-def test_the_oldest_access_is_evicted_first(tmp_path: Path) -> None:
+def test_what_comes_into_a_full_tier_leaves_it_first(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        inos = [world.add_object(noise(3 * BLOCK, seed)) for seed in range(8)]
+        for _ in range(3):
+            for ino in inos[:6]:
+                await world.read(ino)
+        here = [ino for ino in inos if world.record(ino) is not None]
+        assert here == [*inos[1:4], inos[5]], "of a loop that is larger than the tier most of what is here stays"
+        await world.read(inos[1])
+        for ino in inos[6:]:
+            await world.read(ino)
+        here = [ino for ino in inos if world.record(ino) is not None]
+        assert here == [*inos[1:4], inos[7]], "what is read once passes through"
+
+    run(tmp_path, main, limit_bytes=12 * BLOCK)
+
+
+def test_what_comes_back_again_and_again_takes_the_place_of_what_is_not_used(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        old, new = ([world.add_object(noise(3 * BLOCK, 8 * half + n)) for n in range(6)] for half in range(2))
+        for inos in (old, new):
+            for _ in range(8):
+                for ino in inos:
+                    await world.read(ino)
+        assert sum(world.record(ino) is not None for ino in new) >= 3
+
+    run(tmp_path, main, limit_bytes=12 * BLOCK)
+
+
+def test_who_asks_for_files_by_name_has_them_stay(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        inos = [world.add_object(noise(3 * BLOCK, seed)) for seed in range(8)]
+        for ino in inos[:4]:
+            await world.read(ino)
+        for ino in inos[4:]:
+            assert await world.files.warm(ino)
+        for ino in inos[:2]:
+            await world.read(ino)
+        assert [ino for ino in inos[4:] if world.record(ino) is not None] == inos[5:]
+
+    run(tmp_path, main, limit_bytes=12 * BLOCK)
+
+
+def test_what_files_are_worth_outlives_the_daemon(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        inos = [world.add_object(noise(3 * BLOCK, seed)) for seed in range(6)]
+        for _ in range(3):
+            for ino in inos:
+                await world.read(ino)
+        before = ranks.settled(world.index, None, 10)
+        next_life = world.crash()
+
+        async def after(world: World) -> None:
+            assert len(before) == 3
+            for ino in inos:
+                assert ranks.recall(world.index, ino) is not None or world.record(ino) is not None
+            await world.read(world.add_object(noise(3 * BLOCK, 9)))
+            await world.read(world.add_object(noise(3 * BLOCK, 10)))
+            assert ranks.settled(world.index, None, 10) == before
+            entered = ranks.on_probation(world.index, None, 10)[-1][0]
+            assert entered >= max(rank for rank, _ in before) - 2 * 12 * BLOCK, "the clock does not begin anew"
+
+        await next_life.running(after)
+        next_life.close()
+
+    run(tmp_path, main, limit_bytes=12 * BLOCK)
+
+
+def test_by_age_the_oldest_access_is_evicted_first(tmp_path: Path) -> None:
     async def main(world: World) -> None:
         inos = [world.add_object(noise(3 * BLOCK, seed)) for seed in range(6)]
         for ino in inos[:4]:
@@ -44,7 +113,7 @@ def test_the_oldest_access_is_evicted_first(tmp_path: Path) -> None:
         here = [ino for ino in inos if world.record(ino) is not None]
         assert here == [inos[0], inos[3], inos[4], inos[5]]
 
-    run(tmp_path, main, limit_bytes=12 * BLOCK)
+    run(tmp_path, main, limit_bytes=12 * BLOCK, settings=evolve(SETTINGS, evicts_by_age=True))
 
 
 def test_dirty_open_and_pinned_files_are_not_dropped(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from attrs import evolve
 
-from tierfs.index import dirents, foreign, inodes, intents, links, locations, orphans, residency, xattrs
+from tierfs.index import dirents, foreign, inodes, intents, links, locations, orphans, ranks, residency, xattrs
 from tierfs.index.check import check, check_again, check_in_steps
 from tierfs.index.env import Index, Table, Txn
 from tierfs.index.foreign import ForeignMeta
@@ -75,6 +75,9 @@ SPOIL: list[tuple[str, Callable[[Txn], None], set[FindingKind]]] = [
     ("metadata of nothing", lambda t: foreign.put(t, 99, ForeignMeta()), {K.NO_INODE}),
     ("a lost age", lambda t: t.delete(Table.AGES, pack_pair(77, FILE)), {K.NO_POINTER}),
     ("a stray age", lambda t: t.put(Table.AGES, pack_pair(78, FILE), b""), {K.STRAY_POINTER}),
+    ("a lost rank", lambda t: t.delete(Table.RANKS, ranks.key_of(FILE, HOT) or b""), {K.NO_POINTER}),
+    ("a stray rank", lambda t: t.put(Table.RANKS, pack_pair(78, FILE), b""), {K.STRAY_POINTER}),
+    ("a rank that was", lambda t: t.put(Table.HISTORY, pack_id(1), b"\x09"), {K.UNREADABLE}),
     ("hot bytes of nothing", lambda t: residency.hot_put(t, 99, HOT), {K.NO_INODE}),
     (
         "extents of a full file",

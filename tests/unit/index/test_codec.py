@@ -37,7 +37,19 @@ INODES = st.builds(
 INTENTS = st.builds(
     Intent, U63, st.sampled_from(IntentKind), U63, TEXT, TEXT, TIMES, TIMES, U32, TEXT, TEXT, U16, U32, U63, U63
 )
-HOTS = st.builds(HotRecord, st.sampled_from(Residency), U63, st.booleans(), st.booleans(), U63, U63, st.booleans())
+HOTS = st.builds(
+    HotRecord,
+    st.sampled_from(Residency),
+    U63,
+    st.booleans(),
+    st.booleans(),
+    U63,
+    U63,
+    st.booleans(),
+    U63,
+    U63,
+    st.booleans(),
+)
 SPILLS = st.builds(Spill, U63, U63, TEXT, TEXT)
 
 LISTED = Inode(
@@ -67,6 +79,11 @@ def test_the_small_records_come_back(hot: HotRecord, spill: Spill, number: int) 
     assert codec.decode_spill(spill.start, codec.encode_spill(spill)) == spill
     assert codec.decode_number(codec.encode_number(number)) == number
     assert codec.decode_dirent(codec.encode_dirent(number, 0o100000)) == (number, 0o100000)
+
+
+def test_a_hot_record_from_before_there_were_ranks_is_read() -> None:
+    old = bytes([1]) + codec.encode_hot(HotRecord(Residency.FULL, 1, True, False, 4096, 77))[1:-16]
+    assert codec.decode_hot(old) == HotRecord(Residency.FULL, 1, True, False, 4096, 77)
 
 
 def test_a_listed_object_is_small() -> None:
@@ -110,7 +127,7 @@ def test_what_an_inode_cannot_say_is_damage(at: int, value: int) -> None:
         (codec.decode_base, codec.encode_base(Base("e", 1, 2)), 21, 0xFF),
         (codec.decode_dirent, codec.encode_dirent(1, 2), 0, 9),
         (codec.decode_hot, codec.encode_hot(HotRecord(Residency.FULL, 1, True, True, 1, 1)), 1, 3),
-        (codec.decode_hot, codec.encode_hot(HotRecord(Residency.FULL, 1, True, True, 1, 1)), 2, 8),
+        (codec.decode_hot, codec.encode_hot(HotRecord(Residency.FULL, 1, True, True, 1, 1)), 2, 16),
         (lambda raw: codec.decode_spill(0, raw), codec.encode_spill(Spill(0, 1, "k", "e")), 9, 200),
         (lambda raw: codec.decode_spill(0, raw), codec.encode_spill(Spill(0, 1, "k", "e")), 11, 0xFF),
         (

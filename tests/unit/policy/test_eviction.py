@@ -6,24 +6,24 @@ from hypothesis import strategies as st
 from tierfs.policy.eviction import Candidate, choose, choose_ranges
 
 
-def test_oldest_access_goes_first_and_no_more_than_needed() -> None:
-    candidates = [Candidate(1, 30, 10), Candidate(2, 10, 10), Candidate(3, 20, 10)]
+def test_the_first_ones_go_and_no_more_than_needed() -> None:
+    candidates = [Candidate(2, 10), Candidate(3, 10), Candidate(1, 10)]
     assert [victim.ino for victim in choose(candidates, 15)] == [2, 3]
 
 
 def test_dirty_written_pinned_and_empty_files_stay() -> None:
     candidates = [
-        Candidate(1, 1, 10, is_dirty=True),
-        Candidate(2, 1, 10, is_written=True),
-        Candidate(3, 1, 10, is_pinned=True),
-        Candidate(4, 1, 0),
-        Candidate(5, 9, 10),
+        Candidate(1, 10, is_dirty=True),
+        Candidate(2, 10, is_written=True),
+        Candidate(3, 10, is_pinned=True),
+        Candidate(4, 0),
+        Candidate(5, 10),
     ]
     assert [victim.ino for victim in choose(candidates, 1000)] == [5]
 
 
 def test_nothing_needed_nothing_chosen() -> None:
-    assert choose([Candidate(1, 1, 10)], 0) == []
+    assert choose([Candidate(1, 10)], 0) == []
     assert choose_ranges([(0, 10)], [5], 0) == []
 
 

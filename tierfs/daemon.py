@@ -13,7 +13,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
 
 import trio
 from attrs import define
@@ -38,6 +37,7 @@ from tierfs.control.servicemanager import ServiceManager
 from tierfs.control.stopping import Stop
 from tierfs.control.tasks import TaskDesk
 from tierfs.control.taskverbs import TaskVerbs
+from tierfs.control.tieringverbs import TieringVerbs
 from tierfs.control.usage import Usage
 from tierfs.control.verbs import VerbGroup
 from tierfs.control.versions import Versions
@@ -54,10 +54,8 @@ from tierfs.fuse.kernel import Kernel
 from tierfs.fuse.observer import Observer
 from tierfs.fuse.operations import Operations
 from tierfs.fuse.takeover import Takeover
-from tierfs.hottier.disk import Disk
 from tierfs.hottier.files import HotFiles
 from tierfs.hottier.space import Space
-from tierfs.index import settings as stored
 from tierfs.index.env import Index
 from tierfs.namespace.authority import SoleNode
 from tierfs.namespace.capacity import BucketCapacity
@@ -90,11 +88,12 @@ from tierfs.sync.verdicts import Verdicts
 from tierfs.telemetry.counters import Counters
 from tierfs.telemetry.meters import Meters
 from tierfs.telemetry.oplog import OperationLog
+from tierfs.tiering.engine import Engine
+from tierfs.tiering.hottier import open_hot_tier
+from tierfs.tiering.mounted import Tiering
 from tierfs.tuning import Tuning
 
 log = logging.getLogger(__name__)
-
-_AUTO_TIER_SHARE: Final = 0.8
 
 
 @define
@@ -118,20 +117,9 @@ class _Parts:
     rules: PathRules
     news: News
     observer: Observer
+    tiering: Tiering
+    engine: Engine
     tuning: Tuning
-
-
-def _tier_size_bytes(settings: Settings, hot: HotFiles, index: Index) -> int:
-    """The word "auto" means 80 % of what was free at the first mount, and stays that."""
-    if settings.hot_tier.size_bytes is not None:
-        return settings.hot_tier.size_bytes
-    known = stored.get(index, "hot_tier_auto_bytes")
-    if known is not None:
-        return int(known)
-    size_bytes = int(hot.free_bytes() * _AUTO_TIER_SHARE)
-    with index.transaction() as txn:
-        stored.put(txn, "hot_tier_auto_bytes", str(size_bytes).encode())
-    return size_bytes
 
 
 def run(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: Callable[[], None]) -> int:
@@ -204,21 +192,22 @@ def _build(
     takeover: Takeover | None, observer: Observer,
 ) -> _Parts:  # fmt: skip
     """Every part of the mount over an open index and store; the hot tier is recovered."""
-    hot, space = _tier(settings, index, cache)
+    hot, space = open_hot_tier(settings.hot_tier, index, cache)
     mount, locations, authority, bell = settings.mount, Locations(), SoleNode(), Bell()
     news, flow = News(index, clock), Flow(clock)
     activity = Activity(versions_kept=eventservice.versions_kept(settings.events), tell=news.exported)
     kernel = _kernel(settings, index, takeover, lambda ino: importer.hold_s(ino))  # noqa: PLW0108 - made after it
-    rules = PathRules(index, translation.export_rules(settings), read_only=mount.read_only)
+    rules, tiering = _rules(settings, index, space, clock, takeover)
     tree = Tree(
-        index, locations, clock, TreeSettings(translation.key_prefix_bytes(source)), quiet_s_of=rules.quiet_s,
+        index, locations, clock, TreeSettings(translation.key_prefix_bytes(source)),
+        quiet_s_of=tiering.placements.quiet_s,
         needs_object=lambda ino: files.needs_object(ino),  # noqa: PLW0108 - made after the tree
     )  # fmt: skip
     tree.ensure_root(mount.dir_mode, mount.uid, mount.gid)
     files = Files(
         index=index, hot=hot, space=space, store=store, clock=clock, settings=translation.content_settings(settings),
-        locate=lambda ino: locations.actual_key(index, tree.inode(ino)),
-        wake_export=bell.wake, hurry_export=bell.make_room, on_stale=bell.doubt, quiet_s_of=rules.quiet_s,
+        locate=lambda ino: locations.actual_key(index, tree.inode(ino)), rules=tiering.placements,
+        wake_export=bell.wake, hurry_export=bell.make_room, on_stale=bell.doubt, quiet_s_of=tiering.placements.quiet_s,
         meters=observer.meters,
     )  # fmt: skip
     files.recover()
@@ -238,15 +227,12 @@ def _build(
         rules=ConflictRules(socket.gethostname(), Policy(settings.conflicts.policy)),
     )  # fmt: skip
     bell.exporter, bell.importer = exporter, importer
-    events = Events(
-        settings=settings.events, connection=translation.connection_settings(settings, source), index=index,
-        store=store, locations=locations, importer=importer, activity=activity, flow=flow, clock=clock,
-        read_only=mount.read_only, listings=settings.import_.scan_concurrency,
-    )  # fmt: skip
+    events = _events(settings, source, index, store, locations, importer, activity, flow)
     fs = FileSystem(
         index=index, tree=tree, files=files, importer=importer, authority=authority,
         capacity=BucketCapacity(index, source), clock=clock, rules=rules, wake_export=bell.wake,
-        export_now=exporter.export_now, durable_operations=settings.index.durability == "operation",
+        export_now=exporter.export_now, admits=tiering.admission.admits,
+        durable_operations=settings.index.durability == "operation",
     )  # fmt: skip
     if takeover is not None:
         fs.recall(takeover.state)
@@ -256,7 +242,28 @@ def _build(
     )
     return _Parts(
         index, store, hot, space, locations, tree, files, importer, exporter, events, verdicts, history, kernel, fs,
-        rules, news, observer, tuning,
+        rules, news, observer, tiering, tiering.engine(files), tuning,
+    )  # fmt: skip
+
+
+def _rules(
+    settings: Settings, index: Index, space: Space, clock: Clock, takeover: Takeover | None
+) -> tuple[PathRules, Tiering]:
+    rules = PathRules(index, translation.export_rules(settings), read_only=settings.mount.read_only)
+    tiering = Tiering(
+        settings, index=index, space=space, clock=clock, quiet_s=rules.quiet_s, is_same_mount=takeover is not None
+    )
+    return rules, tiering
+
+
+def _events(
+    settings: Settings, source: str, index: Index, store: RetryingStore, locations: Locations, importer: Importer,
+    activity: Activity, flow: Flow,
+) -> Events:  # fmt: skip
+    return Events(
+        settings=settings.events, connection=translation.connection_settings(settings, source), index=index,
+        store=store, locations=locations, importer=importer, activity=activity, flow=flow, clock=index.clock,
+        read_only=settings.mount.read_only, listings=settings.import_.scan_concurrency,
     )  # fmt: skip
 
 
@@ -286,17 +293,6 @@ def _applier(
         defaults=translation.attribute_defaults(settings),
         guard=Guard(index=index, clock=clock, limits=translation.guard_limits(settings)), news=news,
     )  # fmt: skip
-
-
-def _tier(settings: Settings, index: Index, cache: Path) -> tuple[HotFiles, Space]:
-    hot = HotFiles(Disk(), cache / "hot")
-    hot.prepare()
-    return hot, Space(
-        limit_bytes=_tier_size_bytes(settings, hot, index),
-        reserve_bytes=settings.hot_tier.min_free_bytes,
-        free_bytes=hot.free_bytes,
-        full_wait_s=settings.hot_tier.full_wait_s,
-    )
 
 
 def _kernel(settings: Settings, index: Index, takeover: Takeover | None, hold_s: Callable[[int], float]) -> Kernel:
@@ -390,7 +386,15 @@ def _inspector(parts: _Parts, facts: MountFacts, counters: Counters, scan: Scan)
 def _background(parts: _Parts, scan: Scan, tasks: Tasks) -> tuple[Callable[[], Awaitable[None]], ...]:
     """What runs beside the requests until the end."""
     labeller = Labeller(index=parts.index, hot=parts.hot, clock=parts.index.clock)
-    return (parts.importer.run, parts.exporter.run, parts.verdicts.run, scan.run, tasks.run, labeller.run)
+    return (
+        parts.importer.run,
+        parts.exporter.run,
+        parts.verdicts.run,
+        scan.run,
+        tasks.run,
+        labeller.run,
+        parts.engine.run,
+    )
 
 
 def _service(
@@ -428,11 +432,16 @@ def _verb_groups(settings: Settings, parts: _Parts, tasks: Tasks, metering: Mete
     renames = RenameTasks(
         index=parts.index, clock=clock, mover=parts.exporter.mover, fs=parts.fs, notify=parts.kernel, tasks=tasks
     )  # fmt: skip
+    tiering = parts.tiering
     return [
         TaskVerbs(TaskDesk(tasks=tasks, renames=renames, clock=clock)),
         ObservingVerbs(metering, parts.observer.log, Usage(parts.index, parts.files.live)),
         OperatorVerbs(tuner=parts.tuning, restart=_restart(settings, parts), store=parts.store, index=parts.index),
-    ]
+        TieringVerbs(
+            index=parts.index, rulebook=tiering.rulebook, admission=tiering.admission, engine=parts.engine,
+            explainer=tiering.explainer(parts.files),
+        ),
+    ]  # fmt: skip
 
 
 def _restart(settings: Settings, parts: _Parts) -> Restart:

@@ -25,14 +25,14 @@ from tierfs.errors import FsError, TierfsError
 from tierfs.index import dirents, inodes, orphans, xattrs
 from tierfs.index.env import Index
 from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Inode, InodeFlag, KernelState
-from tierfs.namespace import xattr_rules
+from tierfs.namespace import privileges, xattr_rules
 from tierfs.namespace.access import OpenFile, is_moved_by_read
 from tierfs.namespace.authority import Authority, Right
 from tierfs.namespace.changes import AttrChange, NewInode, Renamed, RenameMode
 from tierfs.namespace.cookies import DOT_COOKIE, DOTDOT_COOKIE, OpenDirectory
 from tierfs.namespace.lookups import LookupCounts
 from tierfs.namespace.tree import Tree
-from tierfs.namespace.verbs import Caller, Capacity, DirEntry, Usage
+from tierfs.namespace.verbs import ROOT, Caller, Capacity, DirEntry, Usage
 from tierfs.sync.importer import Importer
 from tierfs.sync.pathrules import PathRules
 from tierfs.sync.paths import display_path
@@ -61,13 +61,16 @@ class FileSystem:
         rules: PathRules,
         wake_export: Callable[[], None],
         export_now: Callable[[int], Awaitable[None]],
+        admits: Callable[[Inode, Caller], bool] = lambda inode, caller: True,
         durable_operations: bool = False,
     ) -> None:
-        """`wake_export`: there is something new for the bucket. `export_now`: see `Exporter.export_now`.
-        `durable_operations`: answer a change when it is on the disk."""
+        """`wake_export`: there is something new for the bucket. `export_now`: see `Exporter.export_now`. `admits`: may
+        what a reader fetches stay in the hot tier? FsError(EAGAIN): he is not to be let in. `durable_operations`: a
+        change is answered when it is on the disk."""
         self._rules = rules
         self._wake_export = wake_export
         self._export_now = export_now
+        self._admits = admits
         self._index = index
         self._tree = tree
         self._files = files
@@ -136,7 +139,7 @@ class FileSystem:
 
     def used(self, ino: int, when_ns: int) -> None:
         """A lent file was opened or read, not seen here."""
-        self._files.used(ino, when_ns)
+        self._files.keeping.used(ino, when_ns)
         self._take_access_time(ino)
 
     def disconnected(self) -> None:
@@ -323,17 +326,9 @@ class FileSystem:
                 self._files.touch_times(ino, atime_ns=change.atime_ns, mtime_ns=change.mtime_ns)
             self._tree.set_attributes(ino, change)
         if strips_privileges and not inode.is_dir:
-            self._strip_privileges(ino)
+            privileges.strip(self._index, self._tree, ino)
         await self._acknowledge()
         return self._files.live(self._tree.inode(ino))
-
-    def _strip_privileges(self, ino: int) -> None:
-        mode = self._tree.inode(ino).mode
-        kept = mode & ~stat.S_ISUID & ~(stat.S_ISGID if mode & stat.S_IXGRP else 0)
-        if kept != mode:
-            self._tree.set_attributes(ino, AttrChange(permissions=stat.S_IMODE(kept)))
-        if xattrs.get(self._index, ino, xattr_rules.CAPABILITY) is not None:
-            self._tree.remove_xattr(ino, xattr_rules.CAPABILITY)
 
     async def readlink(self, ino: int) -> bytes:
         """The target of a symlink. EINVAL for anything else."""
@@ -352,7 +347,7 @@ class FileSystem:
         """EOPNOTSUPP, ERANGE, E2BIG: see `xattr_rules`."""
         self._rules.check_inode(ino)
         xattr_rules.check_name(name)
-        xattr_rules.check_value(value)
+        xattr_rules.check_value(name, value)
         await self._with_attributes(self._tree.inode(ino))
         self._tree.set_xattr(ino, name, value, token=token)
         await self._acknowledge()
@@ -381,8 +376,8 @@ class FileSystem:
 
     # ---- open files ----
 
-    async def open(self, ino: int, flags: int, *, strips_privileges: bool = False, token: int = 0) -> int:
-        """open(2) of an existing regular file; returns a file handle. EROFS, EISDIR, ESTALE.
+    async def open(self, ino: int, flags: int, caller: Caller = ROOT, *, strips_privileges: bool = False) -> int:
+        """open(2) of an existing regular file; returns a file handle. EROFS, EISDIR, ESTALE, EAGAIN.
 
         `strips_privileges`: if it is for writing, see `setattr`; the writes themselves may not be seen.
         """
@@ -397,9 +392,12 @@ class FileSystem:
             raise FsError(errno.EISDIR if inode.is_dir else errno.EINVAL)
         await self._authority.acquire(ino, Right.WRITE if write else Right.CACHE)
         if write and strips_privileges:
-            self._strip_privileges(ino)
-        in_place = not flags & (os.O_TRUNC | os.O_APPEND)
-        handle = await self._files.open(ino, write=write or truncate, truncate=truncate, in_place=in_place, token=token)
+            privileges.strip(self._index, self._tree, ino)
+        write = write or truncate
+        handle = await self._files.open(
+            ino, write=write, truncate=truncate, in_place=not flags & (os.O_TRUNC | os.O_APPEND), token=caller.token,
+            passes=not write and not self._admits(inode, caller),
+        )  # fmt: skip
         self._handles[handle] = self._rules.opened(ino, flags)
         return handle
 

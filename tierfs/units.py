@@ -1,13 +1,25 @@
 """Byte sizes and durations as people write them in the configuration and on the command line."""
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 TIB: Final = 1 << 40
 NS_PER_S: Final = 1_000_000_000
+
+
+class Level(NamedTuple):
+    """How full something is: a share of it from 0 to 1, or so many bytes where `share` is None."""
+
+    share: float | None = None
+    size_bytes: int = 0
+
+    def bytes_of(self, whole_bytes: int) -> int:
+        """Of something of that size; never more than it has."""
+        return min(whole_bytes, self.size_bytes if self.share is None else int(whole_bytes * self.share))
+
 
 _SIZE_UNITS: Final = {
     "": 1,

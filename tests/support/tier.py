@@ -25,6 +25,7 @@ from tests.support.memstore import MemoryStore
 from tierfs import native
 from tierfs.clock import ManualClock
 from tierfs.content.handles import Files
+from tierfs.content.placing import PlacementRules
 from tierfs.content.settings import ContentSettings
 from tierfs.hottier.disk import Disk
 from tierfs.hottier.files import HotFiles
@@ -86,6 +87,7 @@ class World:
         settings: ContentSettings,
         boot_id: int = 1,
         disk: Disk | None = None,
+        rules_of: Callable[["World"], PlacementRules] | None = None,
     ) -> None:
         self.directory = directory
         self.store = store
@@ -114,6 +116,7 @@ class World:
             wake_export=self._wake,
             hurry_export=self._hurry,
             on_stale=self.stale.append,
+            rules=rules_of(self) if rules_of is not None else None,
         )
         self.recovery = self.files.recover()
 
@@ -269,8 +272,9 @@ def run(
     *,
     limit_bytes: int = 64 << 20,
     settings: ContentSettings = SETTINGS,
+    rules_of: Callable[[World], PlacementRules] | None = None,
 ) -> None:
-    """Runs a test in a fresh world."""
+    """Runs a test in a fresh world. `rules_of`: makes the rules of placement that its files have."""
 
     async def start() -> None:
         world = World(
@@ -278,6 +282,7 @@ def run(
             MemoryStore(part_size_bytes=PART, part_min_bytes=0),
             limit_bytes=limit_bytes,
             settings=settings,
+            rules_of=rules_of,
         )
         await world.running(main)
         world.close()

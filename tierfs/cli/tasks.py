@@ -25,6 +25,8 @@ KINDS: Final[Mapping[str, str]] = {
     "export": "upload what is pending at and below a path now, past what cannot be",
     "warm": "bring all bytes at and below a path into the hot tier",
     "release": "let the bytes at and below a path leave the hot tier, where the bucket has them",
+    "pin": "keep all files at and below a path in the hot tier, and bring their bytes there",
+    "unpin": "let files that were pinned leave the hot tier again",
     "verify": "compare the bytes in the hot tier with the bucket's",
     "salvage": "bring files in lost+found of the cache back to their places",
 }
@@ -34,6 +36,7 @@ _NOUNS: Final = {
     "rename": ("object", "objects"),
 }
 _NOTES: Final = {
+    "pinned": "pinned",
     "changed_names": "names changed",
     "by_checksum": "proven by their checksum",
     "by_etag": "proven by their ETag",

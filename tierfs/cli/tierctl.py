@@ -22,6 +22,7 @@ from tierfs.cli import (
     syncing,
     tasks,
     terminal,
+    tiering,
     versions,
     watching,
 )
@@ -39,6 +40,7 @@ _MODULES: Final = (
     events,
     versions,
     tasks,
+    tiering,
     configuring,
     doctor,
 )  # in the order that --help has
@@ -55,6 +57,7 @@ examples:
   tierctl du /mnt/data/train            how large, and how much of it is here
   tierctl sync held                     what the bucket has lost and is kept here
   tierctl warm /mnt/data/train          bring it to the local disk, and wait
+  tierctl explain /mnt/data/model.pt    which rule does it have, what becomes of it when?
   tierctl tasks list                    long work that goes on
   tierctl conflicts list                files that were changed here and in the bucket
   tierctl undelete /mnt/data/results    what was deleted there, from the versions of the bucket

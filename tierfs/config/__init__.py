@@ -9,7 +9,7 @@ All values are frozen; reading them is free of checkpoints and safe from any tas
 """
 
 from tierfs.config.describe import KeyInfo, describe, example_toml
-from tierfs.config.loading import DEFAULT_CONFIG_PATH, load
+from tierfs.config.loading import DEFAULT_CONFIG_PATH, load, load_text
 from tierfs.config.operating import ControlSettings, LogSettings
 from tierfs.config.sections import (
     SECTIONS,
@@ -25,6 +25,7 @@ from tierfs.config.sections import (
     Settings,
     StoreSettings,
 )
+from tierfs.config.tiering import RecallRuleSettings, TieringRuleSettings, TieringSettings, tree_rule
 
 __all__ = [
     "DEFAULT_CONFIG_PATH",
@@ -41,9 +42,14 @@ __all__ = [
     "KeyInfo",
     "LogSettings",
     "MountSettings",
+    "RecallRuleSettings",
     "Settings",
     "StoreSettings",
+    "TieringRuleSettings",
+    "TieringSettings",
     "describe",
     "example_toml",
     "load",
+    "load_text",
+    "tree_rule",
 ]

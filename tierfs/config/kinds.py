@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 import attrs
 from attrs import frozen
 
-from tierfs.units import GIB, KIB, MIB, TIB, parse_duration_s, parse_size_bytes
+from tierfs.units import GIB, KIB, MIB, TIB, Level, parse_duration_s, parse_size_bytes
 
 T = TypeVar("T")
 
@@ -50,6 +50,21 @@ def _parse_share(value: object) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     raise ValueError(f"{value!r} is not a number")
+
+
+def _parse_level(value: object) -> Level:
+    if isinstance(value, str) and (match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*%", value)):
+        if float(match[1]) <= 100:
+            return Level(share=float(match[1]) / 100)
+        raise ValueError(f"{value!r} is more than 100 %")
+    try:
+        return Level(size_bytes=_parse_size(value))
+    except ValueError:
+        raise ValueError(f'{value!r} is neither a share nor a size; write "90%" or "800GiB"') from None
+
+
+def _show_level(level: Level) -> str:
+    return _show_size(level.size_bytes) if level.share is None else f'"{level.share * 100:g}%"'
 
 
 def _parse_mode(value: object) -> int:
@@ -119,6 +134,7 @@ def _show_text(text: str) -> str:
 SIZE: Final = Kind("size", _parse_size, _show_size)
 DURATION: Final = Kind("duration", _parse_duration, _show_duration)
 INTEGER: Final = Kind("whole number", lambda v: _expect(v, int, "a whole number"), str, _number_from_text)
+LEVEL: Final = Kind("percent or size", _parse_level, _show_level)
 SHARE: Final = Kind("share from 0 to 1", _parse_share, lambda v: f"{v:g}", _number_from_text)
 SWITCH: Final = Kind(
     "true or false", lambda v: _expect(v, bool, "true or false"), lambda v: str(v).lower(), _switch_from_text
@@ -152,7 +168,7 @@ def tables_of(cls: type[T]) -> Kind[tuple[T, ...]]:
 
     def parse(value: object) -> tuple[T, ...]:
         if isinstance(value, list) and all(isinstance(table, dict) for table in value):
-            return tuple(_parse_table(cls, number, table) for number, table in enumerate(value))
+            return tuple(parse_table(cls, number, table) for number, table in enumerate(value))
         raise ValueError(f"{value!r} is not a list of tables, which are written in the file, each with its own header")
 
     return Kind("list of tables", parse, lambda rows: f"[{', '.join(map(_show_table, rows))}]", table=cls)
@@ -164,7 +180,8 @@ def _show_table(row: Any) -> str:
     return f"{{{', '.join(shown)}}}"
 
 
-def _parse_table(cls: type[T], number: int, table: dict[str, object]) -> T:
+def parse_table(cls: type[T], number: int, table: dict[str, object]) -> T:
+    """The table `number` of a list. Raises TableError."""
     fields = attrs.fields_dict(cls)  # type: ignore[arg-type]
     values = {}
     for key, raw in table.items():

@@ -28,9 +28,20 @@ def load(
 
     Without `path`, `default_path` is read if it exists. Raises ConfigError.
     """
+    source = TomlSource.open(path) if path is not None else TomlSource.open_if_there(default_path)
+    return _layered(source, overrides or {})
+
+
+def load_text(name: str, data: bytes) -> Settings:
+    """Defaults, then the bytes of a file that is called `name` in messages. Raises ConfigError."""
+    if len(data) > CONFIG_LIMIT_BYTES:
+        raise ConfigError(f"{name}: larger than {CONFIG_LIMIT_BYTES} bytes, this is no tierfs configuration")
+    return _layered(TomlSource(Path(name), data), {})
+
+
+def _layered(source: "TomlSource | None", overrides: Mapping[str, str]) -> Settings:
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     places: dict[tuple[str, str], str] = {}
-    source = TomlSource.open(path) if path is not None else TomlSource.open_if_there(default_path)
     for section, key, raw in source.items() if source else ():
         places[section, key] = source.where(section, key) if source else ""
         try:
@@ -38,7 +49,7 @@ def load(
         except TableError as error:
             where = source.where_in_table(f"{section}.{key}", error.number, error.key) if source else ""
             raise ConfigError(f"{where}[[{section}.{key}]] {error}") from None
-    for name, text in (overrides or {}).items():
+    for name, text in overrides.items():
         section, key = _resolve_option(name)
         places[section, key] = f"option {name}: "
         values[section][key] = _parsed(section, key, _kind(section, key).text(text), places[section, key])

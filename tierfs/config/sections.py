@@ -11,6 +11,7 @@ from tierfs.config.kinds import (
     DURATION,
     GLOB,
     INTEGER,
+    LEVEL,
     MODE,
     PATH,
     SHARE,
@@ -23,7 +24,8 @@ from tierfs.config.kinds import (
     tables_of,
 )
 from tierfs.config.operating import ControlSettings, LogSettings, MetricsSettings
-from tierfs.units import GIB, KIB, MIB, TIB
+from tierfs.config.tiering import TieringSettings
+from tierfs.units import GIB, KIB, MIB, TIB, Level
 
 _ID_MAX: Final = 2**32 - 2
 
@@ -164,6 +166,13 @@ class HotTierSettings:
     min_free_bytes: int = setting(
         GIB, SIZE, "Bytes of the local disk to leave to others, whatever size_bytes allows.", at_least=0
     )
+    evict_start: Level = setting(  # noqa: RUF009 - frozen, as the others
+        Level(share=0.95),
+        LEVEL,
+        """When the tier is fuller than this, files that are in the bucket are evicted in the background, so that
+        programs find room; "100%": when somebody needs it.""",
+    )
+    evict_stop: Level = setting(Level(share=0.9), LEVEL, "How far down that goes.")  # noqa: RUF009
     full_wait_s: float = setting(
         300.0,
         DURATION,
@@ -171,6 +180,12 @@ class HotTierSettings:
         at_least=0,
         at_most=86400,
     )
+
+    def __attrs_post_init__(self) -> None:
+        start, stop = self.evict_start, self.evict_stop
+        is_same_kind = (start.share is None) == (stop.share is None)
+        if is_same_kind and (start.share or 0, start.size_bytes) < (stop.share or 0, stop.size_bytes):
+            raise ValueError("evict_stop must not be above evict_start")
 
 
 @frozen(kw_only=True)
@@ -435,6 +450,7 @@ class Settings:
     conflicts: ConflictSettings = attrs.field(factory=ConflictSettings)
     guard: GuardSettings = attrs.field(factory=GuardSettings)
     events: EventSettings = attrs.field(factory=EventSettings)
+    tiering: TieringSettings = attrs.field(factory=TieringSettings)
     index: IndexSettings = attrs.field(factory=IndexSettings)
     control: ControlSettings = attrs.field(factory=ControlSettings)
     log: LogSettings = attrs.field(factory=LogSettings)
@@ -451,6 +467,7 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "conflicts": ConflictSettings,
     "guard": GuardSettings,
     "events": EventSettings,
+    "tiering": TieringSettings,
     "index": IndexSettings,
     "control": ControlSettings,
     "log": LogSettings,

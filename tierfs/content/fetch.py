@@ -257,12 +257,14 @@ class Fetcher:
         """Is there room in the tier? Reserves it.
 
         A file of which parts were spilled does not take them back, and a dirty file takes no room that others
-        would have to make: nothing of it can be evicted before its export.
+        would have to make: nothing of it can be evicted before its export. Rules may have it read past the tier.
         """
         space, size = self._ledger.space, flight.stop - flight.start
         inode = inodes.get(self._ledger.index, live.ino)
         is_dirty = inode is not None and InodeFlag.DATA_DIRTY in inode.flags
         if flight.source.is_spill or (is_dirty and not space.fits(size)):
+            return False
+        if live.is_for_passers or (inode is not None and not is_dirty and not self._ledger.rules.caches(inode)):
             return False
         return await space.reserve_clean(size)
 

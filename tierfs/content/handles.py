@@ -6,7 +6,6 @@ The rules that tasks follow are in the package's docstring; here each method say
 import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
 
 import trio
 from attrs import define, evolve
@@ -16,9 +15,12 @@ from tierfs.content import recovery
 from tierfs.content import snapshot as snapshots
 from tierfs.content.ahead import NextFiles
 from tierfs.content.brake import Brake
+from tierfs.content.closing import last_store
 from tierfs.content.fetch import Fetcher
+from tierfs.content.keeping import Keeping
 from tierfs.content.ledger import Ledger
 from tierfs.content.live import LiveFile
+from tierfs.content.placing import NoRules, PlacementRules
 from tierfs.content.reader import Reader
 from tierfs.content.reclaim import Evictor
 from tierfs.content.recovery import Recovery
@@ -38,15 +40,12 @@ from tierfs.telemetry.meters import Meters
 
 __all__ = ["ContentSettings", "Files", "Piece", "Recovery", "Snapshot", "Where", "WhereKind"]
 
-# the kernel closes its backing file a moment after the RELEASE
-_LAST_STORE_PAUSE_S: Final = 0.001
-_LAST_STORE_PAUSE_MAX_S: Final = 2.0
-
 
 @define
 class _Handle:
     live: LiveFile
     is_writer: bool
+    passes: bool = False
 
 
 class Files:
@@ -67,12 +66,13 @@ class Files:
         on_stale: Callable[[int], None] = lambda ino: None,
         quiet_s_of: intents.QuietTime = lambda reader, inode: 5.0,
         meters: Meters | None = None,
+        rules: PlacementRules | None = None,
     ) -> None:
         """`locate`: the key of an inode's base object now. `hurry_export`: the tier is full of dirty bytes, export
         without quiet time (default: as `wake_export`). `on_stale`: an object was found changed or gone."""
         self._index = index
         self._hot = hot
-        self._ledger = Ledger(index, hot, space, clock, settings, quiet_s_of)
+        self._ledger = Ledger(index, hot, space, clock, settings, quiet_s_of, rules or NoRules())
         self._nursery: trio.Nursery | None = None
         self._wake_export = wake_export
         self._hurry_export = hurry_export or wake_export
@@ -85,6 +85,7 @@ class Files:
         self._writer = Writer(self._ledger, part_bytes=part_bytes, on_growth=self._spiller.grown)
         self._evictor = Evictor(self._ledger, self._hurry)
         space.reclaimer = self._evictor
+        self.keeping = Keeping(self._ledger, self._evictor, self.has_handles)
         self._handles: dict[int, _Handle] = {}
         self._next_handle = 1
         self.lending, self.archive, self.ranks = self._ledger.lending, self._ledger.archive, self._ledger.ranks
@@ -114,11 +115,13 @@ class Files:
 
     # ---- handles ----
 
-    async def open(self, ino: int, *, write: bool, truncate: bool, in_place: bool = False, token: int = 0) -> int:
+    async def open(
+        self, ino: int, *, write: bool, truncate: bool, in_place: bool = False, passes: bool = False, token: int = 0
+    ) -> int:
         """A handle. With `write` the index knows of the writer when this returns; `truncate` needs `write`.
 
         `in_place`: the writer will neither truncate nor append, so he may write past us. `token`: of the request, noted
-        when the file was cut; see index.answers.
+        when the file was cut; see index.answers. `passes`: what this reader alone has fetched is not kept in the tier.
 
         May wait for the bucket (a small cold file, to be read), for the journal (a clean copy that was
         synced, to be written). FsError, StoreError; then nothing is open.
@@ -140,19 +143,22 @@ class Files:
                     self._writer.end(live)
                     raise
             else:
-                await self._begin_reader(live)
+                await self._begin_reader(live, passes=passes)
         except BaseException:
             self._ledger.let_go(live)
             raise
-        self._ledger.touch(live)
-        return self._add_handle(live, is_writer=write)
+        if not passes:
+            self._ledger.touch(live)
+        return self._add_handle(live, is_writer=write, passes=passes and not write)
 
-    async def _begin_reader(self, live: LiveFile) -> None:
+    async def _begin_reader(self, live: LiveFile, *, passes: bool) -> None:
         live.readers += 1
+        live.passers += passes
         try:
             if 0 < live.size_bytes <= self._ledger.settings.small_file_bytes:
                 is_cold = live.residency is Residency.COLD
-                self._next_files.opened(self._ledger.inode(live.ino), was_cold=is_cold)
+                if not passes:
+                    self._next_files.opened(self._ledger.inode(live.ino), was_cold=is_cold)
                 if is_cold:
                     await self._reader.fetch_small(live)
             await self._lend(live)
@@ -161,6 +167,7 @@ class Files:
             self._serve(live)
         except BaseException:
             live.readers -= 1
+            live.passers -= passes
             raise
 
     async def _lend_or_recall(self, live: LiveFile, *, in_place: bool) -> None:
@@ -224,9 +231,9 @@ class Files:
         if not await self.lending.recall(ino) and live is not None and live.writers:
             self._brake.watch(live)
 
-    def _add_handle(self, live: LiveFile, *, is_writer: bool) -> int:
+    def _add_handle(self, live: LiveFile, *, is_writer: bool, passes: bool = False) -> int:
         handle, self._next_handle = self._next_handle, self._next_handle + 1
-        self._handles[handle] = _Handle(live, is_writer)
+        self._handles[handle] = _Handle(live, is_writer, passes)
         return handle
 
     def _of(self, fh: int) -> _Handle:
@@ -292,6 +299,7 @@ class Files:
         handle = self._of(fh)
         del self._handles[fh]
         live = handle.live
+        live.passers -= handle.passes
         if handle.is_writer and live.writers == 1 and self._nursery is not None and self.lending.has(live.ino):
             if not live.is_dead:
                 self._ledger.publish(live)
@@ -301,13 +309,8 @@ class Files:
 
     async def _await_last_store(self, live: LiveFile) -> None:
         """The kernel wrote past us: the last writer's end is when no mapping is left that could store."""
-        pause_s = _LAST_STORE_PAUSE_S
         try:
-            while live.writers == 1 and self.lending.has(live.ino) and not live.is_dead:
-                if not live.mutate.locked() and not live.open_backing.has_other_writers():
-                    break
-                await self.lending.wait(pause_s)
-                pause_s = min(2 * pause_s, _LAST_STORE_PAUSE_MAX_S)
+            await last_store(live, self.lending)
         finally:
             self._end(live, is_writer=True)
 
@@ -447,12 +450,6 @@ class Files:
         if residency.hot_get(self._index, ino) is not None or residency.spills(self._index, ino):
             self._ledger.forget_record(ino)
         self._ledger.remove_file(ino)
-
-    def used(self, ino: int, when_ns: int) -> None:
-        """The kernel used a lent file without us."""
-        record = residency.hot_get(self._index, ino)
-        if record is not None and self._ledger.lives.get(ino) is None:
-            self._ledger.note_use(ino, record, when_ns)
 
     def forgotten(self, ino: int) -> None:
         """The kernel has dropped the inode. No checkpoint."""

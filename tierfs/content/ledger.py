@@ -16,6 +16,7 @@ from tierfs.content.archive import Archive
 from tierfs.content.checks import RangeChecks
 from tierfs.content.lending import Lending
 from tierfs.content.live import LiveFile
+from tierfs.content.placing import PlacementRules
 from tierfs.content.ranks import Ranks
 from tierfs.content.settings import ContentSettings
 from tierfs.errors import FsError
@@ -45,7 +46,9 @@ class Ledger:
         clock: Clock,
         settings: ContentSettings,
         quiet_s_of: intents.QuietTime,
+        rules: PlacementRules,
     ) -> None:
+        self.rules = rules
         self.quiet_s_of = quiet_s_of
         self.index = index
         self.hot = hot
@@ -189,10 +192,12 @@ class Ledger:
 
     def _used(self, ino: int, record: HotRecord, size_bytes: int, when_s: int, clock_bytes: int) -> HotRecord:
         """The record after a use; itself where that is not worth a write to the index."""
-        used = self.ranks.used(ino, record, size_bytes, clock_bytes)
-        if used is record and when_s - record.last_use_s < self.settings.last_use_step_s:
+        used, step_s = self.ranks.used(ino, record, size_bytes, clock_bytes), self.settings.last_use_step_s
+        # a time beyond now is of a clock that was set back since, and says nothing any more
+        before_s = record.last_use_s if record.last_use_s <= self.now_s() + step_s else 0
+        if used is record and when_s - before_s < step_s:
             return record
-        return evolve(used, last_use_s=max(when_s, record.last_use_s))
+        return evolve(used, last_use_s=max(when_s, before_s))
 
     def is_unproven(self, record: HotRecord) -> bool:
         """Written before a power loss and never synced: which of its bytes survived is not known."""

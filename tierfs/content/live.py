@@ -36,6 +36,7 @@ class LiveFile:
         "mtime_ns",
         "mutate",
         "part_writes",
+        "passers",
         "present",
         "readers",
         "record",
@@ -72,6 +73,7 @@ class LiveFile:
         self.charged_bytes = record.bytes_charged if record is not None else 0
         self.references = 0
         self.readers = 0
+        self.passers = 0  # readers who shall leave nothing of it in the tier
         self.writers = 0
         self.is_dead = False  # forgotten, or its base was replaced: no result may be published any more
         self.mutate = trio.Lock()
@@ -109,6 +111,11 @@ class LiveFile:
     def is_whole(self) -> bool:
         """Every byte is valid in the backing file (which an empty file need not have)."""
         return self.present is None
+
+    @property
+    def is_for_passers(self) -> bool:
+        """Is it open for those alone who shall leave nothing of it in the tier?"""
+        return 0 < self.passers == self.readers and not self.writers
 
     @property
     def open_backing(self) -> BackingFile:

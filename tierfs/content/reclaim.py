@@ -72,7 +72,7 @@ class Evictor:
             used_at_bytes=record.used_at_bytes,
             is_dirty=not self._is_copy(inode),
             is_written=record.writing if live is None else _is_kept_for_writers(live),
-            is_pinned=record.pinned,
+            is_pinned=record.pinned or self._ledger.rules.keeps(inode, record),
         )
 
     def _is_copy(self, inode: Inode) -> bool:

@@ -34,7 +34,7 @@ class Timeouts:
 
 def caller(ctx: pyfuse3.RequestContext) -> Caller:
     """Who sent a request."""
-    return Caller(uid=ctx.uid, gid=ctx.gid, token=token(ctx), umask=ctx.umask)
+    return Caller(uid=ctx.uid, gid=ctx.gid, token=token(ctx), umask=ctx.umask, pid=max(0, ctx.pid))
 
 
 def token(ctx: pyfuse3.RequestContext) -> int:

@@ -286,7 +286,7 @@ class Operations(pyfuse3.Operations):
     @_once
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         left = flags & ~os.O_TRUNC if self._was_made(ctx) else flags
-        handle = await self._fs.open(inode, left, strips_privileges=self._strips(ctx), token=convert.token(ctx))
+        handle = await self._fs.open(inode, left, convert.caller(ctx), strips_privileges=self._strips(ctx))
         self._observer.opened(handle, ctx.uid, ctx.pid)
         # the daemon owns the namespace and invalidates what an import changes: pages stay valid
         return FileInfo(fh=FileHandleT(handle), keep_cache=True, direct_io=self._goes_direct(inode, flags))

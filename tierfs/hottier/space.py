@@ -137,6 +137,11 @@ class Space:
         over_disk = self._reserve_bytes + self._reserved_bytes + size_bytes - self._free_bytes()
         return 0 if self.fits(size_bytes) else max(over_limit, over_disk, 1)
 
+    async def shrink(self, need_bytes: int) -> int:
+        """Drops clean bytes before anybody waits for room, in turn with those who do; returns how many."""
+        async with self._reclaiming:
+            return await self.reclaimer.evict_clean(need_bytes)
+
     def unreserve(self, size_bytes: int) -> None:
         """The end of a reservation: its bytes are charged by now, or will not come."""
         self._reserved_bytes -= size_bytes

@@ -1,6 +1,6 @@
 """What the verbs of the file system take and give, besides inodes."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import frozen
 
@@ -9,12 +9,16 @@ from tierfs.model import Inode
 
 @frozen
 class Caller:
-    """Who asks. `token`: of the request, see index.answers."""
+    """Who asks. `token`: of the request, see index.answers. `pid`: of the thread, 0 where it is not known."""
 
     uid: int
     gid: int
     token: int = 0
     umask: int = 0
+    pid: int = 0
+
+
+ROOT: Final = Caller(0, 0)
 
 
 @frozen

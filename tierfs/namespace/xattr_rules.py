@@ -4,7 +4,9 @@ import errno
 from collections.abc import Sequence
 from typing import Final
 
-from tierfs.errors import FsError
+from tierfs.config import tree_rule
+from tierfs.errors import ConfigError, FsError
+from tierfs.index.xattrs import TIERING
 from tierfs.model import NAME_MAX_BYTES
 from tierfs.namespace.verbs import Caller
 
@@ -21,10 +23,15 @@ def check_name(name: bytes) -> None:
         raise FsError(errno.EOPNOTSUPP)
 
 
-def check_value(value: bytes) -> None:
-    """FsError(E2BIG) when it is too long."""
+def check_value(name: bytes, value: bytes) -> None:
+    """FsError: E2BIG when it is too long; EINVAL for a rule of tiering that cannot be understood."""
     if len(value) > _VALUE_MAX_BYTES:
         raise FsError(errno.E2BIG)
+    if name == TIERING:
+        try:
+            tree_rule(value.decode())
+        except (ConfigError, UnicodeDecodeError) as error:
+            raise FsError(errno.EINVAL, f"{name.decode()}: {error}") from None
 
 
 def visible(names: Sequence[bytes], caller: Caller) -> Sequence[bytes]:

@@ -17,21 +17,11 @@ from attrs import field, frozen
 
 from tierfs.model import Inode, Residency
 from tierfs.policy import prefixes
+from tierfs.policy.classes import LADDER
 from tierfs.units import NS_PER_S
 
 NEVER: Final = math.inf
-
-LADDER: Final = (
-    "EXPRESS_ONEZONE",
-    "STANDARD",
-    "INTELLIGENT_TIERING",
-    "STANDARD_IA",
-    "ONEZONE_IA",
-    "GLACIER_IR",
-    "GLACIER",
-    "DEEP_ARCHIVE",
-)
-"""The classes of S3, from the dearest to keep and cheapest to read to the opposite."""
+_HEIGHT: Final = {rung.name: -at for at, rung in enumerate(LADDER)}
 
 
 @frozen
@@ -106,6 +96,13 @@ class Terms:
     demote_after_s: float = 0.0
     quiet_s: float | None = None  # rest before an upload; None: what the export has
 
+    @property
+    def longest_stay_s(self) -> float:
+        """After their last use, what is left here of the files has to leave; NEVER: it need not."""
+        if self.is_pinned:
+            return NEVER
+        return self.hot_at_most_s if self.is_cached else 0.0
+
 
 @frozen
 class Rule:
@@ -130,7 +127,12 @@ class RuleSet:
     @property
     def shortest_stay_s(self) -> float:
         """No file has to leave the hot tier that was used since; NEVER without a rule that has files leave."""
-        return min((rule.terms.hot_at_most_s for rule in self.rules), default=NEVER)
+        return min((rule.terms.longest_stay_s for rule in self.rules), default=NEVER)
+
+    @property
+    def has_quiet_times(self) -> bool:
+        """Does a rule say how long files rest before their upload?"""
+        return any(rule.terms.quiet_s is not None for rule in self.rules)
 
 
 @frozen
@@ -177,7 +179,7 @@ def placed_by(name: str, terms: Terms, file: File) -> Placement:
         is_pinned=terms.is_pinned,
         is_cached=terms.is_cached,
         stays_until_s=file.last_use_s + terms.hot_at_least_s if terms.hot_at_least_s else -NEVER,
-        leaves_at_s=NEVER if terms.is_pinned else file.last_use_s + terms.hot_at_most_s,
+        leaves_at_s=file.last_use_s + terms.longest_stay_s,
         storage_class="" if terms.is_pinned else terms.demote_to,
         demote_at_s=NEVER if terms.is_pinned or not terms.demote_to else file.last_use_s + terms.demote_after_s,
         quiet_s=terms.quiet_s,
@@ -196,7 +198,7 @@ def decisions(placement: Placement, file: File) -> Sequence[Decision]:
 
 def is_below(storage_class: str, other: str) -> bool:
     """Is the first class further down the ladder? Not where either is none of it."""
-    return storage_class in LADDER and other in LADDER and LADDER.index(storage_class) > LADDER.index(other)
+    return storage_class in _HEIGHT and other in _HEIGHT and _HEIGHT[storage_class] < _HEIGHT[other]
 
 
 def next_change(rules: RuleSet, file: File, now_s: float) -> tuple[float, Placement] | None:

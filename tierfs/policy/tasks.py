@@ -8,7 +8,8 @@
 A task that had not ended when the daemon did is started again where that is the same as going on: the state of the
 work is then in the index and in the bucket, and what is done is passed over.
 
-    IMPORT, EXPORT, WARM   start again: a directory that was listed since the task was asked for, a file that is in
+    IMPORT, EXPORT, WARM,
+    PIN, UNPIN             start again: a directory that was listed since the task was asked for, a file that is in
                            the bucket and a file that is here cost nothing
     SALVAGE                starts again: what is in its place is no longer in lost+found
     RELEASE                ends: what programs have read since is not what was meant
@@ -33,6 +34,8 @@ class TaskKind(enum.StrEnum):
     WARM = "warm"  # bytes are fetched into the hot tier
     RELEASE = "release"  # bytes that the bucket has leave the hot tier
     VERIFY = "verify"  # bytes in the hot tier are compared with the bucket's
+    PIN = "pin"  # files stay in the hot tier, and their bytes are fetched
+    UNPIN = "unpin"  # they may go again
     SALVAGE = "salvage"  # files in lost+found of the cache get their places in the mount back
     RENAME = "rename"  # the objects of a renamed directory follow it
 
@@ -78,7 +81,7 @@ _NEXT: Final[Mapping[TaskState, frozenset[TaskState]]] = {
     TaskState.QUEUED: frozenset({TaskState.RUNNING, TaskState.CANCELLED, TaskState.INTERRUPTED}),
     TaskState.RUNNING: frozenset(TaskState) - {TaskState.RUNNING},
 }
-_RESUMED: Final = frozenset({TaskKind.IMPORT, TaskKind.EXPORT, TaskKind.WARM, TaskKind.SALVAGE})
+_RESUMED: Final = frozenset(TaskKind) - {TaskKind.RELEASE, TaskKind.VERIFY, TaskKind.RENAME}
 
 
 @frozen

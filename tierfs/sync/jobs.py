@@ -1,4 +1,5 @@
-"""What tasks do with all that is at a path: list it, upload it, bring it here, let it go. For `verify` see `verifying`.
+"""What tasks do with all that is at a path: list it, upload it, bring it here, let it go. For `verify` see `verifying`,
+for `pin` and `unpin` `pinning`.
 
     job      counts                          begins with                        a failure
     -------  ------------------------------  ---------------------------------  -----------------------------------
@@ -29,6 +30,7 @@ from tierfs.sync import backlog
 from tierfs.sync.exporter import Exporter
 from tierfs.sync.importer import Importer
 from tierfs.sync.paths import Place, text_path
+from tierfs.sync.pinning import Pin, Unpin
 from tierfs.sync.seen import Visit
 from tierfs.sync.subtree import Subtree
 from tierfs.sync.tasks import JobMaker, Run, code_of
@@ -62,6 +64,8 @@ def makers(mount: Mount) -> Mapping[TaskKind, JobMaker]:
         TaskKind.EXPORT: lambda task: Export(mount, subtree(task)),
         TaskKind.WARM: lambda task: Warm(mount, subtree(task)),
         TaskKind.RELEASE: lambda task: Release(mount, subtree(task)),
+        TaskKind.PIN: lambda task: Pin(mount.files, subtree(task), Warm(mount, subtree(task))),
+        TaskKind.UNPIN: lambda task: Unpin(mount.index, mount.files, subtree(task)),
         TaskKind.VERIFY: lambda task: Verify(
             index=mount.index, locations=mount.locations, store=mount.store, files=mount.files, subtree=subtree(task)
         ),

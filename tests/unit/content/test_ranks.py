@@ -44,13 +44,13 @@ def test_a_use_that_is_told_late_counts_where_it_was(tmp_path: Path) -> None:
         first, used_ns = record(world, ino), world.clock.now_ns()
         world.clock.advance_s(1)
         await read_others(world, 4)
-        world.files.used(ino, used_ns)
+        world.files.keeping.used(ino, used_ns)
         assert record(world, ino) == first, "it is the use that is known"
-        world.files.used(ino, world.clock.now_ns())
+        world.files.keeping.used(ino, world.clock.now_ns())
         assert record(world, ino) == first, "less than a tick after the others have begun"
         world.clock.advance_s(1)
         await read_others(world, 1)
-        world.files.used(ino, world.clock.now_ns())
+        world.files.keeping.used(ino, world.clock.now_ns())
         assert record(world, ino).rank_bytes > first.rank_bytes
         assert record(world, ino).last_use_s == world.clock.now_ns() // NS_PER_S
 

@@ -31,10 +31,18 @@ def test_names_that_are_refused(name: bytes, code: int) -> None:
 
 def test_the_longest_name_and_value() -> None:
     xattr_rules.check_name(b"user." + b"a" * 250)
-    xattr_rules.check_value(bytes(65_536))
+    xattr_rules.check_value(b"user.a", bytes(65_536))
     with pytest.raises(FsError) as refused:
-        xattr_rules.check_value(bytes(65_537))
+        xattr_rules.check_value(b"user.a", bytes(65_537))
     assert refused.value.errno == errno.E2BIG
+
+
+def test_a_rule_of_tiering_is_one_that_can_be_understood() -> None:
+    xattr_rules.check_value(b"user.tierfs.tiering", b'hot_at_most_s = "7d"')
+    for value in (b"pinn = true", b"\xff", b"", b'path = "a"\npin = true'):
+        with pytest.raises(FsError) as refused:
+            xattr_rules.check_value(b"user.tierfs.tiering", value)
+        assert refused.value.errno == errno.EINVAL
 
 
 def test_only_root_sees_trusted_names() -> None:

@@ -301,7 +301,7 @@ def test_a_forecast_changes_nothing(tmp_path: Path, kind: TaskKind) -> None:
         await rig.write("new", b"n" * 10)
         before = (rig.pending(), rig.store.requests["put"], is_here(rig, "hot"), is_here(rig, "cold"))
         forecast = await tasks_of(rig).forecast(kind, "")
-        expected = {TaskKind.EXPORT: 1, TaskKind.WARM: 1, TaskKind.RELEASE: 2, TaskKind.VERIFY: 1}[kind]
+        expected = {TaskKind.UNPIN: 0, TaskKind.RELEASE: 2}.get(kind, 1)
         assert forecast.counts.total == expected
         assert (rig.pending(), rig.store.requests["put"], is_here(rig, "hot"), is_here(rig, "cold")) == before
 

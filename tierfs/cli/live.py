@@ -84,7 +84,7 @@ def run_stats(options: argparse.Namespace) -> int:
     with connect(registry.find(options.path)) as client:
         for number, rates in enumerate(_intervals(client, options.interval)):
             if options.json:
-                print(json.dumps(_summary(rates)), flush=True)
+                print(json.dumps(summary(rates)), flush=True)
             else:
                 if number % _HEADER_EVERY == 0:
                     print(_STATS_HEADER)
@@ -94,7 +94,8 @@ def run_stats(options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _summary(rates: Rates) -> Mapping[str, Any]:
+def summary(rates: Rates) -> Mapping[str, Any]:
+    """What one interval brought, for programs."""
     buckets = rates.all_buckets("operations")
     return {
         "seconds": rates.seconds,
@@ -113,7 +114,7 @@ def _summary(rates: Rates) -> Mapping[str, Any]:
 
 
 def _stats_line(rates: Rates) -> str:
-    told, tier = _summary(rates), rates.now("tier")
+    told, tier = summary(rates), rates.now("tier")
     size_bytes = tier["size_bytes"] or 1
     hit = told["hit_share"]
     return (
@@ -173,7 +174,7 @@ def run_top(options: argparse.Namespace) -> int:
         for rates in _intervals(client, options.interval):
             found = busiest.next()
             if options.json:
-                print(json.dumps({**_summary(rates), "busiest": found}), flush=True)
+                print(json.dumps({**summary(rates), "busiest": found}), flush=True)
             else:
                 text = frame(entry.mountpoint, rates, found)
                 print(f"{_CLEAR}{text}" if is_screen else f"{text}\n", flush=True)

@@ -45,14 +45,14 @@ def _throughput(rates: Rates) -> list[str]:
         return f"{format_size(int(rates.per_s(*path)))}/s"
 
     hit = rates.hit_share
-    hits = "no reads" if hit is None else f"{100 * hit:.1f} % of reads from the local disk"
+    hits = "no reads seen" if hit is None else f"{100 * hit:.1f} % of the reads that are seen"
     opens = rates.per_s("kernel_opens")
-    by_kernel = f"; {opens:.0f} opens/s by the kernel, whose reads nobody sees" if opens else ""
+    past_us = f"; {opens:.0f} opens/s past the daemon" if opens else ""
     return [
         f"programs  read {speed('read_bytes', 'local')} local, {speed('read_bytes', 'bucket')} bucket;"
         f" write {speed('written_bytes')}",
         f"store     in {speed('received_bytes')}, out {speed('sent_bytes')}",
-        terminal.shortened(f"hits      {hits}{by_kernel}", terminal.COLUMNS),
+        terminal.shortened(f"hits      {hits}{past_us}", terminal.COLUMNS),
     ]
 
 

@@ -13,6 +13,7 @@ from tierfs import __version__
 from tierfs.cli import (
     configuring,
     conflicts,
+    dashboard,
     doctor,
     events,
     live,
@@ -36,6 +37,7 @@ _MODULES: Final = (
     live,
     oplog,
     space,
+    dashboard,
     conflicts,
     events,
     versions,
@@ -54,6 +56,7 @@ examples:
   tierctl queue                         what waits for the bucket, and why
   tierctl watch --json                  what happens on both sides, a line each
   tierctl top                           throughput, hit rate, latency, busiest files
+  tierctl dashboard                     a web page of all that, for this machine
   tierctl du /mnt/data/train            how large, and how much of it is here
   tierctl sync held                     what the bucket has lost and is kept here
   tierctl warm /mnt/data/train          bring it to the local disk, and wait

@@ -111,7 +111,7 @@ def test_a_screen_shows_tiers_work_and_who_is_busy(tmp_path: Path, capsys: pytes
         "3 changes, oldest 1 min 1 s, 1 failing; 2 conflicts",
         "DEGRADED  tierctl status",
         "write 1.9 MiB/s",
-        "75.0 % of reads",
+        "75.0 % of the reads that are seen",
         "and 1 kinds more",
         "4242 python (uid 1000)",
         "9 operations came too fast",

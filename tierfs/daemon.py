@@ -22,6 +22,7 @@ from tierfs.clock import Clock, SystemClock
 from tierfs.config import Settings
 from tierfs.content.handles import Files
 from tierfs.control import registry, salvaging, server
+from tierfs.control.archiving import ArchivedParts, Archiving
 from tierfs.control.conflicts import Conflicts
 from tierfs.control.desk import Desk
 from tierfs.control.inspector import Inspector, MountFacts
@@ -88,6 +89,7 @@ from tierfs.sync.verdicts import Verdicts
 from tierfs.telemetry.counters import Counters
 from tierfs.telemetry.meters import Meters
 from tierfs.telemetry.oplog import OperationLog
+from tierfs.tiering import prices
 from tierfs.tiering.engine import Engine
 from tierfs.tiering.hottier import open_hot_tier
 from tierfs.tiering.mounted import Tiering
@@ -120,6 +122,7 @@ class _Parts:
     tiering: Tiering
     engine: Engine
     tuning: Tuning
+    archiving: Archiving
 
 
 def run(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: Callable[[], None]) -> int:
@@ -228,6 +231,7 @@ def _build(
     )  # fmt: skip
     bell.exporter, bell.importer = exporter, importer
     events = _events(settings, source, index, store, locations, importer, activity, flow)
+    archived = ArchivedParts(index, store, locations, files, importer, exporter, authority, bell.doubt)
     fs = FileSystem(
         index=index, tree=tree, files=files, importer=importer, authority=authority,
         capacity=BucketCapacity(index, source), clock=clock, rules=rules, wake_export=bell.wake,
@@ -243,6 +247,7 @@ def _build(
     return _Parts(
         index, store, hot, space, locations, tree, files, importer, exporter, events, verdicts, history, kernel, fs,
         rules, news, observer, tiering, tiering.engine(files), tuning,
+        _archiving(settings, source, archived),
     )  # fmt: skip
 
 
@@ -267,6 +272,11 @@ def _events(
     )  # fmt: skip
 
 
+def _archiving(settings: Settings, source: str, parts: ArchivedParts) -> Archiving:
+    table = prices.load() if source.startswith("s3://") else None
+    return Archiving(parts, translation.archiving_settings(settings, table))
+
+
 def _tasks(parts: _Parts) -> Tasks:
     """With those that the daemon before has left."""
     mount = Mount(
@@ -277,7 +287,7 @@ def _tasks(parts: _Parts) -> Tasks:
         Salvage, index=parts.index, hot=parts.hot, fs=parts.fs, files=parts.files, store=parts.store,
         notify=parts.kernel,
     )  # fmt: skip
-    jobs = {**makers(mount), TaskKind.SALVAGE: lambda _: salvage()}
+    jobs = {**makers(mount), **parts.archiving.makers, TaskKind.SALVAGE: lambda _: salvage()}
     tasks = Tasks(index=parts.index, clock=parts.index.clock, makers=jobs)
     tasks.resume()
     if salvaging.is_due(parts.index, parts.hot):
@@ -394,6 +404,7 @@ def _background(parts: _Parts, scan: Scan, tasks: Tasks) -> tuple[Callable[[], A
         tasks.run,
         labeller.run,
         parts.engine.run,
+        parts.archiving.run,
     )
 
 
@@ -436,6 +447,7 @@ def _verb_groups(settings: Settings, parts: _Parts, tasks: Tasks, metering: Mete
     return [
         TaskVerbs(TaskDesk(tasks=tasks, renames=renames, clock=clock)),
         ObservingVerbs(metering, parts.observer.log, Usage(parts.index, parts.files.live)),
+        parts.archiving,
         OperatorVerbs(tuner=parts.tuning, restart=_restart(settings, parts), store=parts.store, index=parts.index),
         TieringVerbs(
             index=parts.index, rulebook=tiering.rulebook, admission=tiering.admission, engine=parts.engine,

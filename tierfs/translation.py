@@ -2,12 +2,18 @@
 
 from tierfs.config import Settings
 from tierfs.content.settings import ContentSettings
+from tierfs.control.archiving import ArchivingSettings
 from tierfs.index.options import IndexSettings
 from tierfs.objectstore.opening import s3_settings
 from tierfs.objectstore.settings import RetrySettings, S3Settings
+from tierfs.policy.classes import Speed
+from tierfs.policy.cost import PriceTable
 from tierfs.policy.guard import Limits
 from tierfs.policy.prefixes import Mode, Rule, Rules
 from tierfs.sync.attributes import Defaults
+from tierfs.tiering.mover import Budgets
+from tierfs.tiering.opening import OpenPolicy, OpenSettings
+from tierfs.tiering.restorer import RestoreSettings
 
 
 def store_settings(settings: Settings) -> S3Settings:
@@ -87,3 +93,17 @@ def guard_limits(settings: Settings) -> Limits:
 def key_prefix_bytes(source: str) -> int:
     """What the prefix in an S3 URL takes of every key."""
     return len(source.removeprefix("s3://").partition("/")[2].strip("/").encode()) + 1 if "s3://" in source else 0
+
+
+def archiving_settings(settings: Settings, prices: PriceTable | None) -> ArchivingSettings:
+    """What moves between classes may take, and how archived files come back."""
+    moves, archive = settings.moves, settings.archive
+    return ArchivingSettings(
+        Budgets(moves.at_a_time, float(moves.per_s_bytes), moves.requests_s, moves.money_day),
+        RestoreSettings(
+            archive.restore_days, Speed(archive.restore_speed), archive.restore_batch_s, archive.restore_look_s
+        ),
+        OpenSettings(OpenPolicy(archive.open), archive.open_timeout_s),
+        archive.storage_class,
+        prices,
+    )

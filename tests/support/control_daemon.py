@@ -12,6 +12,7 @@ from typing import Any
 
 import trio
 
+from tests.support.control_archiving import ScriptedArchiving
 from tests.support.control_observing import ScriptedObserving
 from tests.support.control_tasks import ScriptedTasks
 from tierfs.control import registry, server
@@ -57,7 +58,9 @@ class ScriptedDaemon:
         self.events: dict[str, Any] = {"source": "none"}
         self.scan: dict[str, Any] | None = None
         self.tasks = ScriptedTasks()
+        self.archiving = ScriptedArchiving()
         self.observing = ScriptedObserving()
+        self.verb_groups = [TaskVerbs(self.tasks), self.observing, self.archiving]
 
     def add_conflict(self, number: int, path: str, *, uid: int = 0, state: str = "open") -> None:
         """One where both sides changed `path`, whose versions belong to `uid`."""
@@ -321,7 +324,7 @@ def real_server(directory: Path, *groups: VerbGroup) -> Iterator[tuple[str, Scri
         async with trio.open_nursery() as nursery:
 
             async def served(task_status: trio.TaskStatus[None]) -> None:
-                service = Service(daemon, [TaskVerbs(daemon.tasks), daemon.observing, *groups], daemon_uid=os.geteuid())
+                service = Service(daemon, [*daemon.verb_groups, *groups], daemon_uid=os.geteuid())
                 await server.serve(path, service, task_status=task_status)
 
             await nursery.start(served)
@@ -367,7 +370,7 @@ async def _serve_as_process(mountpoint: str, words: list[str]) -> None:
     identifier = registry.mount_id("s3://bucket", mountpoint)
     path = str(Path(registry.prepare_run_directory(), "d.sock"))
     async with trio.open_nursery() as nursery:
-        service = Service(daemon, [TaskVerbs(daemon.tasks), daemon.observing], daemon_uid=os.geteuid())
+        service = Service(daemon, daemon.verb_groups, daemon_uid=os.geteuid())
 
         async def served(task_status: trio.TaskStatus[None]) -> None:
             await server.serve(path, service, task_status=task_status)

@@ -1,6 +1,7 @@
 """Tasks for tests of the control plane: they end when and how the test says."""
 
 import errno
+from collections.abc import Sequence
 from typing import Any
 
 import trio
@@ -8,7 +9,7 @@ import trio
 from tierfs.control.arguments import Progress
 from tierfs.control.protocol import Json
 from tierfs.errors import FsError
-from tierfs.policy.tasks import TaskKind
+from tierfs.policy.tasks import NO_OPTIONS, Options, TaskKind
 
 _WHEN_NS = 1_700_000_000_000_000_000
 
@@ -21,6 +22,7 @@ class ScriptedTasks:
         self.reports: dict[int, list[Json]] = {}
         self.outcome: Json = {"state": "done"}
         self.stalled = False
+        self.asked: list[tuple[Options, tuple[bytes, ...]]] = []
         self.started: list[tuple[TaskKind, bytes, bool]] = []
         self.waits_cancelled = 0
 
@@ -30,6 +32,7 @@ class ScriptedTasks:
             "id": number,
             "kind": kind,
             "path": path,
+            "more_paths": 0,
             "state": "running",
             "created_ns": _WHEN_NS,
             "started_ns": _WHEN_NS,
@@ -54,8 +57,11 @@ class ScriptedTasks:
             raise FsError(errno.ENOENT, f"there is no task {number}")
         return self.rows[number]
 
-    async def start(self, kind: TaskKind, path: bytes, *, dry_run: bool) -> Json:
+    async def start(
+        self, kind: TaskKind, path: bytes, *, dry_run: bool, options: Options = NO_OPTIONS, others: Sequence[bytes] = ()
+    ) -> Json:
         self.started.append((kind, path, dry_run))
+        self.asked.append((options, tuple(others)))
         if path == b"absent":
             raise FsError(errno.ENOENT)
         number = self.add(kind.value, path.decode("utf-8", "surrogateescape"))

@@ -29,9 +29,11 @@ STAR_IMPORTS = {"tests/conformance/test_memstore.py": "runs the tests of the one
 # modules that no test imports by name: where they are tested all the same
 TESTED_ELSEWHERE = {
     "tierfs/cli/fsckoptions.py": "tests/unit/cli/test_fsck.py",
+    "tierfs/cli/filelists.py": "tests/unit/cli/test_classes.py",
     "tierfs/cli/grammar.py": "tests/unit/cli/test_tierctl.py",
     "tierfs/cli/syncing.py": "tests/unit/cli/test_tierctl.py",
     "tierfs/cli/doctoring/store.py": "tests/unit/cli/doctoring/test_report.py",
+    "tierfs/config/archive.py": "tests/unit/test_config.py",
     "tierfs/config/operating.py": "tests/unit/test_config.py",
     "tierfs/content/archive.py": "tests/unit/tiering/test_opening.py",
     "tierfs/content/brake.py": "tests/unit/content/test_lending.py",
@@ -41,6 +43,7 @@ TESTED_ELSEWHERE = {
     "tierfs/content/ranks.py": "tests/unit/content/test_ranks.py",
     "tierfs/content/reclaim.py": "tests/unit/content/test_tier_full.py",
     "tierfs/content/tiercheck.py": "tests/unit/content/test_checkup.py",
+    "tierfs/control/archiving.py": "tests/mount/test_archive.py",
     "tierfs/control/desk.py": "tests/mount/test_commands.py",
     "tierfs/control/inspector.py": "tests/mount/test_commands.py",
     "tierfs/control/stopping.py": "tests/mount/test_commands.py",

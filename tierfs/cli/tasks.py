@@ -1,5 +1,7 @@
 """tierctl import|export|warm|release|verify PATH, and tierctl tasks list|show|wait|cancel.
 
+The verbs about storage classes are tasks, too: see `classes`.
+
 Standard library only, as all of tierctl. Who stops waiting does not end a task: it is the daemon's.
 """
 
@@ -10,11 +12,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TextIO
 
-from tierfs.cli import terminal
+from tierfs.cli import filelists, terminal
 from tierfs.cli.connecting import call_with_progress, connect
 from tierfs.cli.grammar import Verbs, duration, number_of
 from tierfs.cli.terminal import format_age
-from tierfs.control import protocol, registry
+from tierfs.control import registry
 from tierfs.control.client import Client
 from tierfs.control.exitcodes import ExitCode, ExitError
 from tierfs.control.registry import Entry
@@ -65,10 +67,7 @@ def add_verbs(verbs: Verbs) -> None:
     """Its verbs."""
     for kind, text in KINDS.items():
         work = verbs.add(kind, run_start, text, f"tierctl {kind} /mnt/data/train")
-        work.set_defaults(kind=kind)
-        work.add_argument("path", metavar="PATH", help="a file or directory in a mount")
-        work.add_argument("--background", action="store_true", help="do not wait for it; tierctl tasks shows it")
-        work.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        add_work(work, kind)
     text = "show and end long work on paths"
     group = verbs.group("tasks", text, _EXAMPLES, "list|show|wait|cancel")
     shown = group.add("list", run_list, "list them, oldest first", "tierctl tasks list /mnt/data")
@@ -83,15 +82,31 @@ def add_verbs(verbs: Verbs) -> None:
         parser.add_argument("--mount", metavar="PATH", help="any path in the mount, where there are several")
 
 
+def add_work(parser: argparse.ArgumentParser, kind: str) -> None:
+    """The arguments of a verb that starts a task."""
+    parser.set_defaults(kind=kind, asked={})
+    filelists.add_paths(parser)
+    parser.add_argument("--background", action="store_true", help="do not wait for it; tierctl tasks shows it")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
+
 def run_start(options: argparse.Namespace) -> int:
-    """Starts a task and waits for it, unless it shall run in the background."""
-    entry = registry.find(options.path)
-    path = protocol.path_to_json(registry.path_within(entry, options.path))
+    """Starts a task and waits for it, unless it shall run in the background; a long list is several, in turn.
+
+    `options.asked`: what its kind needs beside the paths, as `task_start` takes it.
+    """
+    entry, requests = filelists.requests_of(options)
+    return max(_start(options, entry, paths) for paths in requests)
+
+
+def _start(options: argparse.Namespace, entry: Entry, paths: list[str]) -> int:
+    path, *others = paths
+    args = {"kind": options.kind, "path": path, "dry_run": options.dry_run, **options.asked}
     with connect(entry, _SILENCE_S) as client:
-        args = {"kind": options.kind, "path": path, "dry_run": options.dry_run}
-        task = client.call("task_start", args)
+        task = client.call("task_start", {**args, "others": others} if others else args)
     if options.dry_run:
-        return _tell(options, task, f"{_what(task)}: {_amount(task['total'], task['total_bytes'], task)} to be done")
+        amount = _amount(task["total"], task["total_bytes"], task)
+        return _tell(options, task, f"{_what(task)}: {', '.join([f'{amount} to be done', *_notes(task)])}")
     if options.background:
         return _tell(options, task, f"task {task['id']} is {task['state']}; tierctl tasks wait {task['id']}")
     return _outcome(options, _waited(entry, task, {}))
@@ -238,7 +253,8 @@ def progress_text(task: Mapping[str, Any]) -> str:
 
 
 def _what(task: Mapping[str, Any]) -> str:
-    return f"{task['kind']} of /{task['path']}"
+    more = f" and {task['more_paths']} more" if task.get("more_paths") else ""
+    return f"{task['kind']} of /{task['path']}{more}"
 
 
 def _amount(count: int, size_bytes: int, task: Mapping[str, Any]) -> str:
@@ -246,9 +262,17 @@ def _amount(count: int, size_bytes: int, task: Mapping[str, Any]) -> str:
     return f"{count} {_NOUNS.get(task['kind'], ('file', 'files'))[count != 1]}{size}"
 
 
+def _notes(task: Mapping[str, Any]) -> list[str]:
+    notes = dict(task["notes"])
+    hours, millis = notes.pop("within_h", 0), notes.pop("cost_millis", 0)
+    found = [f"{count} {_NOTES.get(name, name)}" for name, count in notes.items()]
+    found += [f"readable within {hours} h"] if hours else []
+    return found + ([f"costs about {millis / 1000:.2f} in the currency of the price table"] if millis else [])
+
+
 def _result(task: Mapping[str, Any]) -> str:
     parts = [_amount(task["done"], task["done_bytes"], task)]
-    parts += [f"{count} {_NOTES.get(name, name)}" for name, count in task["notes"].items()]
+    parts += _notes(task)
     if task["failed"]:
         parts.append(f"{task['failed']} failed; tierctl tasks show {task['id']} --report FILE")
     return f"{task['state']}, {', '.join(parts)}"
@@ -269,7 +293,7 @@ def _text(task: Mapping[str, Any], failures: list[Mapping[str, Any]]) -> str:
         rows.append(("progress", progress_text(task)))
     else:
         rows.append(("result", _amount(task["done"], task["done_bytes"], task)))
-    rows += [("", f"{count} {_NOTES.get(name, name)}") for name, count in task["notes"].items()]
+    rows += [("", note) for note in _notes(task)]
     if task["message"]:
         rows.append(("error", task["message"]))
     if task["failed"]:

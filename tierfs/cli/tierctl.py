@@ -11,6 +11,7 @@ from typing import Final
 
 from tierfs import __version__
 from tierfs.cli import (
+    classes,
     configuring,
     conflicts,
     dashboard,
@@ -44,6 +45,7 @@ _MODULES: Final = (
     tasks,
     tiering,
     configuring,
+    classes,
     doctor,
 )  # in the order that --help has
 _EXAMPLES: Final = """\
@@ -62,6 +64,9 @@ examples:
   tierctl warm /mnt/data/train          bring it to the local disk, and wait
   tierctl explain /mnt/data/model.pt    which rule does it have, what becomes of it when?
   tierctl tasks list                    long work that goes on
+  tierctl state -r /mnt/data/old        here, in the bucket, in an archive?
+  tierctl archive /mnt/data/2019        to where it costs least
+  tierctl restore /mnt/data/2019        and back; tierctl tier ls shows the classes
   tierctl conflicts list                files that were changed here and in the bucket
   tierctl undelete /mnt/data/results    what was deleted there, from the versions of the bucket
   tierctl events setup --dry-run        what the bucket needs to tell of its changes

@@ -136,6 +136,7 @@ DURATION: Final = Kind("duration", _parse_duration, _show_duration)
 INTEGER: Final = Kind("whole number", lambda v: _expect(v, int, "a whole number"), str, _number_from_text)
 LEVEL: Final = Kind("percent or size", _parse_level, _show_level)
 SHARE: Final = Kind("share from 0 to 1", _parse_share, lambda v: f"{v:g}", _number_from_text)
+NUMBER: Final = Kind("number", _parse_share, lambda v: f"{v:g}", _number_from_text)
 SWITCH: Final = Kind(
     "true or false", lambda v: _expect(v, bool, "true or false"), lambda v: str(v).lower(), _switch_from_text
 )

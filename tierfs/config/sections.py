@@ -7,6 +7,7 @@ from typing import Any, Final
 import attrs
 from attrs import frozen
 
+from tierfs.config.archive import ArchiveSettings, MoveSettings
 from tierfs.config.kinds import (
     DURATION,
     GLOB,
@@ -455,6 +456,8 @@ class Settings:
     control: ControlSettings = attrs.field(factory=ControlSettings)
     log: LogSettings = attrs.field(factory=LogSettings)
     metrics: MetricsSettings = attrs.field(factory=MetricsSettings)
+    archive: ArchiveSettings = attrs.field(factory=ArchiveSettings)
+    moves: MoveSettings = attrs.field(factory=MoveSettings)
 
 
 SECTIONS: Final[Mapping[str, type[Any]]] = {
@@ -472,6 +475,8 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "control": ControlSettings,
     "log": LogSettings,
     "metrics": MetricsSettings,
+    "archive": ArchiveSettings,
+    "moves": MoveSettings,
 }
 
 

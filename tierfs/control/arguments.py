@@ -29,16 +29,26 @@ class Refusal(Exception):
 def path_of(request: Request) -> bytes | None:
     """The path of a request, None where it has none; b"" is the root."""
     text = request.args.get("path")
-    if text is None:
-        return None
+    return None if text is None else _path(text, "path")
+
+
+def paths_of(request: Request, name: str) -> list[bytes]:
+    """A list of paths; none where the request has no such list."""
+    texts = request.args.get(name, [])
+    if not isinstance(texts, list):
+        raise Refusal(ErrorCode.BAD_REQUEST, f"{name} must be a list of paths", errno_codes.EINVAL)
+    return [_path(text, f"each of {name}") for text in texts]
+
+
+def _path(text: object, name: str) -> bytes:
     if not isinstance(text, str):
-        raise Refusal(ErrorCode.BAD_REQUEST, "path must be a text", errno_codes.EINVAL)
+        raise Refusal(ErrorCode.BAD_REQUEST, f"{name} must be a text", errno_codes.EINVAL)
     try:
         path = protocol.path_from_json(text)
     except UnicodeEncodeError:
-        raise Refusal(ErrorCode.BAD_REQUEST, "path holds characters that no path has", errno_codes.EINVAL) from None
+        raise Refusal(ErrorCode.BAD_REQUEST, f"{name} holds characters that no path has", errno_codes.EINVAL) from None
     if b"\0" in path or path.startswith(b"/") or {b".", b".."} & set(path.split(b"/")):
-        raise Refusal(ErrorCode.BAD_REQUEST, "path must be plain and relative to the mount", errno_codes.EINVAL)
+        raise Refusal(ErrorCode.BAD_REQUEST, f"{name} must be plain and relative to the mount", errno_codes.EINVAL)
     return path.rstrip(b"/")
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -11,7 +12,7 @@ from tierfs.control.arguments import Progress
 from tierfs.control.protocol import Json
 from tierfs.control.renametasks import RenameTasks
 from tierfs.errors import FsError
-from tierfs.policy.tasks import Task, TaskKind, eta_s
+from tierfs.policy.tasks import NO_OPTIONS, Options, Task, TaskKind, eta_s
 from tierfs.sync.tasks import Tasks
 from tierfs.units import NS_PER_S
 
@@ -27,10 +28,15 @@ class TaskDesk:
         self._renames = renames
         self._clock = clock
 
-    async def start(self, kind: TaskKind, path: bytes, *, dry_run: bool) -> Json:
+    async def start(
+        self, kind: TaskKind, path: bytes, *, dry_run: bool, options: Options = NO_OPTIONS, others: Sequence[bytes] = ()
+    ) -> Json:
         """The task as it was taken on. EAGAIN: too many wait. With `dry_run` also ENOENT, ENOTDIR, StoreError."""
-        text = os.fsdecode(path)
-        task = await self._tasks.forecast(kind, text) if dry_run else self._tasks.start(kind, text)
+        text, more = os.fsdecode(path), tuple(os.fsdecode(other) for other in others)
+        if dry_run:
+            task = await self._tasks.forecast(kind, text, options, more)
+        else:
+            task = self._tasks.start(kind, text, options, more)
         return {**self._described(task), "dry_run": dry_run}
 
     def page(self, after: int) -> Json:
@@ -85,6 +91,7 @@ class TaskDesk:
             "id": task.number,
             "kind": task.kind.value,
             "path": task.path,
+            "more_paths": len(task.others),
             "state": task.state.value,
             "created_ns": task.created_ns,
             "started_ns": task.started_ns,

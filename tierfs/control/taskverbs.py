@@ -1,21 +1,24 @@
 """The verbs about tasks: arguments in, JSON out. Who may use them, `service` decides."""
 
 import errno as errno_codes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import trio
 
-from tierfs.control.arguments import Progress, Refusal, choice_of, number_of, path_of, switch_of, timeout_of
+from tierfs.control.arguments import Progress, Refusal, choice_of, number_of, path_of, paths_of, switch_of, timeout_of
 from tierfs.control.protocol import ErrorCode, Json, Request
 from tierfs.control.verbs import Peer, Verb
-from tierfs.policy.tasks import TaskKind
+from tierfs.policy.classes import ClassName, Speed
+from tierfs.policy.tasks import NO_OPTIONS, Options, TaskKind
 
 
 class TaskDaemon(Protocol):
     """What the verbs ask of the daemon: see `tasks.TaskDesk`. FsError(ENOENT) for an id that is not known."""
 
-    async def start(self, kind: TaskKind, path: bytes, *, dry_run: bool) -> Json:
+    async def start(
+        self, kind: TaskKind, path: bytes, *, dry_run: bool, options: Options = NO_OPTIONS, others: Sequence[bytes] = ()
+    ) -> Json:
         """Takes a task on and describes it; with `dry_run` describes what it would find to be done."""
         ...
 
@@ -40,6 +43,18 @@ class TaskDaemon(Protocol):
         ...
 
 
+def _options_of(request: Request, kind: TaskKind) -> Options:
+    options = Options(
+        storage_class=choice_of(request, "class", ClassName) if "class" in request.args else "",
+        speed=choice_of(request, "speed", Speed) if "speed" in request.args else "",
+        days=number_of(request, "days", 0),
+    )
+    takes_class, is_restore = kind in (TaskKind.ARCHIVE, TaskKind.TIER), kind is TaskKind.RESTORE
+    if (options.storage_class and not takes_class) or ((options.speed or options.days) and not is_restore):
+        raise Refusal(ErrorCode.BAD_REQUEST, f"{kind} takes no such options", errno_codes.EINVAL)
+    return options
+
+
 class TaskVerbs:
     """A `VerbGroup` over one daemon."""
 
@@ -58,7 +73,10 @@ class TaskVerbs:
         kind, path = choice_of(request, "kind", TaskKind), path_of(request)
         if path is None or kind is TaskKind.RENAME:
             raise Refusal(ErrorCode.BAD_REQUEST, "a task that is started needs a path and its kind", errno_codes.EINVAL)
-        return await self._tasks.start(kind, path, dry_run=switch_of(request, "dry_run", False))
+        return await self._tasks.start(
+            kind, path, dry_run=switch_of(request, "dry_run", False), options=_options_of(request, kind),
+            others=paths_of(request, "others"),
+        )  # fmt: skip
 
     async def _page(self, request: Request, _peer: Peer, _progress: Progress) -> Json:
         return self._tasks.page(number_of(request, "after", 0))

@@ -12,8 +12,9 @@ from tierfs.clock import Clock
 from tierfs.control.protocol import Json
 from tierfs.index import inodes, intents
 from tierfs.index.env import Index
-from tierfs.model import Intent, IntentKind
+from tierfs.model import Inode, InodeFlag, Intent, IntentKind
 from tierfs.namespace.locations import Locations
+from tierfs.policy.classes import is_archive
 from tierfs.sync import backlog
 from tierfs.sync.disputes import LOST_PREFIX
 from tierfs.sync.exporter import Exporter
@@ -27,6 +28,12 @@ _ANSWER_ROWS: Final = 50  # an answer with the longest paths stays below the pro
 _PAGE_INTENTS: Final = 128
 _LOOKED_AT: Final = 20_000
 _SLICE_S: Final = 0.005
+
+
+def needs_restore(inode: Inode) -> bool:
+    """Whether a pending change is one that copies an archived object: of attributes, or of the name."""
+    is_copied = inode.base is not None and InodeFlag.DATA_DIRTY not in inode.flags
+    return is_copied and inode.base is not None and is_archive(inode.base.storage_class)
 
 
 class Watching:
@@ -85,6 +92,7 @@ class Watching:
                 standing,
                 is_held=self._guard.is_held(Place(inode.parent, inode.name), inode.ino),
                 has_lost_base=lies_at.startswith(LOST_PREFIX),
+                needs_restore=needs_restore(inode),
             )
         found = waiting(intent, standing, now_ns)
         return {

@@ -26,7 +26,7 @@ _STORE_ADVICE: Final = {
     StoreErrorKind.ACCESS_DENIED: "Check that the credentials may read, list and write under this prefix.",
     StoreErrorKind.BAD_CREDENTIALS: "Check the credentials that the mount was made with.",
     StoreErrorKind.NO_SUCH_BUCKET: "Check that the bucket still exists.",
-    StoreErrorKind.ARCHIVED: "The object is archived: restore it, then it can be read.",
+    StoreErrorKind.ARCHIVED: "tierctl state shows whether it is on its way back.",
     StoreErrorKind.THROTTLED: _TRY_AGAIN,
     StoreErrorKind.UNAVAILABLE: _TRY_AGAIN,
     StoreErrorKind.TIMEOUT: _TRY_AGAIN,

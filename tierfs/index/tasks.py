@@ -17,7 +17,7 @@ from tierfs.errors import IndexDamageError
 from tierfs.index import settings
 from tierfs.index.schema import KEY_STOP, Reader, Table, pack_id, pack_pair, unpack_pair
 from tierfs.index.txn import Txn
-from tierfs.policy.tasks import Counts, Task, TaskKind, TaskState
+from tierfs.policy.tasks import Counts, Options, Task, TaskKind, TaskState
 
 _VERSION: Final = b"\x01"
 _COUNTER: Final = "tasks-started"
@@ -52,7 +52,8 @@ def _decode(record: bytes) -> Task:
     fields = _json(record, "task")
     try:
         given = {"kind": TaskKind(fields["kind"]), "state": TaskState(fields["state"])}
-        return Task(**{**fields, **given, "counts": Counts(**fields["counts"])})
+        asked = {"options": Options(**fields.get("options", {})), "others": tuple(fields.get("others", ()))}
+        return Task(**{**fields, **given, **asked, "counts": Counts(**fields["counts"])})
     except (ValueError, TypeError, KeyError) as error:
         raise IndexDamageError(f"task: {error}") from error
 

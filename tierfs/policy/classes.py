@@ -28,6 +28,19 @@ MONTH_S: Final = 30 * DAY_S
 _HOUR_S: Final = 3600
 
 
+class ClassName(enum.StrEnum):
+    """The classes, from the hottest down."""
+
+    EXPRESS_ONEZONE = "EXPRESS_ONEZONE"
+    STANDARD = "STANDARD"
+    INTELLIGENT_TIERING = "INTELLIGENT_TIERING"
+    STANDARD_IA = "STANDARD_IA"
+    ONEZONE_IA = "ONEZONE_IA"
+    GLACIER_IR = "GLACIER_IR"
+    GLACIER = "GLACIER"
+    DEEP_ARCHIVE = "DEEP_ARCHIVE"
+
+
 class Speed(enum.StrEnum):
     """How a restore is asked for."""
 
@@ -59,17 +72,15 @@ class Rung:
         return max(size_bytes, self.minimum_bytes) + self.overhead_bytes
 
 
-_EXPRESS: Final = "EXPRESS_ONEZONE"
-_TIERING: Final = "INTELLIGENT_TIERING"
 LADDER: Final = (
-    Rung(_EXPRESS),
-    Rung("STANDARD"),
-    Rung(_TIERING),
-    Rung("STANDARD_IA", 30 * DAY_S, 128 * KIB),
-    Rung("ONEZONE_IA", 30 * DAY_S, 128 * KIB),
-    Rung("GLACIER_IR", 90 * DAY_S, 128 * KIB),
-    Rung("GLACIER", 90 * DAY_S, 0, 40 * KIB, _FROM_FLEXIBLE),
-    Rung("DEEP_ARCHIVE", 180 * DAY_S, 0, 40 * KIB, _FROM_DEEP),
+    Rung(ClassName.EXPRESS_ONEZONE),
+    Rung(ClassName.STANDARD),
+    Rung(ClassName.INTELLIGENT_TIERING),
+    Rung(ClassName.STANDARD_IA, 30 * DAY_S, 128 * KIB),
+    Rung(ClassName.ONEZONE_IA, 30 * DAY_S, 128 * KIB),
+    Rung(ClassName.GLACIER_IR, 90 * DAY_S, 128 * KIB),
+    Rung(ClassName.GLACIER, 90 * DAY_S, 0, 40 * KIB, _FROM_FLEXIBLE),
+    Rung(ClassName.DEEP_ARCHIVE, 180 * DAY_S, 0, 40 * KIB, _FROM_DEEP),
 )
 """From the hottest down."""
 RUNGS: Final = {rung.name: rung for rung in LADDER}
@@ -113,8 +124,8 @@ def refusal(current: str, target: str, abilities: Abilities, *, is_archived: boo
         return "the store knows no storage classes"
     if not abilities.changes_classes:
         return "the store does not change the class of an object"
-    if _EXPRESS in (current, target):
-        return f"{_EXPRESS} is the only class of a directory bucket, and no class of any other"
+    if ClassName.EXPRESS_ONEZONE in (current, target):
+        return f"{ClassName.EXPRESS_ONEZONE} is the only class of a directory bucket, and no class of any other"
     if is_archived:
         return "the object is archived: restore it first"
     if RUNGS[target].is_archive and not abilities.restores:

@@ -13,6 +13,7 @@ work is then in the index and in the bucket, and what is done is passed over.
                            the bucket and a file that is here cost nothing
     SALVAGE                starts again: what is in its place is no longer in lost+found
     RELEASE                ends: what programs have read since is not what was meant
+    ARCHIVE, TIER, RESTORE start again: what is in its class already, or on its way back, costs nothing
     VERIFY                 ends: half of a check says nothing of the other half, and the first half is old
     RENAME                 is never interrupted: it is an intent of the index, and the export goes on with it
 """
@@ -37,6 +38,9 @@ class TaskKind(enum.StrEnum):
     PIN = "pin"  # files stay in the hot tier, and their bytes are fetched
     UNPIN = "unpin"  # they may go again
     SALVAGE = "salvage"  # files in lost+found of the cache get their places in the mount back
+    ARCHIVE = "archive"  # what is pending is uploaded, and its objects are moved to an archive
+    TIER = "tier"  # objects are moved to another storage class
+    RESTORE = "restore"  # archived files are asked back
     RENAME = "rename"  # the objects of a renamed directory follow it
 
 
@@ -102,8 +106,20 @@ class Counts:
 
 
 @frozen
+class Options:
+    """What a kind needs beside paths: ARCHIVE and TIER the class, RESTORE how fast and for how long ("", 0: as set)."""
+
+    storage_class: str = ""
+    speed: str = ""
+    days: int = 0
+
+
+NO_OPTIONS: Final = Options()
+
+
+@frozen
 class Task:
-    """One task. `path` is lossless text from the root of the mount, without a slash before.
+    """One task. `path` is lossless text from the root of the mount, without a slash before; `others`: more of them.
 
     `code` and `message` say why it failed as a whole; both are "" where only files did.
     """
@@ -118,6 +134,8 @@ class Task:
     counts: Counts = Counts()
     code: str = ""
     message: str = ""
+    options: Options = NO_OPTIONS
+    others: tuple[str, ...] = ()
 
 
 def moved_to(task: Task, state: TaskState, now_ns: int, *, code: str = "", message: str = "") -> Task:

@@ -21,7 +21,7 @@ from tierfs.content.handles import Files
 from tierfs.content.ledger import is_clean
 from tierfs.errors import TierfsError
 from tierfs.index import held, inodes, intents, residency
-from tierfs.index.env import Index, Reader
+from tierfs.index.env import Index
 from tierfs.model import Inode, InodeFlag, Intent, IntentKind, Residency
 from tierfs.namespace.locations import Locations
 from tierfs.objectstore.base import ObjectStore
@@ -29,10 +29,10 @@ from tierfs.policy.tasks import FileError, Task, TaskKind
 from tierfs.sync import backlog
 from tierfs.sync.exporter import Exporter
 from tierfs.sync.importer import Importer
-from tierfs.sync.paths import Place, text_path
+from tierfs.sync.paths import Place
 from tierfs.sync.pinning import Pin, Unpin
 from tierfs.sync.seen import Visit
-from tierfs.sync.subtree import Subtree
+from tierfs.sync.subtree import Subtree, path_of
 from tierfs.sync.tasks import JobMaker, Run, code_of
 from tierfs.sync.verifying import Verify
 
@@ -72,11 +72,6 @@ def makers(mount: Mount) -> Mapping[TaskKind, JobMaker]:
     }
 
 
-def _path_of(reader: Reader, ino: int) -> str:
-    inode = inodes.get(reader, ino)
-    return text_path(reader, inode.parent, inode.name).strip("/") if inode is not None else ""
-
-
 class Import:
     """Lists every directory; what a listing since `asked_ns` has seen is not listed again."""
 
@@ -114,7 +109,7 @@ class Import:
             await self._mount.importer.relist(ino, Visit(found=lambda _: run.note("changed_names")))
             run.done()
         except TierfsError as error:
-            run.failed(_path_of(self._mount.index, ino), code_of(error))
+            run.failed(path_of(self._mount.index, ino), code_of(error))
 
 
 class Export:
@@ -163,7 +158,7 @@ class Export:
         except TierfsError as error:
             assert intent is not None
             is_deletion = intent.kind is IntentKind.DELETE
-            run.failed(intent.key if is_deletion else _path_of(self._mount.index, intent.ino), code_of(error))
+            run.failed(intent.key if is_deletion else path_of(self._mount.index, intent.ino), code_of(error))
 
 
 class Warm:
@@ -172,27 +167,18 @@ class Warm:
     def __init__(self, mount: Mount, subtree: Subtree) -> None:
         self._mount = mount
         self._subtree = subtree
-        self._left_bytes = mount.tier_bytes
         self._top: Inode
 
     async def survey(self, run: Run) -> None:
         """See Job. Lists directories that were never listed, or not for a while."""
 
-        async def list_one(ino: int) -> None:
-            try:
-                await self._mount.importer.ensure_listed(ino)
-            except TierfsError as error:
-                run.found()
-                run.failed(_path_of(self._mount.index, ino), code_of(error))
-
         async def count(_place: Place, inode: Inode) -> None:
             if self._is_here(inode):
-                self._left_bytes -= inode.size_bytes
+                run.kept_bytes += inode.size_bytes
             else:
                 run.found(inode.size_bytes)
 
-        self._top = await self._subtree.found()
-        await self._subtree.list_directories(self._top, list_one)
+        self._top = await self._subtree.listed(run)
         await self._subtree.each_file(self._top, count)
 
     def _is_here(self, inode: Inode) -> bool:
@@ -206,7 +192,7 @@ class Warm:
             if self._is_here(inode):
                 return
             try:
-                if await self._fetch(inode):
+                if await self._fetch(run, inode):
                     run.done(inode.size_bytes)
                 else:
                     run.failed(self._subtree.text_of(place), FileError.NO_ROOM)
@@ -215,15 +201,15 @@ class Warm:
 
         await self._subtree.work_on_files(self._top, fetch, workers=_FETCHES)
 
-    async def _fetch(self, inode: Inode) -> bool:
+    async def _fetch(self, run: Run, inode: Inode) -> bool:
         """False: there is no room. What was listed and never looked at may turn out to be no file."""
         ino = await self._mount.importer.ensure_attributes(inode.ino)
         found = inodes.get(self._mount.index, ino)
         if found is None or not found.is_regular:
             return True
-        if found.size_bytes > self._left_bytes:
+        if run.kept_bytes + found.size_bytes > self._mount.tier_bytes:
             return False
-        self._left_bytes -= found.size_bytes
+        run.kept_bytes += found.size_bytes
         return await self._mount.files.warm(ino)
 
 

@@ -11,7 +11,7 @@ from tierfs.model import IntentKind
 
 _ADVICE: Final = {
     StoreErrorKind.ACCESS_DENIED: " Check that the credentials may write, copy and delete under this prefix.",
-    StoreErrorKind.ARCHIVED: " The object is archived: restore it, then its change goes up.",
+    StoreErrorKind.ARCHIVED: " The object is archived: its change goes up after tierctl restore.",
     StoreErrorKind.KEY_TOO_LONG: " Shorten the path: a key has at most 1,024 bytes.",
 }
 _MEANWHILE: Final = {

@@ -11,16 +11,24 @@ from typing import Final, TypeAlias
 
 import trio
 
+from tierfs.errors import TierfsError
 from tierfs.index import dirents, inodes
-from tierfs.index.env import Index
+from tierfs.index.env import Index, Reader
 from tierfs.model import ROOT_INO, Dirent, Inode
 from tierfs.sync.importer import Importer
 from tierfs.sync.paths import Place, text_path, walk
+from tierfs.sync.tasks import Run, code_of
 
 _PAGE_ENTRIES: Final = 256
 _LISTINGS: Final = 16  # at a time
 
 Work: TypeAlias = Callable[[Place, Inode], Awaitable[None]]
+
+
+def path_of(reader: Reader, ino: int) -> str:
+    """An inode as it stands in reports; "" for one that is gone."""
+    inode = inodes.get(reader, ino)
+    return text_path(reader, inode.parent, inode.name).strip("/") if inode is not None else ""
 
 
 class Subtree:
@@ -46,6 +54,21 @@ class Subtree:
                 await self._importer.relist(ino)
             ino = walk(self._index, b"/".join(parts[:depth])).ino
         return self.known()
+
+    async def listed(self, run: Run) -> Inode:
+        """As `found`, with all directories below listed that never were, or not for a while; one that cannot be is a
+        failure of the run."""
+
+        async def list_one(ino: int) -> None:
+            try:
+                await self._importer.ensure_listed(ino)
+            except TierfsError as error:
+                run.found()
+                run.failed(path_of(self._index, ino), code_of(error))
+
+        top = await self.found()
+        await self.list_directories(top, list_one)
+        return top
 
     def text_of(self, place: Place) -> str:
         """A path below it as it stands in reports."""

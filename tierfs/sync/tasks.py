@@ -21,10 +21,11 @@ from tierfs.errors import FsError, StoreError, TierfsError
 from tierfs.index import tasks as rows
 from tierfs.index.env import Index
 from tierfs.policy import tasks as policy
-from tierfs.policy.tasks import Counts, FileError, Task, TaskKind, TaskState
+from tierfs.policy.tasks import NO_OPTIONS, Counts, FileError, Options, Task, TaskKind, TaskState
 
 _RUNNING_MAX: Final = 4
 _ACTIVE_MAX: Final = 100
+_PATHS_AT_A_TIME: Final = 8
 _ENDED_KEPT: Final = 100
 _FAILURES_KEPT: Final = 10_000
 _SLICE_ROWS: Final = 1000
@@ -49,6 +50,8 @@ class Run:
         self._counts = Counts()
         self._notes: dict[str, int] = {}
         self._task = task
+        self.kept_bytes = 0
+        """What the task counts on in the hot tier: all its paths share that."""
 
     @property
     def task(self) -> Task:
@@ -106,6 +109,38 @@ class Job(Protocol):
 JobMaker = Callable[[Task], Job]
 
 
+class Several:
+    """The job of a task with several paths: all of them, some at a time. One that is not there is a failure."""
+
+    def __init__(self, jobs: Mapping[str, Job]) -> None:
+        self._jobs = dict(jobs)
+
+    async def survey(self, run: Run) -> None:
+        """See Job."""
+        for path, job in list(self._jobs.items()):
+            try:
+                await job.survey(run)
+            except TierfsError as error:
+                run.found()
+                run.failed(path, code_of(error))
+                del self._jobs[path]
+
+    async def carry_out(self, run: Run) -> None:
+        """See Job."""
+        slots = trio.CapacityLimiter(_PATHS_AT_A_TIME)
+
+        async def one(path: str, job: Job) -> None:
+            async with slots:
+                try:
+                    await job.carry_out(run)
+                except TierfsError as error:
+                    run.failed(path, code_of(error))
+
+        async with trio.open_nursery() as nursery:
+            for path, job in self._jobs.items():
+                nursery.start_soon(one, path, job)
+
+
 @define
 class _Active:
     """A task that has not ended."""
@@ -130,22 +165,30 @@ class Tasks:
 
     # ---- asking ----
 
-    def start(self, kind: TaskKind, path: str) -> Task:
+    def start(self, kind: TaskKind, path: str, options: Options = NO_OPTIONS, others: tuple[str, ...] = ()) -> Task:
         """Takes a task on. FsError(EAGAIN) when too many wait already."""
         if len(self._active) >= _ACTIVE_MAX:
             raise FsError(errno.EAGAIN, f"{_ACTIVE_MAX} tasks are waiting or running already")
         with self._index.transaction() as txn:
-            task = Task(rows.next_number(txn), kind, path, self._clock.now_ns())
+            task = Task(rows.next_number(txn), kind, path, self._clock.now_ns(), options=options, others=others)
             rows.put(txn, task)
         self._add(task)
         return task
 
-    async def forecast(self, kind: TaskKind, path: str) -> Task:
+    async def forecast(
+        self, kind: TaskKind, path: str, options: Options = NO_OPTIONS, others: tuple[str, ...] = ()
+    ) -> Task:
         """What a task would find to be done; nothing is done, and it has no number. The errors of `Job.survey`."""
-        task = Task(0, kind, path, self._clock.now_ns())
+        task = Task(0, kind, path, self._clock.now_ns(), options=options, others=others)
         run = Run(task, self._clock, lambda count, path, code: None)
-        await self._makers[kind](task).survey(run)
+        await self._job_of(task).survey(run)
         return run.task
+
+    def _job_of(self, task: Task) -> Job:
+        make = self._makers[task.kind]
+        if not task.others:
+            return make(task)
+        return Several({path: make(evolve(task, path=path, others=())) for path in (task.path, *task.others)})
 
     def find(self, number: int) -> Task | None:
         """As it is now."""
@@ -225,7 +268,7 @@ class Tasks:
         self._ring()
         try:
             with active.scope:
-                job = self._makers[run.task.kind](run.task)
+                job = self._job_of(run.task)
                 await job.survey(run)
                 run.counted()
                 await job.carry_out(run)

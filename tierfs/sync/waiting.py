@@ -6,6 +6,7 @@
 | held | when `tierctl sync approve` or `reject` decides about what the bucket has lost |
 | conflict | when somebody resolves it: the bytes that were only in the bucket are gone there |
 | store-away | when the store can be reached again |
+| archived | when the object, which has to be copied for it, was restored: `tierctl restore` asks for that |
 | retry | at its next attempt, after one that failed |
 | dependency | when other work has ended: a directory before its files, a name that is still taken |
 | open | when the program that writes the file closes it, or after `max_dirty_age_s` |
@@ -27,6 +28,7 @@ class Reason(enum.StrEnum):
     HELD = "held"
     CONFLICT = "conflict"
     STORE_AWAY = "store-away"
+    ARCHIVED = "archived"
     RETRY = "retry"
     DEPENDENCY = "dependency"
     OPEN = "open"
@@ -43,6 +45,7 @@ class Standing:
     is_held: bool = False
     has_lost_base: bool = False
     outage: str = ""
+    needs_restore: bool = False
     blocked_by: str = ""
     is_written: bool = False  # a program has the file open for writing
 
@@ -68,6 +71,8 @@ def waiting(intent: Intent, standing: Standing, now_ns: int) -> Waiting:
         return Waiting(Reason.CONFLICT, intent.last_error)
     if standing.outage:
         return Waiting(Reason.STORE_AWAY, standing.outage)
+    if standing.needs_restore:
+        return Waiting(Reason.ARCHIVED, intent.last_error, next_ns)
     if intent.attempts:
         return Waiting(Reason.RETRY, intent.last_error, next_ns)
     if standing.blocked_by:

@@ -174,7 +174,19 @@ def test_tasks_are_started_shown_waited_for_and_ended() -> None:
 
 def test_tasks_that_cannot_be() -> None:
     daemon, service = make()
-    for wrong in ({}, {"kind": "warm"}, {"kind": "rename", "path": "dir"}, {"kind": "dance", "path": "dir"}):
+    of_dir = {"path": "dir", "kind": "warm"}
+    for wrong in (
+        {},
+        {"kind": "warm"},
+        {"kind": "rename", "path": "dir"},
+        {"kind": "dance", "path": "dir"},
+        {**of_dir, "others": "dir"},
+        {**of_dir, "others": ["/etc"]},
+        {**of_dir, "class": "GLACIER"},
+        {**of_dir, "kind": "tier", "class": "COLD"},
+        {**of_dir, "kind": "tier", "class": "GLACIER", "days": 1},
+        {**of_dir, "kind": "restore", "speed": "light"},
+    ):
         assert refused(service, "task_start", **wrong).code is ErrorCode.BAD_REQUEST
     for verb in ("task", "task_failures", "task_wait", "task_cancel"):
         assert refused(service, verb, id="x").code is ErrorCode.BAD_REQUEST

@@ -291,7 +291,7 @@ def test_release_says_why_a_file_stays(tmp_path: Path, why: str) -> None:
 # ---- all ----
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TaskKind if kind not in (TaskKind.RENAME, TaskKind.IMPORT)])
+@pytest.mark.parametrize("kind", [TaskKind.EXPORT, TaskKind.WARM, TaskKind.RELEASE, TaskKind.VERIFY])
 def test_a_forecast_changes_nothing(tmp_path: Path, kind: TaskKind) -> None:
     async def main(rig: Rig) -> None:
         rig.put_remote("cold", b"c" * 1000)
@@ -313,5 +313,25 @@ def test_a_forecast_of_nothing_is_refused(tmp_path: Path) -> None:
         for kind in makers(mount_of(rig)):
             with pytest.raises(FsError, match=os.strerror(2)):
                 await tasks_of(rig).forecast(kind, "absent")
+
+    run_rig(tmp_path, main)
+
+
+def test_a_task_of_several_paths(tmp_path: Path) -> None:
+    async def main(rig: Rig) -> None:
+        for key in ("a", "d/x", "d/y", "other"):
+            rig.put_remote(key, b"1" * 1000)
+        tasks = tasks_of(rig, tier_bytes=2000)
+        forecast = await tasks.forecast(TaskKind.WARM, "a", others=("d", "absent"))
+        assert (forecast.counts.total, forecast.counts.failed) == (4, 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tasks.run)
+            number = tasks.start(TaskKind.WARM, "a", others=("d", "absent")).number
+            while not (task := tasks.find(number)) or not task.state.has_ended:
+                await tasks.changed.wait()
+            nursery.cancel_scope.cancel()
+        failures = {path: code for _, path, code in tasks.failures(number, 0, 9)}
+        assert failures.pop("absent") == "ENOENT" and list(failures.values()) == ["no_room"], "they share the tier"
+        assert task.counts.done == 2 and not is_here(rig, "other") and task.others == ("d", "absent")
 
     run_rig(tmp_path, main)

@@ -14,7 +14,7 @@ from tierfs.sync.report import PendingSummary, Reporter, advice
     [
         (StoreErrorKind.ACCESS_DENIED, IntentKind.RECONCILE, "credentials may write"),
         (StoreErrorKind.ACCESS_DENIED, IntentKind.DELETE, "credentials may write, copy and delete"),
-        (StoreErrorKind.ARCHIVED, IntentKind.RECONCILE, "restore it"),
+        (StoreErrorKind.ARCHIVED, IntentKind.RECONCILE, "tierctl restore"),
         (StoreErrorKind.KEY_TOO_LONG, IntentKind.RECONCILE, "Shorten the path"),
         (StoreErrorKind.THROTTLED, IntentKind.RECONCILE, "safe on the local disk"),
         (StoreErrorKind.PERMANENT, IntentKind.DELETE, "object stays in the bucket"),

@@ -78,7 +78,8 @@ static void answer_status(struct holder *holder, uint32_t tag)
         ", \"undelivered\": %" PRIuFAST64 ", \"notified\": %" PRIuFAST64 ", \"notify_failed\": %" PRIuFAST64
         ", \"notify_dropped\": %" PRIuFAST64 ", \"registered\": %" PRIu64 ", \"open_here\": %" PRIu64
         ", \"open_in_python\": %" PRIu64 ", \"served\": %" PRIu64 ", \"served_reads\": %" PRIu64
-        ", \"served_writes\": %" PRIu64 ", \"brake_state\": %d, \"braked\": %zu, \"latency_state\": %d, "
+        ", \"served_writes\": %" PRIu64 ", \"served_read_bytes\": %" PRIu64 ", \"served_write_bytes\": %" PRIu64
+        ", \"brake_state\": %d, \"braked\": %zu, \"latency_state\": %d, "
         "\"at_gates\": %zu, \"restarts\": %u, \"told_attributes\": %" PRIu64 ", \"told_names\": %" PRIu64 "}",
         (int)getpid(), atomic_load(&holder->kernel_minor),
         atomic_load(&holder->passthrough_agreed) ? "true" : "false",
@@ -87,7 +88,7 @@ static void answer_status(struct holder *holder, uint32_t tag)
         atomic_load(&c->interrupted), atomic_load(&c->swallowed), atomic_load(&c->malformed),
         atomic_load(&c->undelivered), atomic_load(&c->notified), atomic_load(&c->notify_failed),
         atomic_load(&c->notify_dropped), counts.registered, counts.open_here, counts.open_in_python,
-        served.files, served.reads, served.writes,
+        served.files, served.reads, served.writes, served.read_bytes, served.write_bytes,
         brake_state(holder->brake), brake_waiting(holder->brake), latency_state(holder->latency),
         gate_waiting(holder->opens) + gate_waiting(holder->reads) + gate_waiting(holder->writes),
         atomic_load(&holder->restarts), told.attributes, told.names);

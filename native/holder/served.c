@@ -265,7 +265,10 @@ enum served_outcome served_read(struct served_table *table, uint64_t ino, void *
         uint64_t end = (uint64_t)status.st_size, stop = offset + size_bytes < end ? offset + size_bytes : end;
         pthread_mutex_lock(&table->lock);
         outcome = file->leaving ? SERVED_NOT : look(file, offset, stop, tell);
-        table->counts.reads += outcome == SERVED_DONE;
+        if (outcome == SERVED_DONE) {
+            table->counts.reads++;
+            table->counts.read_bytes += stop > offset ? stop - offset : 0;
+        }
         pthread_mutex_unlock(&table->lock);
     }
     if (outcome == SERVED_DONE) {
@@ -299,6 +302,7 @@ enum served_outcome served_write(struct served_table *table, uint64_t ino, const
         file->busy++;
         table->budget_bytes -= size_bytes;
         table->counts.writes++;
+        table->counts.write_bytes += size_bytes;
     }
     pthread_mutex_unlock(&table->lock);
     if (!takes)

@@ -35,7 +35,7 @@ struct served_range {
 };
 
 struct served_counts {
-    uint64_t files, reads, writes;
+    uint64_t files, reads, writes, read_bytes, write_bytes;
 };
 
 struct served_table;

@@ -82,6 +82,8 @@ def test_what_is_present_is_read_here_and_the_rest_is_brought(run: Run, tmp_path
         rig.holder.present(INO, 0, None)
         assert (await read(rig, 60 * KIB, 64 * KIB)).payload == data[60 * KIB :], "up to the end of the file"
         assert (await read(rig, 1 << 40, 10)).payload == b""
+        told = await rig.holder.status()
+        assert (told["served_reads"], told["served_read_bytes"]) == (5, 1000 + 100 + 4096 + 4 * KIB)
 
     run(scenario)
 

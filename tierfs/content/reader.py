@@ -79,8 +79,7 @@ class Reader:
         if offset >= stop or live.is_whole:
             return
         self._ledger.touch(live)
-        if not live.covers(offset, stop):
-            self._meters.read(stop - offset, waited=True)
+        waits = not live.covers(offset, stop)
         self._look_ahead(live, offset, stop)
         at, void_count = offset, 0
         while (at := self._local_stop(live, at, stop)) < min(stop, live.size_bytes):
@@ -90,6 +89,8 @@ class Reader:
             if flight.error is not None or flight.is_void:
                 void_count += 1
                 self._check_progress(live, void_count)
+        if waits:
+            self._meters.brought(stop - offset)
 
     async def bring_whole(self, live: LiveFile) -> bool:
         """Returns when all is present, or False when some of it was not admitted to the tier. FsError, StoreError.

@@ -78,6 +78,9 @@ class Meters:
     cold_reads: int = 0
     """Reads that waited for the bucket."""
     cold_read_bytes: int = 0
+    brought_reads: int = 0
+    """Of those, the ones that the holder answered, when their bytes were here, and counts, too."""
+    brought_read_bytes: int = 0
     written_bytes: int = 0
     received_bytes: int = 0
     """Bodies from the store, also of what was read ahead."""
@@ -109,6 +112,12 @@ class Meters:
         else:
             self.hot_reads += 1
             self.hot_read_bytes += size_bytes
+
+    def brought(self, size_bytes: int) -> None:
+        """What a read waited for is here: the holder answers it."""
+        self.read(size_bytes, waited=True)
+        self.brought_reads += 1
+        self.brought_read_bytes += size_bytes
 
     def used(self, opens: int, size_bytes: int) -> None:
         """The holder has answered opens and reads of a hot file."""

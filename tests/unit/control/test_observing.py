@@ -24,9 +24,12 @@ class NoUsage:
     """Is not asked."""
 
 
-class NoHolder:
+class HolderDouble:
+    def __init__(self, **counts: int) -> None:
+        self.counts = counts
+
     async def holder_counts(self) -> Mapping[str, int]:
-        return {}
+        return self.counts
 
 
 def status() -> Mapping[str, Any]:
@@ -35,7 +38,7 @@ def status() -> Mapping[str, Any]:
 
 
 def verbs_over(log: OperationLog, meters: Meters | None = None) -> ObservingVerbs:
-    return ObservingVerbs(Metering(meters or Meters(), NoHolder(), status), log, NoUsage())  # type: ignore[arg-type]
+    return ObservingVerbs(Metering(meters or Meters(), HolderDouble(), status), log, NoUsage())  # type: ignore[arg-type]
 
 
 async def ask(verbs: ObservingVerbs, verb: str, **args: Any) -> Mapping[str, Any]:
@@ -97,6 +100,25 @@ def test_figures_have_every_number_as_it_is() -> None:
         told = await ask(verbs_over(OperationLog(ManualClock()), meters), "figures")
         assert set(told) == set(figures())
         assert told["reads"] == {"local": 0, "bucket": 1} and told["operations"]["read"]["count"] == 1
+
+    trio.run(main)
+
+
+def test_a_read_that_waited_is_not_counted_again_when_the_holder_answers_it() -> None:
+    async def main() -> None:
+        meters, holder = Meters(), HolderDouble(served_reads=5, served_read_bytes=500, served_write_bytes=70)
+        metering = Metering(meters, holder, status)
+        meters.wrote(7)
+        told = await metering.figures()
+        assert (told["reads"], told["read_bytes"]) == ({"local": 5, "bucket": 0}, {"local": 500, "bucket": 0})
+        assert told["written_bytes"] == 77
+        meters.brought(100)
+        between = await metering.figures()
+        assert (between["reads"], between["read_bytes"]) == ({"local": 5, "bucket": 1}, {"local": 500, "bucket": 100})
+        holder.counts = {"served_reads": 6, "served_read_bytes": 600}
+        assert (await metering.figures())["reads"] == {"local": 5, "bucket": 1}
+        holder.counts = {"served_reads": 7, "served_read_bytes": 650}
+        assert (await metering.figures())["read_bytes"] == {"local": 550, "bucket": 100}
 
     trio.run(main)
 

@@ -225,7 +225,7 @@ stage() {
 
 # two lanes side by side: most tests wait, for a store, a disk or a clock
 one_lane() {
-  stage unit tests/unit tests/tidy tests/native tests/model
+  stage unit tests/unit tests/tidy tests/native tests/model tests/fuzz tests/suites
   if [ "$mode" = all ]; then stage e2e tests/e2e; fi
 }
 

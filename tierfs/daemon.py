@@ -64,7 +64,6 @@ from tierfs.namespace.changes import TreeSettings
 from tierfs.namespace.locations import Locations
 from tierfs.namespace.tree import Tree
 from tierfs.objectstore.opening import open_store
-from tierfs.objectstore.probe import probe
 from tierfs.objectstore.retrying import RetryingStore
 from tierfs.policy.merge import ConflictRules, Policy
 from tierfs.policy.tasks import TaskKind
@@ -75,10 +74,10 @@ from tierfs.sync.bell import Bell
 from tierfs.sync.eventflow import Flow
 from tierfs.sync.eventservice import Events
 from tierfs.sync.exporter import Exporter
-from tierfs.sync.format import agree_on_format
 from tierfs.sync.guard import Guard
 from tierfs.sync.history import History
 from tierfs.sync.importer import Importer
+from tierfs.sync.introduction import introduce
 from tierfs.sync.jobs import Mount, makers
 from tierfs.sync.labelling import Labeller
 from tierfs.sync.news import News
@@ -169,10 +168,10 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
             on_sent=observer.meters.sent,
         )
         stack.push_async_callback(store.aclose)
-        await store.check()
-        for warning in (await probe(store, index.next_op_id())).warnings:
+        read_only, takes_over = settings.mount.read_only, takeover is not None
+        known = await introduce(store, index, source, read_only=read_only, takes_over=takes_over)
+        for warning in known.warnings:
             log.warning("%s: %s", source, warning, extra={"event": "TFS2001"})
-        await agree_on_format(store, index.next_op_id(), read_only=settings.mount.read_only)
         parts = _build(settings, index, store, source, cache, clock, takeover, observer)
         facts = MountFacts(
             source=source,

@@ -213,3 +213,18 @@ def test_a_reader_that_waits_for_the_server_does_not_hold_up_the_end(rig: Rig, c
         mount.mount()
         mount.wait_synced()
         assert rig.body("new") == b"not in the bucket yet"
+
+
+def test_a_daemon_that_dies_meanwhile_is_followed_by_one_that_serves_what_is_hot(rig: Rig) -> None:
+    put_three(rig)
+    with rig.mounted() as mount:
+        warm_up(mount)
+        with (mount.path / "hot").open("rb") as opened:
+            rig.double.stop()
+            os.kill(int(mount.status()["pid"]), signal.SIGKILL)
+            assert_works_on(mount)
+            assert opened.read() == b"HOT bytes"
+        assert "takes over" in mount.log()
+        rig.double.start()
+        mount.wait_synced()
+        assert_all_arrived(rig)

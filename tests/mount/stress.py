@@ -19,6 +19,7 @@ import json
 import mmap
 import os
 import random
+import signal
 import struct
 import sys
 import time
@@ -177,7 +178,10 @@ class Worker:
 
     def look(self) -> None:
         """At anybody's file."""
-        name = self.choice.choice(os.listdir(self.directory))
+        names = os.listdir(self.directory)
+        if not names:
+            return
+        name = self.choice.choice(names)
         is_outside = name.startswith("outside")
         try:
             fd = os.open(self.path(name), os.O_RDONLY)
@@ -224,6 +228,7 @@ class Worker:
 
 
 def main() -> None:
+    signal.signal(signal.SIGUSR1, lambda *_: None)  # it may rain: a wait that is interrupted begins anew
     directory, name, seed, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
     worker = Worker(directory, name, seed)
     own = [worker.make, worker.overwrite, worker.append, worker.truncate, worker.map, worker.store, worker.remove]

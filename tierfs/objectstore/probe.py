@@ -255,6 +255,13 @@ async def probe(store: ObjectStore, op_id: str, *, timeout_s: float = TIMEOUT_S)
     return run.found
 
 
+def believe(store: ObjectStore, capabilities: Capabilities) -> None:
+    """Has `store` live by what was found out before. Repeatable."""
+    target = store.inner if isinstance(store, RetryingStore) else store
+    if isinstance(target, Probed):
+        target.adopt(capabilities)
+
+
 def _read_only(error: StoreError) -> Capabilities:
     return Capabilities(
         conditional_put=False,

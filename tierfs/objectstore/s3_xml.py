@@ -24,7 +24,7 @@ def _parse(body: bytes, expected_root: str) -> tuple[ElementTree.Element, str]:
     """The root element and the namespace, "{...}" or "", that all tags begin with."""
     try:
         root = ElementTree.fromstring(body)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # LookupError: an encoding that nobody knows
         raise StoreError(StoreErrorKind.CORRUPT, f"an answer is not well-formed XML: {error}") from error
     namespace, brace, name = root.tag.rpartition("}")
     if name != expected_root:
@@ -35,6 +35,14 @@ def _parse(body: bytes, expected_root: str) -> tuple[ElementTree.Element, str]:
 def parse_time_ns(text: str) -> int:
     """ "2026-11-22T19:43:38.000Z" as ns, whole seconds: HEAD has no more, and both must agree."""
     return int(datetime.datetime.fromisoformat(text).timestamp()) * NS_PER_S
+
+
+def _size_bytes(text: str) -> int:
+    """ValueError for what no object can have."""
+    size_bytes = int(text)
+    if not 0 <= size_bytes < 1 << 63:
+        raise ValueError(f"{size_bytes} bytes")
+    return size_bytes
 
 
 def _is_archived(row: dict[str, str], element: ElementTree.Element, namespace: str) -> bool:
@@ -71,7 +79,7 @@ def parse_listing(body: bytes, prefix: str) -> ListPage:
                 seen_time_ns = parse_time_ns(seen_time)
             yield ObjectInfo(
                 key=without_prefix(row["Key"]),
-                size_bytes=int(row["Size"]),
+                size_bytes=_size_bytes(row["Size"]),
                 etag=row.get("ETag", "").strip('"'),
                 last_modified_ns=seen_time_ns,
                 storage_class=row.get("StorageClass") or StorageClass.STANDARD.value,
@@ -131,7 +139,7 @@ def parse_versions(body: bytes, prefix: str) -> HistoryPage:
                     last_modified_ns=parse_time_ns(row["LastModified"]),
                     is_latest=row["IsLatest"] == "true",
                     is_deletion=kind == "DeleteMarker",
-                    size_bytes=int(row.get("Size") or 0),
+                    size_bytes=_size_bytes(row.get("Size") or "0"),
                     etag=row.get("ETag", "").strip('"'),
                     storage_class=row.get("StorageClass", ""),
                 )

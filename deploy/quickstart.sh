@@ -6,7 +6,9 @@
 #
 # TIERFS_PREFIX    where the program goes  (default: /opt/tierfs as root, else ~/.local/share/tierfs)
 # TIERFS_BIN_DIR   where the two commands are linked  (default: /usr/local/bin as root, else ~/.local/bin)
+# TIERFS_SHARE_DIR where manual pages and shell completions go  (default: share beside the commands' directory)
 # TIERFS_SBIN_DIR  where the helpers of mount(8) are linked, as root  (default: /sbin)
+# TIERFS_UNIT_DIR  where the systemd unit goes, as root  (default: /etc/systemd/system)
 # TIERFS_DEMO_DIR  where the demo's bucket, mount point and cache go  (default: ~/tierfs-demo)
 #
 # Ends with "quickstart: OK" and leaves the bucket mounted. Exit codes: 0 done, 1 the first job failed, 2 cannot install.
@@ -29,6 +31,8 @@ else
   bin_dir=${TIERFS_BIN_DIR:-$HOME/.local/bin}
 fi
 sbin_dir=${TIERFS_SBIN_DIR:-/sbin}
+unit_dir=${TIERFS_UNIT_DIR:-/etc/systemd/system}
+share_dir=${TIERFS_SHARE_DIR:-$(dirname "$bin_dir")/share}
 demo=${TIERFS_DEMO_DIR:-$HOME/tierfs-demo}
 source=${1:-file://$demo/bucket}
 mountpoint=${2:-$demo/mnt}
@@ -42,7 +46,7 @@ python=$(find_python) || die 2 "no Python 3.11 or newer with venv and headers; o
 version=$({
   "$python" -VV
   cd "$repo"
-  find pyproject.toml tierfs native -type f \( -name '*.py' -o -name '*.toml' -o -name '*.[ch]' \) -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+  find pyproject.toml tierfs native deploy -type f \( -path 'deploy/*' -o -name '*.py' -o -name '*.toml' -o -name '*.[ch]' \) -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
 } | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$prefix/.installed" 2>/dev/null)" = "$version" ]; then
   say "tierfs is installed in $prefix"
@@ -53,20 +57,25 @@ else
   # pip builds in the source tree: hand it a copy, so that the repository stays as it is and may be read-only
   build=$(mktemp -d)
   trap 'rm -rf "$build"' EXIT
-  (cd "$repo" && cp -R pyproject.toml README.md LICENSE tierfs native "$build/")
+  (cd "$repo" && cp -R pyproject.toml README.md LICENSE tierfs native deploy "$build/")
   find "$build" \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +
   quiet_pip "$prefix/venv" --force-reinstall --no-deps "$build" || die 2 "pip could not build tierfs (its output is above)"
-  quiet_pip "$prefix/venv" "$build" || die 2 "pip could not install what tierfs needs (its output is above)"
+  quiet_pip "$prefix/venv" "$build[manual]" || die 2 "pip could not install what tierfs needs (its output is above)"
   printf '%s\n' "$version" >"$prefix/.installed"
 fi
 mkdir -p "$bin_dir"
 for name in tierfs tierctl; do ln -sfn "$prefix/venv/bin/$name" "$bin_dir/$name"; done
+# manual pages and completions say what this version says
+"$prefix/venv/bin/python" -m tierfs.cli.manual "$share_dir" || die 2 "cannot write manual pages below $share_dir"
 # mount(8) looks for its helpers nowhere else, and calls them by the type of the entry or of the mount
 if [ "$(id -u)" -eq 0 ]; then
   mkdir -p "$sbin_dir"
   for name in mount umount; do
     for kind in tierfs fuse.tierfs; do ln -sfn "$prefix/venv/bin/$name.tierfs" "$sbin_dir/$name.$kind"; done
   done
+  mkdir -p "$unit_dir"
+  sed "s|/usr/local/bin/|$bin_dir/|" "$prefix/venv/lib/systemd/system/tierfs@.service" >"$unit_dir/tierfs@.service"
+  [ ! -d /run/systemd/system ] || systemctl daemon-reload || true
 fi
 tierfs=$bin_dir/tierfs
 tierctl=$bin_dir/tierctl

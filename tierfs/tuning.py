@@ -62,7 +62,7 @@ class Tuning:
             self._set = before
             raise
         self._carry(settings)
-        _log.info("%s is %s now", key, text, extra={"event": "TFS1005"})
+        _log.info("%s is %s now", key, text, extra={"event": "TFS1008"})
         return key
 
     def _carry(self, settings: Settings) -> None:
@@ -88,7 +88,7 @@ class Tuning:
             try:
                 settings, _ = with_option(settings, key, text)
             except ConfigError as error:  # another version of tierfs wrote it
-                _log.warning("%s was set before and is not any more: %s", key, error, extra={"event": "TFS1006"})
+                _log.warning("%s was set before and is not any more: %s", key, error, extra={"event": "TFS1009"})
                 continue
             self._set[key] = text
         self._carry(settings)

@@ -29,6 +29,7 @@ def env(tmp_path: Path) -> Iterator[dict[str, str]]:
         "TIERFS_PREFIX": str(tmp_path / "prefix"),
         "TIERFS_BIN_DIR": str(tmp_path / "bin"),
         "TIERFS_SBIN_DIR": str(tmp_path / "sbin"),
+        "TIERFS_UNIT_DIR": str(tmp_path / "units"),
         "TIERFS_DEMO_DIR": str(tmp_path / "demo"),
         MARK: mark,
     }
@@ -51,6 +52,11 @@ def test_twice_from_nothing(tmp_path: Path, env: dict[str, str]) -> None:
     assert find_mount(mount)
     archive = (bucket / "first-job/project.tar.gz").read_bytes()
     assert archive == (mount / "first-job/project.tar.gz").read_bytes()
+    assert (tmp_path / "share/man/man1/tierctl.1").exists()
+    if os.geteuid() == 0:
+        assert f"ExecStart={tmp_path}/bin/tierfs mount" in (tmp_path / "units/tierfs@.service").read_text()
+        fake = programs.run([tmp_path / "sbin/mount.tierfs", "s3://bucket", "/mnt", "-f"])
+        assert fake.returncode == 0
     (mount / "mine").write_bytes(b"stays over a second run")
     second = quickstart(env)
     assert "is installed in" in second.stdout

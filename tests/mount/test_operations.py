@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import sys
 import tarfile
@@ -145,3 +146,23 @@ def test_a_daemon_that_would_not_start_is_told_and_the_mount_stays(source: str, 
         assert answer.returncode == ExitCode.FAILED
         assert f"{mount.config}:2: unknown key 'regoin'" in answer.stderr and "goes on" in answer.stderr
         assert mount.status()["pid"] == pid and os.listdir(mount.path) == []
+
+
+def test_the_capabilities_of_the_unit_suffice(source: str, tmp_path: Path) -> None:
+    """Root with nothing but these, as in a container, has the same mode as root."""
+    need_root()
+    unit = (Path(__file__).parents[2] / "deploy" / "systemd" / "tierfs@.service").read_text()
+    named = re.search(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)
+    assert named is not None
+    kept = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in named[1].split())
+    with mounted(source, tmp_path) as mount:
+        mode = mount.status()["mode"]
+        mount.umount()
+        words = ["setpriv", f"--bounding-set=-all,{kept}", "--no-new-privs", sys.executable, "-m", "tierfs.cli.tierfs"]
+        programs.run([*words, *mount.mount_command()], env={MARK: mount.mark})
+        status = mount.status()
+        assert status["mode"] == mode and (status["holder_pid"] is not None) == (mode != "pyfuse3")
+        (mount.path / "f").write_bytes(b"bytes")
+        os.chown(mount.path / "f", 1000, 1000)
+        os.chmod(mount.path / "f", 0o4755)
+        assert (mount.path / "f").read_bytes() == b"bytes"

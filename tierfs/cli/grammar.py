@@ -4,8 +4,10 @@ Standard library only, as all of tierctl.
 """
 
 import argparse
-from collections.abc import Callable
-from typing import Final
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, NoReturn
 
 from tierfs.control.exitcodes import ExitCode
 from tierfs.control.exitcodes import table as exit_code_table
@@ -29,17 +31,54 @@ CODES: Final = (
 )
 
 
+class Parser(argparse.ArgumentParser):
+    """Says of a verb that is none which one was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the usage of the verb that was called, and ends with ExitCode.USAGE."""
+        found = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if found is not None:
+            known = re.findall(r"'([^']*)'", found[2])
+            close = difflib.get_close_matches(found[1], known, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"`{self.prog} --help` lists what there is"
+            message = f"there is no {found[1]!r}; {hint}"
+        super().error(message)
+
+
+class GroupedHelp(argparse.RawDescriptionHelpFormatter):
+    """Help with the verbs under headings, as `Verbs.begin` has made them."""
+
+    def _format_action(self, action: argparse.Action) -> str:
+        headings: Mapping[str, str] = getattr(action, "headings", {})
+        if not headings:
+            return super()._format_action(action)
+        parts = []
+        for verb in self._iter_indented_subactions(action):
+            if heading := headings.get(verb.dest):
+                parts.append(f"\n  {heading}:\n")
+            parts.append(super()._format_action(verb))
+        return "".join(parts)
+
+
 class Verbs:
     """The verbs of a command, or of one that has verbs of its own (`conflicts list`)."""
 
     def __init__(self, parser: argparse.ArgumentParser, members: str, common: argparse.ArgumentParser) -> None:
         self._common = common
-        self._parsers = parser.add_subparsers(metavar=members, required=True)
+        self._parsers = parser.add_subparsers(title="verbs", metavar=members, required=True)
+        self._headings: dict[str, str] = {}  # by the first verb below each
+        self._heading = ""
+        self._parsers.headings = self._headings  # type: ignore[attr-defined]
+
+    def begin(self, heading: str) -> None:
+        """The verbs that follow stand under a heading in --help."""
+        self._heading = heading
 
     def add(
         self, name: str, run: Callable[[argparse.Namespace], int], text: str, example: str
     ) -> argparse.ArgumentParser:
         """A verb that `run` carries out and returns the exit code of; `text` is a phrase in lower case."""
+        self._head(name)
         made = self._parsers.add_parser(
             name,
             help=text,
@@ -53,6 +92,7 @@ class Verbs:
 
     def group(self, name: str, text: str, examples: str, members: str) -> "Verbs":
         """A verb that has verbs of its own; `members` names them: `list|show`."""
+        self._head(name)
         made = self._parsers.add_parser(
             name,
             help=text,
@@ -61,6 +101,10 @@ class Verbs:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         return Verbs(made, members, self._common)
+
+    def _head(self, verb: str) -> None:
+        if self._heading:
+            self._headings[verb], self._heading = self._heading, ""
 
 
 def number_of(what: str) -> Callable[[str], int]:

@@ -28,26 +28,45 @@ from tierfs.cli import (
     versions,
     watching,
 )
-from tierfs.cli.grammar import CODES, Verbs
+from tierfs.cli.grammar import CODES, GroupedHelp, Parser, Verbs
 from tierfs.control.exitcodes import table as exit_code_table
 
+# in the order that --help has; a module of verbs is a line
 _MODULES: Final = (
-    status,
-    syncing,
-    watching,
-    live,
-    oplog,
-    space,
-    dashboard,
-    conflicts,
-    events,
-    versions,
-    tasks,
-    tiering,
-    configuring,
-    classes,
-    doctor,
-)  # in the order that --help has
+    (
+        "a mount and its files",
+        status,
+        space,
+    ),
+    (
+        "here and in the bucket",
+        syncing,
+        watching,
+        conflicts,
+        versions,
+        events,
+        classes,
+    ),
+    (
+        "long work on a path",
+        tasks,
+    ),
+    (
+        "what stays on the local disk",
+        tiering,
+    ),
+    (
+        "what happens now",
+        live,
+        oplog,
+        dashboard,
+    ),
+    (
+        "running it",
+        configuring,
+        doctor,
+    ),
+)
 _EXAMPLES: Final = """\
 examples:
   tierctl status                        the only mount of this machine
@@ -79,24 +98,27 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
-    options = _parser().parse_args(syncing.joined(sys.argv[1:] if argv is None else argv))
+    options = parser().parse_args(syncing.joined(sys.argv[1:] if argv is None else argv))
     return terminal.run_command("tierctl", lambda: int(options.run(options)), as_json=options.json)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line: what is parsed, and what manual pages and completions are made from."""
+    made = Parser(
         prog="tierctl",
         description="Asks and steers tierfs mounts. PATH is any path in a mount; with one mount it may be left out.",
         epilog=f"{_EXAMPLES}\nexit codes:\n{exit_code_table(*CODES)}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=GroupedHelp,
     )
-    parser.add_argument("--version", action="version", version=f"tierctl {__version__}")
+    made.add_argument("--version", action="version", version=f"tierctl {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    verbs = Verbs(parser, "VERB", common)
-    for module in _MODULES:
-        module.add_verbs(verbs)
-    return parser
+    verbs = Verbs(made, "VERB", common)
+    for heading, *modules in _MODULES:
+        verbs.begin(heading)
+        for module in modules:
+            module.add_verbs(verbs)
+    return made
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from tierfs import __version__
-from tierfs.cli import background, fsckoptions, mounting, terminal, unmounting
+from tierfs.cli import background, fsckoptions, iam, mounting, terminal, unmounting
 from tierfs.cli.failures import as_exit_error
+from tierfs.cli.grammar import Parser
 from tierfs.config import Settings
 from tierfs.control.exitcodes import ExitCode
 from tierfs.control.exitcodes import table as exit_code_table
@@ -42,7 +43,7 @@ def _run_daemon(settings: Settings, source: str, mountpoint: Path, cache: Path, 
 def main(argv: Sequence[str] | None = None, *, run_daemon: mounting.RunDaemon = _run_daemon) -> int:
     """The command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
 
     def body() -> int:
         try:
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None, *, run_daemon: mounting.RunDaemon = 
                 from tierfs.cli import fsck  # here, not above: it brings the index, which the others start without
 
                 return fsck.run(options)
+            if options.verb == "iam":
+                return iam.run(options)
             return _mount(options, run_daemon)
         except TierfsError as error:
             raise as_exit_error(error) from error
@@ -59,15 +62,16 @@ def main(argv: Sequence[str] | None = None, *, run_daemon: mounting.RunDaemon = 
     return terminal.run_command("tierfs", body, as_json=options.json)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line: what is parsed, and what manual pages and completions are made from."""
+    made = Parser(
         prog="tierfs",
         description="Mounts an object bucket as a file system whose hot files live on the local disk.",
         epilog=f"{_EXAMPLES}\nexit codes:\n{exit_code_table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"tierfs {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    made.add_argument("--version", action="version", version=f"tierfs {__version__}")
+    verbs = made.add_subparsers(dest="verb", metavar="VERB", required=True)
     mount = verbs.add_parser(
         "mount",
         help="mount a bucket; returns when the mount works",
@@ -94,9 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     umount.add_argument("directory", metavar="DIR", help="the mountpoint")
     umount.add_argument("--no-drain", action="store_true", help="leave pending uploads for the next mount")
     umount.add_argument("--lazy", action="store_true", help="also while it is in use; open files go on")
-    for verb in (mount, umount, fsckoptions.add_parser(verbs)):
+    for verb in (mount, umount, fsckoptions.add_parser(verbs), iam.add_parser(verbs)):
         verb.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    return parser
+    return made
 
 
 def _mount(options: argparse.Namespace, run_daemon: mounting.RunDaemon) -> int:

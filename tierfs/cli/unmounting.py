@@ -55,16 +55,20 @@ def _through_daemon(entry: Entry, place: Path, *, drain: bool, lazy: bool) -> Js
             result = client.call("unmount", {"drain": drain, "lazy": lazy}, on_progress=line)
         except ExitError as error:
             line.clear()
-            if error.code is ExitCode.FAILED and drain:
+            if error.errno == errno.EINVAL and mountpoint.mounted_at(place) is None:
+                # somebody else was faster: what is left is to wait for the end
+                result = {"pending_exports": None, "dirty_bytes": None}
+            elif error.code is ExitCode.FAILED and drain:
                 raise ExitError(
                     error.code,
                     f"{error}; the mount stays. --no-drain leaves this for the next mount",
                     errno=error.errno,
                 ) from None
-            if error.code is not ExitCode.NO_DAEMON:
+            elif error.code is not ExitCode.NO_DAEMON:
                 raise
-            _after_silence(place, error, lazy=lazy)
-            return {"pending_exports": None, "dirty_bytes": None}
+            else:
+                _after_silence(place, error, lazy=lazy)
+                return {"pending_exports": None, "dirty_bytes": None}
         client.close()
         while not lazy and not process.has_ended_within(POLL_INTERVAL_S):
             # no limit of its own: the daemon has one ([export] drain_timeout_s), and ^C leaves it alone

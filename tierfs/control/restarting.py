@@ -68,6 +68,8 @@ class Restart:
                 "nobody would start another daemon: that takes the native holder and mount.restart; "
                 "unmount and mount again instead",
             )
+        if os.getpid() == 1:
+            raise FsError(errno.EOPNOTSUPP, "the daemon is the first process of its container, which would end with it")
         await self._try_out()
         now_ns = self._clock.now_ns()
         recent = [at for at in self._recent() if 0 <= now_ns - at < WITHIN_S * NS_PER_S]

@@ -27,6 +27,7 @@ class Use:
     read_only: bool = False
     queue_url: str = ""  # events are read from it
     undeletes: bool = False  # tierctl versions and undelete
+    restores: bool = False  # archived objects are brought back
     sets_up_events: bool = False  # tierctl events setup
     kms_key_arn: str = ""  # the bucket encrypts with it
 
@@ -43,6 +44,8 @@ def policy(use: Use) -> dict[str, Any]:
         statements.append(_statement("Uploads", ("s3:ListBucketMultipartUploads",), bucket))
     if use.undeletes and not use.read_only:
         statements.append(_statement("Undelete", ("s3:DeleteObjectVersion",), objects))
+    if use.restores:
+        statements.append(_statement("Restore", ("s3:RestoreObject",), objects))
     if use.queue_url:
         statements.append(_statement("Events", _QUEUE, _queue_arn(use.queue_url)))
     if use.sets_up_events:

@@ -38,6 +38,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "TFS1005": Event("the uploads at the end of the mount failed", "mount again with the same cache"),
     "TFS1006": Event("changes are left for the next mount", "mount again with the same cache"),
     "TFS1007": Event("a planned restart: the next daemon takes over"),
+    "TFS1008": Event("a setting was changed while the mount lives"),
+    "TFS1009": Event("such a setting of before is none any more", "see tierctl config show"),
     "TFS2001": Event("the server lacks something", "see Servers differ and what the line says it costs"),
     "TFS2002": Event("a name in a directory that serves as a bucket is not UTF-8 and not shown", "rename it"),
     "TFS2003": Event("the metadata of an object in such a directory cannot be read", "write the file anew"),

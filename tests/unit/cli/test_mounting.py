@@ -247,7 +247,7 @@ def test_the_command_in_the_background_hands_everything_on(
     (command, log) = started[0]
     assert log == Path(out["cache"], "tierfs.log")
     module = command.index("tierfs.cli.tierfs")
-    options = tierfs._parser().parse_args(command[module + 1 :])
+    options = tierfs.parser().parse_args(command[module + 1 :])
     assert options.foreground and options.status_fd == 9
     again = mounting.plan(
         options.source,

@@ -305,7 +305,7 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
 
 
 def test_no_verb_lost_its_function() -> None:
-    parser: Any = tierctl._parser()
+    parser: Any = tierctl.parser()
     verbs = parser._subparsers._group_actions[0].choices
     assert set(verbs) >= {
         "status",

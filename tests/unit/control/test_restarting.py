@@ -73,6 +73,12 @@ def test_without_somebody_to_start_another_it_is_refused(
     assert refused.value.errno == errno.EOPNOTSUPP
 
 
+def test_the_first_process_of_a_container_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tierfs.control.restarting.os.getpid", lambda: 1)
+    with pytest.raises(FsError, match="first process of its container"):
+        restarts(tmp_path, [0])
+
+
 def test_a_daemon_that_would_not_start_is_told_in_its_words_and_this_one_goes_on(tmp_path: Path) -> None:
     with pytest.raises(TierfsError, match="tierfs: no such bucket; this one goes on"):
         restarts(tmp_path, [0], check=BAD)

@@ -38,6 +38,8 @@ def test_who_only_reads_may_only_read() -> None:
 def test_what_is_not_used_is_not_granted() -> None:
     granted = actions(Use(bucket="b"))
     assert not {action for action in granted if action.startswith(("sqs:", "kms:")) or "Version" in action}
+    assert "s3:RestoreObject" not in granted
+    assert by_name(Use(bucket="b", restores=True))["Restore"]["Action"] == ["s3:RestoreObject"]
     assert "s3:PutBucketNotification" not in granted
 
 

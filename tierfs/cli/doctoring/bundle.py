@@ -19,8 +19,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tierfs import config
-from tierfs.cli.doctoring.report import Report
-from tierfs.cli.mounting import BACKGROUND_LOG
+from tierfs.cli.doctoring.report import Report, log_of
 from tierfs.control.exitcodes import ExitCode, ExitError
 from tierfs.objectstore.secrets import configured_secrets, secret_values
 from tierfs.telemetry.logs import scrub
@@ -80,7 +79,7 @@ def _texts(report: Report, environment: Mapping[str, str], pid: int | None) -> I
         yield "settings-of-daemon.txt", "\n".join(lines)
     file = Path(report.subject.config_file or config.DEFAULT_CONFIG_PATH)
     yield "tierfs.toml", _read(file)
-    yield "log.txt", _tail(_log_of(report))
+    yield "log.txt", _tail(log_of(report))
     yield (
         "environment.txt",
         "\n".join(f"{name}={value}" if _TOLD.fullmatch(name) else name for name, value in sorted(environment.items())),
@@ -90,14 +89,6 @@ def _texts(report: Report, environment: Mapping[str, str], pid: int | None) -> I
     names = [*_FACTS, *((f"{pid}/status", f"{pid}/limits") if pid is not None else ())]
     facts += [f"--- /proc/{name}\n{_read(Path('/proc', name))}" for name in names]
     yield "machine.txt", "\n".join([*facts, f"--- /etc/os-release\n{_read(Path('/etc/os-release'))}"])
-
-
-def _log_of(report: Report) -> Path | None:
-    named = report.daemon_settings.get("log.file", "").strip('"') or report.settings.log.file
-    if named:
-        return Path(named)
-    entry = report.subject.entry
-    return Path(entry.cache, BACKGROUND_LOG) if entry is not None else None
 
 
 def _tail(path: Path | None) -> str:

@@ -131,12 +131,21 @@ def _disk(report: Report) -> list[Finding]:
     reserve_bytes = report.settings.hot_tier.min_free_bytes
     try:
         disk = machine.cache_disk(cache)
-        log = Path(report.settings.log.file or cache / mounting.BACKGROUND_LOG)
+        log = log_of(report) or cache / mounting.BACKGROUND_LOG
         room = machine.cache_disk(log)
     except OSError as error:
         text = f"{cache}: {error.strerror}"
         return [Finding("cache-space", Severity.ERROR, text, "nothing can be kept there", "choose another --cache")]
     return [*diagnosis.cache(disk, reserve_bytes=reserve_bytes), diagnosis.log_room(str(log), room.free_bytes)]
+
+
+def log_of(report: Report) -> Path | None:
+    """Where the daemon of the mount writes its log, or one would by the settings; None: nobody says."""
+    named = report.daemon_settings.get("log.file", "").strip('"') or report.settings.log.file
+    if named:
+        return Path(named)
+    entry = report.subject.entry
+    return Path(entry.cache, mounting.BACKGROUND_LOG) if entry is not None else None
 
 
 def _bucket(found: Examination, *, read_only: bool) -> list[Finding]:

@@ -21,7 +21,7 @@ from tierfs.units import format_size
 
 _NS_PER_S: Final = 1_000_000_000
 _HEADER: Final = f"{'TIME':<12} {'OPERATION':<10} {'UID':>5} {'PID':>7} {'BYTES':>9} {'TOOK':>7} {'FROM':<6} PATH"
-_PASSTHROUGH: Final = "hot files are read and written by the kernel alone in this mode: that is not shown"
+_HIDDEN: Final = "not shown: what is read and written without the daemon, which hot files and new ones are in this mode"
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -37,12 +37,12 @@ def run_oplog(options: argparse.Namespace) -> int:
         at = client.call("oplog")["next"]
         mode = client.call("figures")["mode"]
         if options.json:
-            hidden = ["hot files"] if mode == "passthrough" else []
+            hidden = [] if mode == "pyfuse3" else ["hot files", "new files"]
             print(json.dumps({"what": "watching", "mountpoint": entry.mountpoint, "hidden": hidden}), flush=True)
         else:
             print(f"watching {terminal.printable(entry.mountpoint)}; Ctrl-C ends it", file=sys.stderr)
-            if mode == "passthrough":
-                print(_PASSTHROUGH, file=sys.stderr)
+            if mode != "pyfuse3":
+                print(_HIDDEN, file=sys.stderr)
             print(_HEADER, flush=True)
         try:
             while True:

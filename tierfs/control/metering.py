@@ -29,6 +29,7 @@ class Metering:
         self._holder = holder
         self._status = status
         self._local_reads = self._local_read_bytes = 0
+        self._before_us: Mapping[str, int] | None = None  # what the holder had counted for the daemon before this one
 
     async def figures(self) -> Json:
         """
@@ -38,7 +39,10 @@ class Metering:
         holder {name: count}; tier {size_bytes, used_bytes, dirty_bytes}; metrics and the rest as in `status`.
         """
         holder = await self._holder.holder_counts()
-        self._count_local(holder)
+        if self._before_us is None and holder:
+            self._before_us = holder if holder.get("restarts") else {}
+        served = {name: count - (self._before_us or {}).get(name, 0) for name, count in holder.items()}
+        self._count_local(served)
         status, meters = self._status(), self._meters
         removals = status["removals"]
         return {
@@ -49,7 +53,7 @@ class Metering:
             "requests": _timings(meters.requests),
             "reads": {"local": self._local_reads, "bucket": meters.cold_reads},
             "read_bytes": {"local": self._local_read_bytes, "bucket": meters.cold_read_bytes},
-            "written_bytes": meters.written_bytes + holder.get("served_write_bytes", 0),
+            "written_bytes": meters.written_bytes + served.get("served_write_bytes", 0),
             "received_bytes": meters.received_bytes,
             "sent_bytes": meters.sent_bytes,
             "kernel_opens": meters.kernel_opens,
@@ -62,17 +66,17 @@ class Metering:
             "cpu_s": time.process_time(),
         }
 
-    def _count_local(self, holder: Mapping[str, int]) -> None:
+    def _count_local(self, served: Mapping[str, int]) -> None:
         """Reads that waited for nothing, by the daemon and the holder.
 
         What was brought for a read is counted a moment before the holder counts the read, and a count that goes back
         would be taken for a new beginning.
         """
         meters = self._meters
-        reads = meters.hot_reads + holder.get("served_reads", 0) - meters.brought_reads
+        reads = meters.hot_reads + served.get("served_reads", 0) - meters.brought_reads
         read_bytes = meters.hot_read_bytes + meters.holder_read_bytes - meters.brought_read_bytes
         self._local_reads = max(self._local_reads, reads)
-        self._local_read_bytes = max(self._local_read_bytes, read_bytes + holder.get("served_read_bytes", 0))
+        self._local_read_bytes = max(self._local_read_bytes, read_bytes + served.get("served_read_bytes", 0))
 
     async def serve(self, listen: str) -> None:
         """For Prometheus, at an address of `[metrics] listen`, until it is cancelled. ConfigError."""

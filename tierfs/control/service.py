@@ -24,6 +24,11 @@
 | settings | | yes | no |
 | settings_set | name, value | yes | no |
 | restart | | yes | no |
+| figures | | yes | yes: numbers only |
+| oplog | after? | yes | no |
+| busiest | after? | yes | no |
+| du | path? | any path; none = all | paths that they own |
+| children | path?, after? | any path; none = all | paths that they own |
 | conflicts | path?, after? | everything | those of which they own every version |
 | conflict_diff | id | any | those of which they own every version |
 | conflict_resolve | id, keep, dry_run? | any | no: they have rm and mv |

@@ -51,7 +51,7 @@ def test_each_operation_is_an_object_and_what_is_hidden_is_said(tmp_path: Path) 
         with watcher("--json") as process:
             assert process.stdout is not None
             first, *lines = [json.loads(process.stdout.readline()) for _ in range(4)]
-            assert first == {"what": "watching", "mountpoint": str(place), "hidden": ["hot files"]}
+            assert first == {"what": "watching", "mountpoint": str(place), "hidden": ["hot files", "new files"]}
             assert lines == [operation(1, "a"), operation(2, "\udcff"), operation(3, "c")]
             mounts.close()
             out, err = process.communicate(timeout=60)
@@ -73,7 +73,7 @@ def test_people_get_a_header_and_lines_until_ctrl_c(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=60)
         assert process.returncode == ExitCode.INTERRUPTED
-        assert "read and written by the kernel alone in this mode: that is not shown" in err
+        assert "not shown: what is read and written without the daemon" in err
 
 
 def test_lines_fit_and_harm_no_terminal() -> None:

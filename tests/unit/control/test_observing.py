@@ -123,6 +123,21 @@ def test_a_read_that_waited_is_not_counted_again_when_the_holder_answers_it() ->
     trio.run(main)
 
 
+def test_what_a_holder_counted_for_the_daemon_before_is_not_ours() -> None:
+    """Else all that it ever served would look as if it had come in the first second after a restart."""
+
+    async def main() -> None:
+        holder = HolderDouble(restarts=1, served_reads=1000, served_read_bytes=5000, served_write_bytes=7000)
+        metering = Metering(Meters(), holder, status)
+        told = await metering.figures()
+        assert (told["reads"]["local"], told["read_bytes"]["local"], told["written_bytes"]) == (0, 0, 0)
+        holder.counts = {"restarts": 1, "served_reads": 1002, "served_read_bytes": 5300, "served_write_bytes": 7070}
+        told = await metering.figures()
+        assert (told["reads"]["local"], told["read_bytes"]["local"], told["written_bytes"]) == (2, 300, 70)
+
+    trio.run(main)
+
+
 @pytest.mark.parametrize("after", [7, "zz", "abc", "ab" * 256])
 def test_a_page_that_nobody_has_told_is_refused(after: object) -> None:
     with pytest.raises(Refusal, match="after must be the next of a page"):

@@ -128,8 +128,7 @@ struct open {
 };
 
 struct file {
-    bool registered, revoking, may_write, no_capabilities;
-    uint64_t fh;
+    bool registered, revoking, discarded, may_write, no_capabilities;
     struct open opens[OPENS];
 };
 
@@ -268,7 +267,7 @@ static void open_one(struct hot_table *table, uint64_t ino, struct open *slot)
         if (refused)
             return;
     } else {
-        REQUIRE(out.fh == file->fh, "another handle than was said");
+        REQUIRE(out.fh == (HOLDER_FH | ino), "another handle than the inode's");
     }
     fresh.fh = out.fh;
     fresh.passes = (out.open_flags & FOPEN_PASSTHROUGH) != 0;
@@ -287,18 +286,20 @@ static void register_one(struct hot_table *table, uint64_t ino, int backing_fd)
     snprintf(path, sizeof path, "/proc/self/fd/%d", backing_fd);
     int fd = open(path, (random_below(2) ? O_RDWR : O_RDONLY) | O_CLOEXEC);
     uint32_t flags = (uint32_t)random_below(4);
-    uint64_t fh = 0;
     REQUIRE(fd >= 0, "%s", strerror(errno));
-    int result = hot_register(table, ino, fd, flags, &fh);
+    int result = hot_register(table, ino, fd, flags);
     REQUIRE(result == (file->registered ? -EEXIST : 0), "%d", result);
     if (result == 0) {
-        REQUIRE(fh & HOLDER_FH, "one of Python's handles");
         file->registered = true;
         file->revoking = false;
         file->may_write = flags & HOT_WRITABLE;
         file->no_capabilities = flags & HOT_NO_CAPABILITIES;
-        file->fh = fh;
     }
+}
+
+static void unregistered(struct file *file)
+{
+    file->registered = file->revoking = file->discarded = file->may_write = file->no_capabilities = false;
 }
 
 static void revoke_one(struct hot_table *table, uint64_t ino)
@@ -309,13 +310,24 @@ static void revoke_one(struct hot_table *table, uint64_t ino)
     int expected = !file->registered ? -ENOENT : is_open(file, ours_or_passing) ? -EBUSY : 0;
     REQUIRE(result == expected, "%d instead of %d", result, expected);
     if (result == 0)
-        file->registered = file->revoking = file->may_write = file->no_capabilities = false;
+        unregistered(file);
     else if (result == -EBUSY && flags)
         file->revoking = true;
     if (random_below(3) == 0) {
         hot_revoke_cancel(table, ino);
-        file->revoking = false;
+        file->revoking = file->discarded;
     }
+}
+
+static void discard_one(struct hot_table *table, uint64_t ino)
+{
+    struct file *file = &files[ino];
+    hot_discard(table, ino);
+    if (!file->registered)
+        return;
+    file->revoking = file->discarded = true;
+    if (!is_open(file, ours_or_passing))
+        unregistered(file);
 }
 
 static void release_one(struct hot_table *table, uint64_t ino, struct open *slot)
@@ -324,6 +336,8 @@ static void release_one(struct hot_table *table, uint64_t ino, struct open *slot
         return;
     slot->used = false; /* the kernel is done with it before the RELEASE */
     hot_release(table, ino, slot->fh, slot->flags);
+    if (files[ino].discarded && !is_open(&files[ino], ours_or_passing))
+        unregistered(&files[ino]);
 }
 
 static void drain(struct hot_table *table)
@@ -398,7 +412,7 @@ static void require_written(struct hot_table *table)
     fault.on = false;
     for (; pread(fd, &record, sizeof record, at) > 0; at += (off_t)sizeof record)
         REQUIRE(record.kind == KNOWN_LENT && record.id <= INODES && files[record.id].registered &&
-                    record.value == files[record.id].fh,
+                    record.value == (HOLDER_FH | record.id),
                 "inode %" PRIu64, record.id);
     for (uint64_t ino = 1; ino <= INODES; ino++)
         expected += files[ino].registered;
@@ -421,7 +435,10 @@ static void check_hot_table(void)
             register_one(table, ino, backing_fd);
             break;
         case 1:
-            revoke_one(table, ino);
+            if (random_below(3) == 0)
+                discard_one(table, ino);
+            else
+                revoke_one(table, ino);
             break;
         case 2:
             read_one(table, ino, data);

@@ -258,24 +258,25 @@ class FileSystem:
         await self._acknowledge()
         return self._files.live(inode)
 
-    async def unlink(self, parent: int, name: bytes, *, token: int = 0) -> None:
-        """Removes a name; the file lives on while it is open."""
+    async def unlink(self, parent: int, name: bytes, *, token: int = 0) -> Inode:
+        """Removes a name; the file lives on while it is open. Returns which it was."""
         self._rules.check_name(parent, name)
         await self._importer.ensure_listed(parent)
-        self._purge_if_unused(self._tree.unlink(parent, name, token=token).ino)
-        await self._acknowledge()
+        return await self._removed(self._tree.unlink(parent, name, token=token))
 
-    async def rmdir(self, parent: int, name: bytes, *, token: int = 0) -> int:
+    async def rmdir(self, parent: int, name: bytes, *, token: int = 0) -> Inode:
         """Removes an empty directory; one that was never listed is listed first. Returns which it was."""
         self._rules.check_name(parent, name)
         await self._importer.ensure_listed(parent)
         victim = self._tree.lookup(parent, name)
         if victim is not None and victim.is_dir:
             await self._importer.ensure_listed(victim.ino)
-        gone = self._tree.rmdir(parent, name, token=token).ino
-        self._purge_if_unused(gone)
+        return await self._removed(self._tree.rmdir(parent, name, token=token))
+
+    async def _removed(self, inode: Inode) -> Inode:
+        self._purge_if_unused(inode.ino)
         await self._acknowledge()
-        return gone
+        return inode
 
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode, *, token: int = 0

@@ -210,7 +210,7 @@ class KernelState:
     """By inode."""
     files: list[OpenHandle] = field(factory=list)
     directories: list[OpenHandle] = field(factory=list)
-    lent: dict[int, int] = field(factory=dict)
-    """The holder's handle by inode."""
+    lent: set[int] = field(factory=set)
+    """Inodes."""
     tokens: set[int] = field(factory=set)
     """Of changes that were not answered; see index.answers."""

@@ -97,7 +97,7 @@ static void answer_status(struct holder *holder, uint32_t tag)
 
 static void answer_drain(struct holder *holder, uint32_t tag)
 {
-    static struct hot_use uses[DRAIN_USES]; /* only the control thread comes here */
+    static struct hot_use uses[DRAIN_USES]; /* under the link's lock */
     bool more;
     size_t count = hot_drain(holder->hot, uses, DRAIN_USES, &more);
     control_answer(holder, tag, 0, more, 0, uses, count * sizeof *uses);
@@ -143,6 +143,8 @@ static bool try_revoke(struct holder *holder, const struct revoke *order)
 
 struct control_link {
     struct holder *holder;
+    pthread_mutex_t lock; /* of all below, and of what carry_out() uses */
+    char packet[CONTROL_PACKET_MAX_BYTES];
     struct revoke revokes[REVOKES_WAITING_MAX];
     size_t revoke_count;
 };
@@ -160,12 +162,20 @@ static void begin_revoke(struct control_link *link, const struct control_request
         link->revokes[link->revoke_count++] = order;
 }
 
+/* The attributes that may come with a file. */
+static void learn(struct holder *holder, const struct control_request *in, const char *payload, size_t payload_bytes)
+{
+    struct fuse_attr attr;
+    if (payload_bytes != sizeof attr)
+        return;
+    memcpy(&attr, payload, sizeof attr);
+    hot_learn(holder->hot, in->ino, hot_note(holder->hot, in->ino), &attr, in->b);
+}
+
 static void carry_out(struct control_link *link, const struct control_request *in, const char *payload,
                       size_t payload_bytes, int fd)
 {
     struct holder *holder = link->holder;
-    struct fuse_attr attr;
-    uint64_t fh = 0;
     int result = -ENOSYS;
     switch (in->kind) {
     case CONTROL_STATUS:
@@ -208,12 +218,23 @@ static void carry_out(struct control_link *link, const struct control_request *i
         result = brake_state(holder->brake) < 0 ? brake_state(holder->brake) : 0;
         break;
     case CONTROL_REGISTER:
-        result = fd >= 0 ? hot_register(holder->hot, in->ino, dup(fd), (uint32_t)in->a, &fh) : -EBADF;
-        if (result == 0 && payload_bytes == sizeof attr) {
-            memcpy(&attr, payload, sizeof attr);
-            hot_learn(holder->hot, in->ino, hot_note(holder->hot, in->ino), &attr, in->b);
-        }
+        result = fd >= 0 ? hot_register(holder->hot, in->ino, dup(fd), (uint32_t)in->a) : -EBADF;
+        learn(holder, in, payload, result == 0 ? payload_bytes : 0);
+        if (in->tag == 0)
+            return;
         break;
+    case CONTROL_KEEP:
+        fd = served_descriptor(holder->served, in->ino);
+        if (fd >= 0 && hot_register(holder->hot, in->ino, fd, (uint32_t)in->a) == 0)
+            learn(holder, in, payload, payload_bytes);
+        (void)served_withdraw(holder->served, in->ino, 0);
+        return;
+    case CONTROL_DISCARD:
+        hot_discard(holder->hot, in->ino);
+        return;
+    case CONTROL_CHANGED:
+        hot_changed(holder->hot, in->ino);
+        return;
     case CONTROL_INVAL_INODE:
         result = notify_queue_inode(holder->notifier, in->tag, in->ino, (int64_t)in->a, (int64_t)in->b);
         if (result == 0)
@@ -227,26 +248,28 @@ static void carry_out(struct control_link *link, const struct control_request *i
     default:
         break;
     }
-    control_answer(holder, in->tag, result, fh, 0, NULL, 0);
+    control_answer(holder, in->tag, result, 0, 0, NULL, 0);
 }
 
-/* One message; false when Python has closed the link. */
-static bool receive(struct control_link *link, char *packet)
+enum received { RECEIVED, NOTHING_THERE, CLOSED_BY_PYTHON };
+
+/* One message, if there is one. With the link's lock held. */
+static enum received receive(struct control_link *link)
 {
     union {
         char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
         struct cmsghdr align;
     } ancillary;
-    struct iovec part = {packet, CONTROL_PACKET_MAX_BYTES};
+    struct iovec part = {link->packet, sizeof link->packet};
     struct msghdr message = {.msg_iov = &part,
                              .msg_iovlen = 1,
                              .msg_control = ancillary.bytes,
                              .msg_controllen = sizeof ancillary.bytes};
-    ssize_t size_bytes = recvmsg(link->holder->control_fd, &message, MSG_CMSG_CLOEXEC);
+    ssize_t size_bytes = recvmsg(link->holder->control_fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (size_bytes < 0)
-        return errno == EINTR || errno == EAGAIN;
+        return errno == EINTR || errno == EAGAIN ? NOTHING_THERE : CLOSED_BY_PYTHON;
     if (size_bytes == 0)
-        return false;
+        return CLOSED_BY_PYTHON;
     int fds[DESCRIPTORS_MAX], count = 0;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c != NULL; c = CMSG_NXTHDR(&message, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
@@ -257,34 +280,44 @@ static bool receive(struct control_link *link, char *packet)
     }
     struct control_request in;
     if ((size_t)size_bytes >= sizeof in && !(message.msg_flags & MSG_TRUNC)) {
-        memcpy(&in, packet, sizeof in);
-        carry_out(link, &in, packet + sizeof in, (size_t)size_bytes - sizeof in, count == 1 ? fds[0] : -1);
+        memcpy(&in, link->packet, sizeof in);
+        carry_out(link, &in, link->packet + sizeof in, (size_t)size_bytes - sizeof in, count == 1 ? fds[0] : -1);
     } else {
         atomic_fetch_add(&link->holder->counters.malformed, 1);
     }
     for (int i = 0; i < count; i++)
         close(fds[i]);
-    return true;
+    return RECEIVED;
+}
+
+void control_catch_up(struct holder *holder)
+{
+    struct control_link *link = holder->control;
+    pthread_mutex_lock(&link->lock);
+    while (receive(link) == RECEIVED)
+        ;
+    pthread_mutex_unlock(&link->lock);
 }
 
 static void *control_thread(void *context)
 {
     struct control_link *link = context;
-    char *packet = malloc(CONTROL_PACKET_MAX_BYTES);
-    bool open = packet != NULL;
+    bool open = true;
+    int wait_ms = -1;
     while (open) {
         struct pollfd ready = {.fd = link->holder->control_fd, .events = POLLIN};
-        if (poll(&ready, 1, link->revoke_count > 0 ? LOOK_MS : -1) > 0)
-            open = receive(link, packet);
+        bool is_ready = poll(&ready, 1, wait_ms) > 0;
+        pthread_mutex_lock(&link->lock);
+        open = !is_ready || receive(link) != CLOSED_BY_PYTHON;
         for (size_t i = 0; i < link->revoke_count;) {
             if (try_revoke(link->holder, &link->revokes[i]))
                 link->revokes[i] = link->revokes[--link->revoke_count];
             else
                 i++;
         }
+        wait_ms = link->revoke_count > 0 ? LOOK_MS : -1;
+        pthread_mutex_unlock(&link->lock);
     }
-    free(packet);
-    free(link);
     return NULL;
 }
 
@@ -294,12 +327,10 @@ bool control_start(struct holder *holder)
     if (link == NULL)
         return false;
     link->holder = holder;
-    if (pthread_create(&holder->control_thread, NULL, control_thread, link) != 0) {
-        free(link);
-        return false;
-    }
-    holder->has_control = true;
-    return true;
+    pthread_mutex_init(&link->lock, NULL);
+    holder->control = link;
+    holder->has_control = pthread_create(&holder->control_thread, NULL, control_thread, link) == 0;
+    return holder->has_control;
 }
 
 void control_stop(struct holder *holder)
@@ -308,4 +339,6 @@ void control_stop(struct holder *holder)
     if (holder->has_control)
         pthread_join(holder->control_thread, NULL);
     holder->has_control = false;
+    free(holder->control);
+    holder->control = NULL;
 }

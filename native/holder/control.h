@@ -10,12 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CONTROL_VERSION = 5, CONTROL_PACKET_MAX_BYTES = 65536 };
+enum { CONTROL_VERSION = 6, CONTROL_PACKET_MAX_BYTES = 65536 };
 
 enum control_kind {
     CONTROL_STATUS = 1,   /* answer: JSON */
-    /* ino, a = hot_flags, b = how long its struct fuse_attr, if one follows, is valid, in ns; one descriptor. Answer:
-     * a = the handle that OPEN gives */
+    /* ino, a = hot_flags, b = how long its struct fuse_attr, if one follows, is valid, in ns; one descriptor. With tag
+     * 0 it gets no answer */
     CONTROL_REGISTER = 2,
     CONTROL_REVOKE = 3,   /* ino, a = revoke_flags, b = milliseconds to wait */
     CONTROL_DRAIN = 4,    /* answer: a = 1 if there is more, struct hot_use[] */
@@ -30,6 +30,10 @@ enum control_kind {
     CONTROL_BUDGET = 12,  /* a = how many bytes may be written */
     CONTROL_WITHDRAW = 13, /* ino. Answer, but with tag 0: the backing file is not used any more */
     CONTROL_LEAVE = 14, /* the daemon ends by itself: do not start it again */
+    /* these three get no answer */
+    CONTROL_KEEP = 15,    /* as REGISTER, of a file that is served whole, with its descriptor; it is withdrawn */
+    CONTROL_DISCARD = 16, /* ino: as REVOKE, when its last RELEASE has come, if it has not */
+    CONTROL_CHANGED = 17, /* ino: what was said of its attributes is not true any more */
     CONTROL_MOUNTED = 100,   /* events, tag 0: status; a = CONTROL_VERSION */
     CONTROL_ENDED = 101,     /* the kernel has ended the session */
     /* status = opcode, a = its id (0: only told), b = inode; its FUSE argument follows. Of a READ the answer says that
@@ -58,6 +62,8 @@ void control_event(struct holder *holder, enum control_kind kind, int status, ui
 int control_forward(struct holder *holder, uint32_t opcode, uint64_t unique, uint64_t ino, const void *argument,
                     size_t argument_bytes);
 bool control_start(struct holder *holder);
+/* Carries out what Python has said on this link up to now: what it says later on the other one comes after it. */
+void control_catch_up(struct holder *holder);
 /* Waits for the end of the control thread. */
 void control_stop(struct holder *holder);
 

@@ -11,16 +11,11 @@
 #include "tokens.h"
 #include "transfers.h"
 
-/* Attributes change with these requests and again with their answers; those of no known inode touch all. */
+/* Attributes change with these requests and again with their answers. Of what a change of a name does to the inode
+ * behind it Python tells. */
 void forward_note_change(struct holder *holder, uint32_t opcode, uint64_t nodeid)
 {
     switch (opcode) {
-    case FUSE_UNLINK:
-    case FUSE_RENAME:
-    case FUSE_RENAME2:
-    case FUSE_LINK:
-        hot_changed(holder->hot, 0);
-        break;
     case FUSE_SETXATTR:
         served_xattr_changed(holder->served, nodeid);
         hot_changed(holder->hot, nodeid);

@@ -10,7 +10,8 @@
  *                       somebody else has to answer; nobody waits for it.
  *   brake               answers whether a program may write now, when it is asked
  *   latency             lets processors sleep again after a burst of requests
- *   control             the control link; and one thread for an unmount, which may wait, too
+ *   control             the control link; and one thread for an unmount, which may wait, too. The python reader carries
+ *                       out what came there before each of its packets, so that the two links keep Python's order
  */
 #ifndef TIERFS_HOLDER_H
 #define TIERFS_HOLDER_H
@@ -38,6 +39,7 @@ struct counters {
     atomic_uint_fast64_t notified, notify_failed, notify_dropped;
 };
 
+struct control_link;
 struct gate;
 struct interrupts;
 struct latency;
@@ -71,6 +73,7 @@ struct holder {
     struct tokens *tokens;
     struct restart *restart; /* NULL: the daemon has one life */
     pthread_rwlock_t switching; /* read: somebody works on a request of the kernel. Write: the daemon changes */
+    struct control_link *control;
     pthread_t control_thread;
     bool has_control; /* the thread is there */
     atomic_bool init_answered, leaving; /* leaving: the daemon ends by itself */

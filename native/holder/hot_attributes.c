@@ -7,7 +7,7 @@
 static uint64_t note_of(struct hot_table *table, struct entry *entry)
 {
     struct stat status;
-    uint64_t note = entry->changes + table->renames;
+    uint64_t note = entry->changes + table->changes;
     if (entry->written && entry->fd >= 0 && fstat(entry->fd, &status) == 0)
         note ^= timespec_ns(status.st_ctim) * UINT64_C(0x9E3779B97F4A7C15);
     return note;
@@ -61,7 +61,7 @@ void hot_changed(struct hot_table *table, uint64_t ino)
 {
     pthread_mutex_lock(&table->lock);
     if (ino == 0) {
-        table->renames++;
+        table->changes++;
     } else {
         struct entry *entry = *hot_place_of(table, ino);
         if (entry != NULL)

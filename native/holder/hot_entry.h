@@ -14,11 +14,11 @@ enum mode { CLOSED, CACHED, PASSTHROUGH };
 struct entry {
     struct entry *next;      /* in its bucket */
     struct entry *next_used; /* in the list of hot_drain */
-    uint64_t ino, number;
+    uint64_t ino;
     int fd;         /* -1: not registered, known only because it is open */
     int backing_id; /* 0: none */
     uint32_t flags;
-    bool revoking, in_used;
+    bool revoking, discarded, in_used;
     bool marked;  /* for the brake */
     bool written; /* was open for writing: a mapping may still change it unseen */
     enum mode mode;
@@ -38,8 +38,7 @@ struct hot_table {
     bool braking;
     bool passthrough_on;
     int passthrough_state;
-    uint64_t last_number;
-    uint64_t renames; /* changes that cannot be told from the request whose attributes they touch */
+    uint64_t changes; /* of all */
     struct hot_counts counts;
     struct entry *used;
     struct entry *buckets[BUCKETS];

@@ -53,7 +53,6 @@ static struct entry *entry_of(struct hot_table *table, uint64_t ino)
         struct entry *entry = calloc(1, sizeof *entry);
         if (entry != NULL) {
             entry->ino = entry->use.ino = ino;
-            entry->number = ++table->last_number;
             entry->fd = -1;
             *at = entry;
         }
@@ -120,7 +119,7 @@ static bool backed(struct hot_table *table, struct entry *entry)
     return true;
 }
 
-int hot_register(struct hot_table *table, uint64_t ino, int fd, uint32_t flags, uint64_t *fh)
+int hot_register(struct hot_table *table, uint64_t ino, int fd, uint32_t flags)
 {
     struct stat status;
     int own = read_only(fd);
@@ -139,9 +138,8 @@ int hot_register(struct hot_table *table, uint64_t ino, int fd, uint32_t flags, 
     if (result == 0) {
         entry->fd = own;
         entry->flags = flags;
-        entry->revoking = entry->written = entry->attr_known = false;
+        entry->revoking = entry->discarded = entry->written = entry->attr_known = false;
         entry->atime_told = status.st_atim; /* of the download that made the file: no access */
-        *fh = HOLDER_FH | entry->number;
         table->counts.registered++;
         if (table->passthrough_state == 0)
             (void)backed(table, entry); /* whether it works should be known before it is needed */
@@ -171,6 +169,22 @@ static void close_backing(struct hot_table *table, struct entry *entry)
     }
 }
 
+static bool is_in_use(const struct entry *entry)
+{
+    return entry->open_here > 0 || entry->mode == PASSTHROUGH || entry->readers_busy > 0;
+}
+
+/* It is not registered any more; the descriptor is closed without the lock. */
+static int take_descriptor(struct hot_table *table, struct entry *entry)
+{
+    int fd = entry->fd;
+    close_backing(table, entry);
+    entry->fd = -1;
+    entry->discarded = false;
+    table->counts.registered--;
+    return fd;
+}
+
 int hot_revoke(struct hot_table *table, uint64_t ino, uint32_t flags)
 {
     int fd = -1, result = 0;
@@ -178,7 +192,7 @@ int hot_revoke(struct hot_table *table, uint64_t ino, uint32_t flags)
     struct entry *entry = *hot_place_of(table, ino);
     if (entry == NULL || entry->fd < 0) {
         result = -ENOENT;
-    } else if (entry->open_here > 0 || entry->mode == PASSTHROUGH || entry->readers_busy > 0) {
+    } else if (is_in_use(entry)) {
         entry->revoking = entry->revoking || (flags & REVOKE_WAIT) != 0;
         result = -EBUSY;
     } else {
@@ -186,9 +200,7 @@ int hot_revoke(struct hot_table *table, uint64_t ino, uint32_t flags)
         if (flags & REVOKE_NO_WRITERS)
             result = no_writers(entry->fd);
         if (result == 0) {
-            fd = entry->fd;
-            entry->fd = -1;
-            table->counts.registered--;
+            fd = take_descriptor(table, entry);
             drop_if_unused(table, ino);
         } else {
             entry->revoking = entry->revoking || (flags & REVOKE_WAIT) != 0;
@@ -200,12 +212,28 @@ int hot_revoke(struct hot_table *table, uint64_t ino, uint32_t flags)
     return result;
 }
 
+void hot_discard(struct hot_table *table, uint64_t ino)
+{
+    int fd = -1;
+    pthread_mutex_lock(&table->lock);
+    struct entry *entry = *hot_place_of(table, ino);
+    if (entry != NULL && entry->fd >= 0) {
+        entry->revoking = entry->discarded = true;
+        if (!is_in_use(entry))
+            fd = take_descriptor(table, entry);
+        drop_if_unused(table, ino);
+    }
+    pthread_mutex_unlock(&table->lock);
+    if (fd >= 0)
+        close(fd);
+}
+
 void hot_revoke_cancel(struct hot_table *table, uint64_t ino)
 {
     pthread_mutex_lock(&table->lock);
     struct entry *entry = *hot_place_of(table, ino);
     if (entry != NULL)
-        entry->revoking = false;
+        entry->revoking = entry->discarded;
     pthread_mutex_unlock(&table->lock);
 }
 
@@ -248,7 +276,7 @@ bool hot_open(struct hot_table *table, uint64_t ino, uint32_t open_flags, struct
     struct entry *entry = *hot_place_of(table, ino);
     bool ours = entry != NULL && entry->fd >= 0 && !entry->revoking;
     if (ours) {
-        *out = (struct fuse_open_out){.fh = HOLDER_FH | entry->number, .open_flags = FOPEN_NOFLUSH};
+        *out = (struct fuse_open_out){.fh = HOLDER_FH | ino, .open_flags = FOPEN_NOFLUSH};
         if (entry->mode != CACHED && backed(table, entry)) {
             entry->mode = PASSTHROUGH;
             set_passthrough(entry, out);
@@ -303,6 +331,7 @@ int hot_opened(struct hot_table *table, uint64_t ino, uint32_t open_flags, struc
 
 void hot_release(struct hot_table *table, uint64_t ino, uint64_t fh, uint32_t open_flags)
 {
+    int fd = -1;
     pthread_mutex_lock(&table->lock);
     struct entry *entry = *hot_place_of(table, ino);
     if (entry != NULL) {
@@ -321,9 +350,13 @@ void hot_release(struct hot_table *table, uint64_t ino, uint64_t fh, uint32_t op
             note_use(table, entry, 0, 0);
         if (entry->open_here == 0 && entry->open_in_python == 0)
             entry->mode = CLOSED;
+        if (entry->discarded && !is_in_use(entry))
+            fd = take_descriptor(table, entry);
         drop_if_unused(table, ino);
     }
     pthread_mutex_unlock(&table->lock);
+    if (fd >= 0)
+        close(fd);
 }
 
 /* The descriptor for a system call outside the lock; busy_end() after it. */

@@ -15,7 +15,7 @@
 
 #include "fuse_wire.h"
 
-/* File handles of opens that were answered here; Python's own stay below. The rest of the number is the entry's. */
+/* File handles of opens that were answered here; Python's own stay below. The rest is the inode, which is below, too. */
 #define HOLDER_FH (UINT64_C(1) << 63)
 
 enum hot_flags {
@@ -37,8 +37,8 @@ void hot_set_passthrough(struct hot_table *table, bool on);
 /* 1: backing files are accepted, 0: not tried, -errno: why not. */
 int hot_passthrough_state(struct hot_table *table);
 
-/* Takes over `fd`, in every case. 0 and the handle that OPEN will give, or -EEXIST, -ENOMEM, -errno of reopening. */
-int hot_register(struct hot_table *table, uint64_t ino, int fd, uint32_t flags, uint64_t *fh);
+/* Takes over `fd`, in every case. 0, or -EEXIST, -ENOMEM, -errno of reopening. */
+int hot_register(struct hot_table *table, uint64_t ino, int fd, uint32_t flags);
 
 /*
  * 0: no OPEN is answered here any more and the backing file is closed. -EBUSY: it is open (new ones go to Python
@@ -47,6 +47,8 @@ int hot_register(struct hot_table *table, uint64_t ino, int fd, uint32_t flags, 
  */
 int hot_revoke(struct hot_table *table, uint64_t ino, uint32_t flags);
 void hot_revoke_cancel(struct hot_table *table, uint64_t ino);
+/* Of an inode that the kernel has forgotten: revoked, once a RELEASE that is still on its way has come. */
+void hot_discard(struct hot_table *table, uint64_t ino);
 
 /* An OPEN for reading: true if it is answered here, with *out filled and the open counted. */
 bool hot_open(struct hot_table *table, uint64_t ino, uint32_t open_flags, struct fuse_open_out *out);
@@ -65,7 +67,7 @@ long long hot_lseek(struct hot_table *table, uint64_t ino, uint64_t offset, uint
  * Attributes. A passthrough read makes the kernel forget the access time, so that the next stat asks; what Python
  * said is kept as long as it holds, and given with the backing file's access time. hot_note() before a GETATTR is
  * forwarded, hot_learn() with its answer, into which it puts that time: what was changed in between is not used.
- * hot_changed(): attributes of `ino` (0: of any) may have changed. hot_access_told(): Python has set the access time.
+ * hot_changed(): attributes of `ino` (0: of all) may have changed. hot_access_told(): Python has set the access time.
  */
 uint64_t hot_note(struct hot_table *table, uint64_t ino);
 void hot_learn(struct hot_table *table, uint64_t ino, uint64_t note, struct fuse_attr *attr, uint64_t valid_ns);

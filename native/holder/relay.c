@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "answers.h"
+#include "control.h"
 #include "forward.h"
 #include "interrupts.h"
 #include "known.h"
@@ -296,6 +297,7 @@ static void from_python(struct holder *holder, char *packet, size_t size_bytes)
 {
     const struct fuse_out_header *header = wire_reply(packet, size_bytes);
     struct waiting request;
+    control_catch_up(holder);
     if (header != NULL && header->unique == 0) {
         if (header->error != TOLD_CODE)
             notify_queue_packet(holder->notifier, packet, size_bytes);

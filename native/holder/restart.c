@@ -241,6 +241,7 @@ bool restart_daemon(struct holder *holder)
     packets_shut(holder->packets); /* whoever waits for it goes on */
     control_stop(holder);
     hot_brake(holder->hot, false);
+    hot_changed(holder->hot, 0); /* what it has changed and not said */
     int fds[3];
     pthread_rwlock_wrlock(&holder->switching);
     bool done = hand_over(holder, fds);

@@ -1,6 +1,7 @@
 #include "served.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -205,6 +206,15 @@ void served_clear(struct served_table *table)
                 break;
         } while (true);
     }
+}
+
+int served_descriptor(struct served_table *table, uint64_t ino)
+{
+    pthread_mutex_lock(&table->lock);
+    const struct file *file = *place_of(table, ino);
+    int fd = file != NULL && (file->flags & SERVED_WHOLE) ? fcntl(file->fd, F_DUPFD_CLOEXEC, 0) : -ENOENT;
+    pthread_mutex_unlock(&table->lock);
+    return fd;
 }
 
 void served_budget(struct served_table *table, uint64_t budget_bytes)

@@ -59,6 +59,9 @@ bool served_withdraw(struct served_table *table, uint64_t ino, uint32_t tag);
 /* As if each file were withdrawn with tag 0. */
 void served_clear(struct served_table *table);
 
+/* A descriptor of its own of the backing file of an inode that is served whole; negative: it is not, or -errno. */
+int served_descriptor(struct served_table *table, uint64_t ino);
+
 /* How many bytes all files together may be written from now on. */
 void served_budget(struct served_table *table, uint64_t budget_bytes);
 

@@ -25,6 +25,7 @@ from tierfs.fuse.calls import Calls
 from tierfs.fuse.failures import Failures
 from tierfs.fuse.holder import Holder, held
 from tierfs.fuse.holder_process import HolderOptions
+from tierfs.fuse.holder_wire import HOLDER_HANDLES
 
 LONG_S = 3600.0
 TASKS_MAX = 100
@@ -168,7 +169,7 @@ class Demo(pyfuse3.Operations):
         return os.pwrite(fh, buf, off)
 
     async def fsync(self, fh: int, datasync: bool) -> None:
-        if self.holder is not None and self.holder.inode_of(fh) is None:
+        if fh < HOLDER_HANDLES:
             os.fsync(fh)
 
     async def flush(self, fh: int) -> None:

@@ -153,6 +153,19 @@ class Rig:
         assert size == len(packet)
         return Reply(unique, error, packet[OUT_HEADER.size :])
 
+    async def reply_or_request(self) -> Reply | Request:
+        """What comes first: the kernel's answer, or the request at pyfuse3."""
+        found: list[Reply | Request] = []
+        async with trio.open_nursery() as nursery:
+
+            async def take(receive: Callable[[], Awaitable[Reply | Request]]) -> None:
+                found.append(await receive())
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(take, self.reply)
+            nursery.start_soon(take, self.asked)
+        return found[0]
+
     def end_python(self) -> None:
         """What the end of the daemon's process does: its driver has the same socket as pyfuse3."""
         self.python.shutdown(socket.SHUT_RDWR)

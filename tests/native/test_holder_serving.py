@@ -3,7 +3,7 @@
 import errno
 import os
 import struct
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,20 +42,6 @@ async def read(rig: Rig, offset: int, size: int) -> Reply:
     reply = await rig.reply()
     assert reply.unique == unique
     return reply
-
-
-async def reply_or_request(rig: Rig) -> Reply | Request:
-    """What comes first: the kernel's answer, or the request at pyfuse3."""
-    found: list[Reply | Request] = []
-    async with trio.open_nursery() as nursery:
-
-        async def take(receive: Callable[[], Awaitable[Reply | Request]]) -> None:
-            found.append(await receive())
-            nursery.cancel_scope.cancel()
-
-        nursery.start_soon(take, rig.reply)
-        nursery.start_soon(take, rig.asked)
-    return found[0]
 
 
 async def write(rig: Rig, offset: int, data: bytes, *, flags: int = 0) -> int:
@@ -145,7 +131,7 @@ def test_writes_are_taken_within_their_limit_and_budget(run: Run, tmp_path: Path
 
             async def is_ours(offset: int, data: bytes) -> bool:
                 unique = await write(rig, offset, data)
-                answer = await reply_or_request(rig)
+                answer = await rig.reply_or_request()
                 if isinstance(answer, Request):
                     assert answer.argument == transfer(offset, len(data), data)
                     await rig.answer(unique, struct.pack("=II", len(data), 0))

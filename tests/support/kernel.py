@@ -27,11 +27,11 @@ class Kernel:
     def __init__(self) -> None:
         self.fds: dict[int, int] = {}
         self.opened: dict[int, list[int]] = {}
-        self.abandoned: list[int] = []
+        self.discarded: list[int] = []
+        self.kept: list[Inode] = []
         self.refusal = 0
         self.has_brake = False
         self.braked: list[bool] = []
-        self.told_changed: list[int] = []
         self.served: dict[int, Served] = {}
         self.budget_bytes = 0
         self.withdrawn: list[int] = []
@@ -40,11 +40,17 @@ class Kernel:
         self.is_deaf = False  # what is forsaken is heard when that is asked
         self.unheard: list[int] = []
 
-    async def lend(self, inode: Inode, fd: int) -> None:
-        await trio.lowlevel.checkpoint()
+    def lend(self, inode: Inode, fd: int) -> bool:
         if self.refusal:
             raise OSError(self.refusal, os.strerror(self.refusal))
         self.fds[inode.ino] = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+        return True
+
+    def keep(self, inode: Inode) -> bool:
+        self.lend(inode, self.served[inode.ino].fd)
+        os.close(self.served.pop(inode.ino).fd)
+        self.kept.append(inode)
+        return True
 
     async def recall(self, ino: int) -> bool:
         await trio.lowlevel.checkpoint()
@@ -116,15 +122,12 @@ class Kernel:
         os.pwrite(served.fd, data, offset)
         return True
 
-    def attributes_changed(self, ino: int) -> None:
-        self.told_changed.append(ino)
-
     async def brake(self, *, on: bool) -> None:
         self.braked.append(on)
         await trio.lowlevel.checkpoint()
 
-    def abandon(self, ino: int) -> None:
-        self.abandoned.append(ino)
+    def discard(self, ino: int) -> None:
+        self.discarded.append(ino)
         os.close(self.fds.pop(ino))
 
     def open(self, ino: int, flags: int) -> int:

@@ -20,6 +20,7 @@ from tierfs.content.fetch import Fetcher
 from tierfs.content.keeping import Keeping
 from tierfs.content.ledger import Ledger
 from tierfs.content.live import LiveFile
+from tierfs.content.loans import Loans
 from tierfs.content.placing import NoRules, PlacementRules
 from tierfs.content.reader import Reader
 from tierfs.content.reclaim import Evictor
@@ -32,7 +33,7 @@ from tierfs.errors import FsError
 from tierfs.hottier.extents import ExtentSet
 from tierfs.hottier.files import HotFiles
 from tierfs.hottier.space import Space
-from tierfs.index import inodes, intents, residency
+from tierfs.index import intents, residency
 from tierfs.index.env import Index
 from tierfs.model import Inode, Residency
 from tierfs.objectstore.base import ObjectStore
@@ -89,8 +90,8 @@ class Files:
         self._handles: dict[int, _Handle] = {}
         self._next_handle = 1
         self.lending, self.archive, self.ranks = self._ledger.lending, self._ledger.archive, self._ledger.ranks
-        self._share_bytes = int(space.limit_bytes * settings.spill_share)
         self._brake = Brake(self._ledger)
+        self._loans = Loans(self._ledger, self._brake, int(space.limit_bytes * settings.spill_share))
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The nursery of flights and spills, and the freeing of big removed files; until it is cancelled."""
@@ -134,11 +135,11 @@ class Files:
                 await self._writer.begin(live)
                 try:
                     if live.writers == 1:  # else all go the way that the first one went
-                        await self._lend_or_recall(live, in_place=in_place)
+                        await self._loans.first_writer(live, in_place=in_place)
                     if truncate:
                         await self._writer.set_size(live, 0)
                         self._ledger.note_made(token)
-                    self._serve(live)
+                    self._loans.serve(live)
                 except BaseException:
                     self._writer.end(live)
                     raise
@@ -161,48 +162,22 @@ class Files:
                     self._next_files.opened(self._ledger.inode(live.ino), was_cold=is_cold)
                 if is_cold:
                     await self._reader.fetch_small(live)
-            await self._lend(live)
+            if self._loans.lend(live):
+                await self.lending.trim()
             if not live.is_whole:
                 self._ledger.materialize(live)
-            self._serve(live)
+            self._loans.serve(live)
         except BaseException:
             live.readers -= 1
             live.passers -= passes
             raise
-
-    async def _lend_or_recall(self, live: LiveFile, *, in_place: bool) -> None:
-        """For the first writer."""
-        if in_place and self.lending.takes_writers and 0 < live.size_bytes <= self._share_bytes:
-            await self._lend(live, writers=1)
-        else:
-            await self.lending.recall(live.ino)
-        if self.lending.has(live.ino):
-            self._brake.watch(live)
-
-    def _serve(self, live: LiveFile, *, is_new: bool = False) -> None:
-        """An open file that is not lent."""
-        if live.readers or live.writers:
-            self.lending.serve(live, limit_bytes=self._share_bytes, is_new=is_new)
-            if self.lending.serves_writes(live.ino):
-                self._brake.watch(live)
-
-    async def _lend(self, live: LiveFile, *, writers: int = 0) -> None:
-        """If it can be lent. Its access time is then the backing file's, which the kernel moves."""
-        if self.lending.takes(live, writers=writers):
-            inode = self._ledger.inode(live.ino)
-            live.open_backing.set_times(atime_ns=inode.atime_ns, mtime_ns=inode.mtime_ns)
-            live.seen = (live.size_bytes, inode.mtime_ns)
-            live.alterations += 1
-            await self.lending.lend(live, inode)
-            if inodes.get(self._index, live.ino) != inode:
-                self.lending.attributes_changed(live.ino)
 
     def created(self, ino: int) -> int:
         """A handle for writing of a file that was just created: FULL and empty. No checkpoint."""
         live = self._ledger.hold(ino)
         try:
             self._writer.created(live, self._ledger.inode(ino))
-            self._serve(live, is_new=True)
+            self._loans.serve(live, is_new=True)
         except BaseException:
             self._ledger.let_go(live)
             raise
@@ -323,7 +298,7 @@ class Files:
             else:
                 live.readers -= 1
             if not live.readers and not live.writers:
-                self.lending.unserve(live.ino)
+                self._loans.closed(live)
                 live.streams = ()
                 self._fetcher.cancel_ahead(live)
         finally:
@@ -374,7 +349,7 @@ class Files:
         live = self._ledger.hold(ino)
         try:
             await self._writer.set_size(live, size)
-            self._serve(live)
+            self._loans.serve(live)
             if not live.writers:
                 self._wake_export()
         finally:

@@ -1,6 +1,7 @@
 """Whole files lent to the kernel: it reads, maps and writes their backing files without asking (DESIGN.md 5).
 
-A file is lent when it is opened and every byte of it is here. From then on, until it is recalled:
+A file is lent when it is opened, or closed by the last who had it, and every byte of it is here. From then on, until
+it is recalled:
 
 - opens for reading may happen unseen, so the file counts as open, and is not evicted;
 - a writer may write past us: one that changes a file in place, where the borrower can brake him, and any that joins
@@ -36,8 +37,13 @@ _log: Final = logging.getLogger(__name__)
 class Borrower(Protocol):
     """The kernel connection that takes files over. Its errors are OSErrors."""
 
-    async def lend(self, inode: Inode, fd: int) -> None:
-        """From now on opens of the inode are served from the file of `fd`, which may be closed afterwards."""
+    def lend(self, inode: Inode, fd: int) -> bool:
+        """From now on opens of the inode are served from the file of `fd`, which may be closed afterwards, and its
+        attributes are told. False: that could not be said."""
+        ...
+
+    def keep(self, inode: Inode) -> bool:
+        """As `lend`, of an inode that was offered whole, and is not any more. False: that could not be said."""
         ...
 
     async def recall(self, ino: int) -> bool:
@@ -81,10 +87,6 @@ class Borrower(Protocol):
         """Returns when all that was said before is so."""
         ...
 
-    def attributes_changed(self, ino: int) -> None:
-        """Those that came with `lend` are not true any more."""
-        ...
-
     @property
     def has_brake(self) -> bool:
         """Can it hold up those who write past us?"""
@@ -94,8 +96,8 @@ class Borrower(Protocol):
         """Holds them up, or lets them go on."""
         ...
 
-    def abandon(self, ino: int) -> None:
-        """As `recall`, of an inode that the kernel has forgotten: nobody waits for it."""
+    def discard(self, ino: int) -> None:
+        """As `recall`, of an inode that the kernel has forgotten, so that it cannot be refused."""
         ...
 
 
@@ -157,19 +159,40 @@ class Lending:
         # while somebody writes through us, the kernel has it in its cached mode, and readers with him
         return live.is_whole and live.record is not None and not live.is_dead and live.writers == writers
 
-    async def lend(self, live: LiveFile, inode: Inode) -> None:
+    def lend(self, live: LiveFile, inode: Inode) -> None:
         """Lends a file that `takes` has agreed to. Ask before the open is answered."""
-        assert self.borrower is not None
-        self._lent[live.ino] = True
+        borrower = self.borrower
+        assert borrower is not None
+        self._lent_by(live.ino, lambda: borrower.lend(inode, live.open_backing.fd))
+
+    def _lent_by(self, ino: int, say: Callable[[], bool]) -> bool:
         try:
-            await self.borrower.lend(inode, live.open_backing.fd)
+            is_understood = say()
         except OSError as error:
-            self._lent.pop(live.ino, False)
             self._note_failure(error)
-            return
-        self._is_failing = False
+            return False
+        if is_understood:
+            self._is_failing = False
+            self._lent[ino] = True
+        return is_understood
+
+    async def trim(self) -> None:
+        """As many are lent as may be."""
         while len(self._lent) > self._limit_files and await self._recall_oldest():
             pass
+
+    def keep(self, live: LiveFile, inode: Inode) -> bool:
+        """Lends a whole file that was served to those who have just closed it, if it can. The borrower has it already:
+        who opens it next, or asks for its attributes, needs nobody else."""
+        borrower = self.borrower
+        if borrower is None or live.ino not in self._served or len(self._lent) >= self._limit_files:
+            return False
+        if not live.is_whole or live.record is None or live.is_dead:
+            return False
+        is_kept = self._lent_by(live.ino, lambda: borrower.keep(inode))
+        if is_kept:
+            del self._served[live.ino]
+        return is_kept
 
     def adopt(self, ino: int) -> None:
         """It is lent since before our start."""
@@ -265,11 +288,6 @@ class Lending:
             if number is not None and number <= last:
                 del self._forsaken[ino]
 
-    def attributes_changed(self, ino: int) -> None:
-        """While the file was being lent, so that nobody else could say so."""
-        if self.borrower is not None and ino in self._lent:
-            self.borrower.attributes_changed(ino)
-
     async def recall(self, ino: int) -> bool:
         """True when the kernel has no way to the backing file any more but mappings for reading."""
         await self.withdraw(ino)
@@ -299,7 +317,7 @@ class Lending:
         """The kernel has dropped the inode, so nothing of it is open or mapped."""
         self._perhaps_mapped.discard(ino)
         if self._lent.pop(ino, False) and self.borrower is not None:
-            self.borrower.abandon(ino)
+            self.borrower.discard(ino)
 
     def dropped(self, ino: int) -> None:
         """The backing file is removed; the next one is another file."""

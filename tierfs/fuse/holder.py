@@ -20,7 +20,6 @@ import subprocess
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -30,63 +29,17 @@ import trio
 from attrs import frozen
 
 import tierfs
+from tierfs.fuse import holder_wire as wire
 from tierfs.fuse.calls import Calls
 from tierfs.fuse.holder_process import HolderOptions, HolderProcess
 from tierfs.fuse.takeover import Takeover
-from tierfs.units import NS_PER_S
 
 log = logging.getLogger(__name__)
 
-# the twins of native/holder/control.h and hot_table.h
-_VERSION: Final = 5
-_REQUEST: Final = struct.Struct("=IIQQQ")  # kind, tag, ino, a, b
-_ANSWER: Final = struct.Struct("=IIiIQQ")  # kind, tag, status, padding, a, b
-_USE: Final = struct.Struct("=QQQQ")  # ino, opens, bytes, last_use_ns
-_RANGE: Final = struct.Struct("=QQ")
 _PACKET_MAX_BYTES: Final = 65_536
 _SOCKET_BUFFER_BYTES: Final = 4 << 20
 _NOTIFICATIONS_MAX: Final = 65_536
 _UINT64: Final = (1 << 64) - 1
-
-HOLDER_HANDLES: Final = 1 << 63
-"""File handles from here on belong to opens that the holder answered; see `Holder.inode_of`."""
-
-
-class _Kind(IntEnum):
-    STATUS = 1
-    REGISTER = 2
-    REVOKE = 3
-    DRAIN = 4
-    INVAL_INODE = 5
-    INVAL_ENTRY = 6
-    UNMOUNT = 7
-    BRAKE = 8
-    REPLY = 9
-    SERVE = 10
-    PRESENT = 11
-    BUDGET = 12
-    WITHDRAW = 13
-    LEAVE = 14
-    MOUNTED = 100
-    ENDED = 101
-    REQUEST = 102
-
-
-class _Hot(IntFlag):
-    WRITABLE = 1
-    NO_CAPABILITIES = 2
-
-
-class _Served(IntFlag):
-    WRITABLE = 1
-    NO_CAPABILITIES = 2
-    WHOLE = 4
-    FORWARD_FLUSH = 8
-
-
-class _Revoke(IntFlag):
-    WAIT = 1
-    NO_WRITERS = 2
 
 
 @frozen
@@ -134,8 +87,6 @@ class Holder:
     _wakeup: trio.Event = attrs.field(factory=trio.Event, init=False)
     _tag: int = attrs.field(default=0, init=False)
     _calls: dict[int, tuple[trio.Event, list[outcome.Outcome[_Answer]]]] = attrs.field(factory=dict, init=False)
-    _handles: dict[int, int] = attrs.field(factory=dict, init=False)
-    _fh_of: dict[int, int] = attrs.field(factory=dict, init=False)
 
     @property
     def session_path(self) -> str:
@@ -144,7 +95,7 @@ class Holder:
 
     async def status(self) -> dict[str, Any]:
         """Counters and the mode; see `answer_status` in control.c."""
-        fields: dict[str, Any] = json.loads((await self._call(_Kind.STATUS)).payload)
+        fields: dict[str, Any] = json.loads((await self._call(wire.Kind.STATUS)).payload)
         return fields
 
     async def register(
@@ -154,22 +105,36 @@ class Holder:
         *,
         writable: bool = False,
         no_capabilities: bool = False,
-        attributes: bytes = b"",
-        valid_s: float = 0,
-    ) -> int:
+    ) -> None:
         """From now on an OPEN of `ino` for reading is answered from the backing file, by passthrough where it can be.
 
         `fd` may be closed after the call. The next OPEN or CREATE that the daemon answers, for writing only if
         `writable`, becomes passthrough too, if the inode is not open otherwise: register before answering it.
-        `attributes` (`convert.packed_attributes`) are its answers to stat for `valid_s`, until a request changes them.
-        Returns the handle of opens by the holder. FileExistsError: it is registered already.
+        FileExistsError: it is registered already.
         """
-        flags = (_Hot.WRITABLE if writable else 0) | (_Hot.NO_CAPABILITIES if no_capabilities else 0)
-        valid_ns = int(valid_s * NS_PER_S)
-        fh = (await self._call(_Kind.REGISTER, ino, int(flags), valid_ns, attributes, fds=(fd,))).a
-        self._handles[fh] = ino
-        self._fh_of[ino] = fh
-        return fh
+        flags = (wire.Hot.WRITABLE if writable else 0) | (wire.Hot.NO_CAPABILITIES if no_capabilities else 0)
+        await self._call(wire.Kind.REGISTER, ino, int(flags), fds=(fd,))
+
+    def lend(self, ino: int, fd: int, *, attributes: bytes, valid_s: float) -> bool:
+        """As `register` with `writable`, and waits for nothing: what is answered after it finds it so.
+
+        `attributes` (`convert.packed_attributes`) are its answers to stat for `valid_s`, until a request changes them.
+        False: the link is full, and nothing was changed. What the holder cannot do is only slower: it asks.
+        """
+        return self._send_now(wire.lent(wire.Kind.REGISTER, ino, attributes, valid_s), fd)
+
+    def keep(self, ino: int, *, attributes: bytes, valid_s: float) -> bool:
+        """As `lend`, of an inode that is served whole, from the file that the holder has; and it is withdrawn."""
+        return self._send_now(wire.lent(wire.Kind.KEEP, ino, attributes, valid_s))
+
+    def attributes_changed(self, ino: int) -> None:
+        """Those of a lent inode are asked for again. When the link is full, they are old for as long as they were said
+        to be valid."""
+        self._send_now(wire.REQUEST.pack(wire.Kind.CHANGED, 0, ino, 0, 0))
+
+    def discard(self, ino: int) -> None:
+        """As `revoke`, of an inode that the kernel has forgotten, at once or with a release that is still to come."""
+        self._send_now(wire.REQUEST.pack(wire.Kind.DISCARD, 0, ino, 0, 0))
 
     async def revoke(self, ino: int, *, wait_s: float = 0.0, no_writers: bool = False) -> None:
         """The backing file is not used any more when this returns; until it does, it may be.
@@ -179,11 +144,8 @@ class Holder:
         open for writing. OSError: EBUSY, it is open; EAGAIN, it is written or mapped; ENOENT, not registered.
         Mappings for reading may outlive it: remove or replace the backing file, but do not punch or overwrite it.
         """
-        flags = (_Revoke.WAIT if wait_s > 0 else 0) | (_Revoke.NO_WRITERS if no_writers else 0)
-        await self._call(_Kind.REVOKE, ino, int(flags), math.ceil(wait_s * 1000))
-        fh = self._fh_of.pop(ino, None)
-        if fh is not None:
-            del self._handles[fh]
+        flags = (wire.Revoke.WAIT if wait_s > 0 else 0) | (wire.Revoke.NO_WRITERS if no_writers else 0)
+        await self._call(wire.Kind.REVOKE, ino, int(flags), math.ceil(wait_s * 1000))
 
     def serve(
         self,
@@ -201,29 +163,29 @@ class Holder:
         `ranges`: what is present, in order; a READ of anything else waits for `Requests.bring`. None: all, and only
         then may there be writes. What was said before is replaced. False: the link is full, and nothing was changed.
         """
-        flags = (_Served.WRITABLE if limit_bytes else 0) | (_Served.NO_CAPABILITIES if no_capabilities else 0)
-        flags |= (_Served.WHOLE if ranges is None else 0) | (_Served.FORWARD_FLUSH if forwards_flush else 0)
-        listed = b"".join(_RANGE.pack(*each) for each in ranges or ())
-        packet = _REQUEST.pack(_Kind.SERVE, 0, ino, int(flags), limit_bytes) + listed
+        flags = (wire.Served.WRITABLE if limit_bytes else 0) | (wire.Served.NO_CAPABILITIES if no_capabilities else 0)
+        flags |= (wire.Served.WHOLE if ranges is None else 0) | (wire.Served.FORWARD_FLUSH if forwards_flush else 0)
+        listed = b"".join(wire.RANGE.pack(*each) for each in ranges or ())
+        packet = wire.REQUEST.pack(wire.Kind.SERVE, 0, ino, int(flags), limit_bytes) + listed
         return len(packet) <= _PACKET_MAX_BYTES and self._send_now(packet, fd)
 
     def present(self, ino: int, start: int, stop: int | None) -> None:
         """More of a served file is present; `stop` None: it is whole. When the link is full it is not said: such
         bytes are asked for."""
-        self._send_now(_REQUEST.pack(_Kind.PRESENT, 0, ino, start, _UINT64 if stop is None else stop))
+        self._send_now(wire.REQUEST.pack(wire.Kind.PRESENT, 0, ino, start, _UINT64 if stop is None else stop))
 
     def budget(self, size_bytes: int) -> None:
         """So much may be written to served files, all together, from now on."""
-        self._send_now(_REQUEST.pack(_Kind.BUDGET, 0, 0, size_bytes, 0))
+        self._send_now(wire.REQUEST.pack(wire.Kind.BUDGET, 0, 0, size_bytes, 0))
 
     async def withdraw(self, ino: int) -> None:
         """The inode is not served any more, and nobody reads or writes its backing file for a READ or WRITE. One call
         at a time for an inode."""
-        await self._call(_Kind.WITHDRAW, ino)
+        await self._call(wire.Kind.WITHDRAW, ino)
 
     def forsake(self, ino: int) -> bool:
         """As `withdraw`, and waits for nothing. False: the link is full, and it was not said."""
-        return self._send_now(_REQUEST.pack(_Kind.WITHDRAW, 0, ino, 0, 0))
+        return self._send_now(wire.REQUEST.pack(wire.Kind.WITHDRAW, 0, ino, 0, 0))
 
     def _send_now(self, packet: bytes, fd: int | None = None) -> bool:
         """Only at once, so that the order of what is said is the order of what happened."""
@@ -234,36 +196,32 @@ class Holder:
             return False
         return True
 
-    def inode_of(self, fh: int) -> int | None:
-        """Which inode a handle of the holder's stands for: an fsync on it comes to the daemon."""
-        return self._handles.get(fh)
-
     async def drain(self) -> list[Use]:
         """The uses since the last call."""
         uses: list[Use] = []
         more = True
         while more:
-            answer = await self._call(_Kind.DRAIN)
-            uses += [Use(*fields) for fields in _USE.iter_unpack(answer.payload)]
+            answer = await self._call(wire.Kind.DRAIN)
+            uses += [Use(*fields) for fields in wire.USE.iter_unpack(answer.payload)]
             more = answer.a != 0
         return uses
 
     def entry_changed(self, parent: int, name: bytes) -> None:
         """`namespace.notify.Notify`."""
-        self._notify(_Kind.INVAL_ENTRY, parent, 0, 0, name)
+        self._notify(wire.Kind.INVAL_ENTRY, parent, 0, 0, name)
 
     def inode_changed(self, ino: int, *, content: bool) -> None:
         """`namespace.notify.Notify`."""
         # as in libfuse: a negative offset leaves the pages alone
-        self._notify(_Kind.INVAL_INODE, ino, 0 if content else _UINT64, 0)
+        self._notify(wire.Kind.INVAL_INODE, ino, 0 if content else _UINT64, 0)
 
     async def invalidate_inode(self, ino: int, *, content: bool) -> None:
         """As `inode_changed`, and waits for the kernel. FileNotFoundError: it does not know the inode."""
-        await self._call(_Kind.INVAL_INODE, ino, 0 if content else _UINT64, 0)
+        await self._call(wire.Kind.INVAL_INODE, ino, 0 if content else _UINT64, 0)
 
     async def invalidate_entry(self, parent: int, name: bytes) -> None:
         """As `entry_changed`, and waits for the kernel. Never from a task that has a request to answer."""
-        await self._call(_Kind.INVAL_ENTRY, parent, payload=name)
+        await self._call(wire.Kind.INVAL_ENTRY, parent, payload=name)
 
     async def brake(self, *, on: bool) -> None:
         """While on, programs that write by passthrough wait: the daemon cannot see them, and there is no room.
@@ -273,12 +231,12 @@ class Holder:
         daemon or the holder ends. OSError: it does not work here; PermissionError without the privilege, EINVAL before
         Linux 6.14, EOPNOTSUPP on such a file system; `status()["brake_state"]` has the same (0: no file tried yet).
         """
-        await self._call(_Kind.BRAKE, 0, int(on))
+        await self._call(wire.Kind.BRAKE, 0, int(on))
 
     async def unmount(self, *, lazily: bool = False) -> None:
         """Requests must still be answered meanwhile. OSError(EBUSY): in use."""
         try:
-            await self._call(_Kind.UNMOUNT, 0, int(lazily))
+            await self._call(wire.Kind.UNMOUNT, 0, int(lazily))
         except OSError as error:
             # the end of the session may overtake the answer
             if error.errno != errno.ENOTCONN:
@@ -287,21 +245,18 @@ class Holder:
     def _adopt(self, takeover: Takeover) -> None:
         """What the daemon before has registered. An answer to it may still come: the tags are others."""
         self._tag = random.getrandbits(32)
-        for ino, fh in takeover.state.lent.items():
-            self._handles[fh] = ino
-            self._fh_of[ino] = fh
 
     async def _leave(self, timeout_s: float) -> None:
         """The end that follows is meant: no other daemon is to be started."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + timeout_s), suppress(OSError):
-            await self._call(_Kind.LEAVE)
+            await self._call(wire.Kind.LEAVE)
 
     def _next_tag(self) -> int:
         self._tag = self._tag % 0xFFFF_FFFF + 1
         return self._tag
 
-    def _notify(self, kind: _Kind, ino: int, a: int, b: int, payload: bytes = b"") -> None:
-        packet = _REQUEST.pack(kind, self._next_tag(), ino, a, b) + payload
+    def _notify(self, kind: wire.Kind, ino: int, a: int, b: int, payload: bytes = b"") -> None:
+        packet = wire.REQUEST.pack(kind, self._next_tag(), ino, a, b) + payload
         if not self._backlog:
             try:
                 self._direct.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
@@ -318,16 +273,16 @@ class Holder:
             self.dropped += 1
 
     async def _call(
-        self, kind: _Kind, ino: int = 0, a: int = 0, b: int = 0, payload: bytes = b"", fds: Sequence[int] = ()
+        self, kind: wire.Kind, ino: int = 0, a: int = 0, b: int = 0, payload: bytes = b"", fds: Sequence[int] = ()
     ) -> _Answer:
         tag = self._next_tag()
-        packet = _REQUEST.pack(kind, tag, ino, a, b) + payload
+        packet = wire.REQUEST.pack(kind, tag, ino, a, b) + payload
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"={len(fds)}i", *fds))] if fds else []
         done = trio.Event()
         result: list[outcome.Outcome[_Answer]] = []
         self._calls[tag] = (done, result)
         try:
-            if self.ended.is_set() and kind is not _Kind.STATUS:
+            if self.ended.is_set() and kind is not wire.Kind.STATUS:
                 raise _os_error(-errno.ENOTCONN, f"holder: {kind.name}")
             await self._control.sendmsg([packet], rights)
             await done.wait()
@@ -336,12 +291,12 @@ class Holder:
         return result[0].unwrap()
 
     def _take(self, packet: bytes) -> None:
-        kind, tag, status, _, a, _ = _ANSWER.unpack_from(packet)
-        if kind == _Kind.ENDED:
+        kind, tag, status, _, a, _ = wire.ANSWER.unpack_from(packet)
+        if kind == wire.Kind.ENDED:
             self.ended.set()
         elif tag in self._calls:
             done, result = self._calls[tag]
-            answer = _Answer(a, packet[_ANSWER.size :])
+            answer = _Answer(a, packet[wire.ANSWER.size :])
             result.append(outcome.Value(answer) if status == 0 else outcome.Error(_os_error(status, "holder")))
             done.set()
         elif status not in (0, -errno.ENOENT):  # of a notification; ENOENT: the kernel has nothing to forget
@@ -363,20 +318,20 @@ class Holder:
 
     async def _reply(self, packet: bytes) -> None:
         """Answers one request that pyfuse3 does not know, or whose bytes do not go through it."""
-        _, _, opcode, _, unique, _ = _ANSWER.unpack_from(packet)
+        _, _, opcode, _, unique, _ = wire.ANSWER.unpack_from(packet)
         code, value = errno.ENOSYS, 0  # after which the kernel does not ask again
         if self._carried is not None:
-            code, value = await self._carried.answer(opcode, packet[_ANSWER.size :], is_told=not unique)
+            code, value = await self._carried.answer(opcode, packet[wire.ANSWER.size :], is_told=not unique)
         if not unique:  # it was only told
             return
         with suppress(OSError):  # the end of the link is the kernel's answer, too
-            await self._control.send(_REQUEST.pack(_Kind.REPLY, 0, unique, code, value))
+            await self._control.send(wire.REQUEST.pack(wire.Kind.REPLY, 0, unique, code, value))
 
     async def _run(self, nursery: trio.Nursery) -> None:
         """Until the holder closes the link."""
         try:
             while packet := await self._control.recv(_PACKET_MAX_BYTES):
-                if _ANSWER.unpack_from(packet)[0] == _Kind.REQUEST:
+                if wire.ANSWER.unpack_from(packet)[0] == wire.Kind.REQUEST:
                     nursery.start_soon(self._reply, packet)
                 else:
                     self._take(packet)
@@ -427,8 +382,8 @@ class _Started:
             packet = await control.recv(_PACKET_MAX_BYTES)
             if not packet:
                 raise OSError(errno.EIO, "the holder ended before it mounted")
-            kind, _, status, _, version, _ = _ANSWER.unpack_from(packet)
-            if kind != _Kind.MOUNTED or version != _VERSION:
+            kind, _, status, _, version, _ = wire.ANSWER.unpack_from(packet)
+            if kind != wire.Kind.MOUNTED or version != wire.VERSION:
                 raise OSError(errno.EPROTO, "the holder is of another version than this package")
             if status != 0:
                 raise _os_error(status, "the holder cannot mount")

@@ -10,7 +10,6 @@ before 6.9), `pyfuse3` (every request through Python). Checkpoints: every `async
 import errno
 import logging
 import os
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from tierfs.fuse.convert import packed_attributes
 from tierfs.fuse.directories import Directories
 from tierfs.fuse.holder import Holder, Use, held
 from tierfs.fuse.holder_process import HolderOptions
+from tierfs.fuse.holder_wire import HOLDER_HANDLES
 from tierfs.fuse.operations import Operations
 from tierfs.fuse.session import KernelNotify, MountOptions, serve, terminate
 from tierfs.fuse.takeover import Takeover
@@ -35,7 +35,6 @@ _AGREED_WITHIN_S: Final = 10.0
 _AGREED_POLL_S: Final = 0.01
 _DRAIN_INTERVAL_S: Final = 1.0
 _ANSWERS_WITHIN_S: Final = 3.0  # after the end: answers that only wait for the store are given up
-_ABANDON_WAIT_S: Final = 5.0  # a RELEASE may come a moment after the FORGET
 _REASONS: Final = {
     errno.EPERM: "the kernel's passthrough needs CAP_SYS_ADMIN",
     errno.ELOOP: "the cache is on a stacked file system (overlayfs), which passthrough does not take",
@@ -68,8 +67,6 @@ class Kernel:
         self._max_tasks = max_tasks
         self._holder: Holder | None = None
         self._direct = KernelNotify()
-        self._abandoned: deque[int] = deque()
-        self._has_abandoned = trio.Event()
         self._operations: Operations | None = None
         self._has_brake = False
         self._answering = trio.CancelScope()
@@ -100,14 +97,22 @@ class Kernel:
         """Is there somebody who answers for hot files?"""
         return self._holder is not None
 
-    async def lend(self, inode: Inode, fd: int) -> None:
+    def lend(self, inode: Inode, fd: int) -> bool:
         """See Borrower."""
-        attributes, valid_s = b"", 0.0
-        if self._operations is not None:
-            entry = self._operations.attributes(inode)
-            attributes, valid_s = packed_attributes(entry), entry.attr_timeout
-        with suppress(FileExistsError):
-            await self._of().register(inode.ino, fd, writable=True, attributes=attributes, valid_s=valid_s)
+        attributes, valid_s = self._attributes(inode)
+        return self._of().lend(inode.ino, fd, attributes=attributes, valid_s=valid_s)
+
+    def keep(self, inode: Inode) -> bool:
+        """See Borrower."""
+        attributes, valid_s = self._attributes(inode)
+        return self._of().keep(inode.ino, attributes=attributes, valid_s=valid_s)
+
+    def _attributes(self, inode: Inode) -> tuple[bytes, float]:
+        """As the kernel is told of a file that is about to be lent, and for how long, in s."""
+        if self._operations is None:
+            return b"", 0.0
+        entry = self._operations.attributes(inode)
+        return packed_attributes(entry), entry.attr_timeout
 
     async def recall(self, ino: int) -> bool:
         """See Borrower."""
@@ -157,8 +162,8 @@ class Kernel:
         await self._of().withdraw(0)  # of no inode: it is answered in its turn
 
     def attributes_changed(self, ino: int) -> None:
-        """See Borrower."""
-        self.inode_changed(ino, content=False)
+        """Those of a lent file are others, by a request that does not tell which file it is about."""
+        self._of().attributes_changed(ino)
 
     @property
     def has_brake(self) -> bool:
@@ -169,10 +174,9 @@ class Kernel:
         """See Borrower."""
         await self._of().brake(on=on)
 
-    def abandon(self, ino: int) -> None:
+    def discard(self, ino: int) -> None:
         """See Borrower."""
-        self._abandoned.append(ino)
-        self._has_abandoned.set()
+        self._of().discard(ino)
 
     def _of(self) -> Holder:
         if self._holder is None:
@@ -188,7 +192,7 @@ class Kernel:
 
     def inode_of(self, fh: int) -> int | None:
         """The inode of a file handle that the holder gave out, None for one of ours."""
-        return self._holder.inode_of(fh) if self._holder is not None else None
+        return fh - HOLDER_HANDLES if fh >= HOLDER_HANDLES else None
 
     # ---- the mount ----
 
@@ -317,19 +321,6 @@ class Kernel:
         holder = self._holder
         while holder is not None and not holder.ended.is_set():
             with suppress(OSError):  # the session is ending
-                await self._take_back(holder)
                 for use in await holder.drain():
                     used(use)
-            with trio.move_on_after(_DRAIN_INTERVAL_S):
-                await self._has_abandoned.wait()
-
-    async def _take_back(self, holder: Holder) -> None:
-        self._has_abandoned = trio.Event()
-        while self._abandoned:
-            ino = self._abandoned.popleft()
-            try:
-                await holder.revoke(ino, wait_s=_ABANDON_WAIT_S)
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                _log.debug("inode %#x stays with the holder although the kernel forgot it: %s", ino, error)
+            await trio.sleep(_DRAIN_INTERVAL_S)

@@ -93,6 +93,10 @@ class HolderView(Protocol):
         """The inode of a file handle that it gave out, None for one of ours."""
         ...
 
+    def attributes_changed(self, ino: int) -> None:
+        """Those of a lent file are others, by a request that does not tell which file it is about."""
+        ...
+
 
 class Operations(pyfuse3.Operations):
     """One mounted file system."""
@@ -175,6 +179,14 @@ class Operations(pyfuse3.Operations):
         for ino in dict.fromkeys(directories):
             self._directories.changed(ino, self.attributes)
 
+    def _renamed(self, *inodes: Inode | None) -> None:
+        """Names of them were made, moved or removed."""
+        for inode in inodes:
+            if inode is not None:
+                self._directories.doubted(inode.ino)
+                if self._fs.is_lent(inode.ino):
+                    self._holder.attributes_changed(inode.ino)
+
     @_answer
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         try:
@@ -235,13 +247,13 @@ class Operations(pyfuse3.Operations):
     @_once
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
         if not self._was_made(ctx):
-            await self._fs.unlink(parent_inode, name, token=convert.token(ctx))
+            self._renamed(await self._fs.unlink(parent_inode, name, token=convert.token(ctx)))
         self._changed(parent_inode)
 
     @_once
     async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
         if not self._was_made(ctx):
-            self._directories.doubted(await self._fs.rmdir(parent_inode, name, token=convert.token(ctx)))
+            self._renamed(await self._fs.rmdir(parent_inode, name, token=convert.token(ctx)))
         self._changed(parent_inode)
 
     @_once
@@ -269,9 +281,7 @@ class Operations(pyfuse3.Operations):
         if not self._was_made(ctx):
             token = convert.token(ctx)
             renamed = await self._fs.rename(parent_inode_old, name_old, parent_inode_new, name_new, mode, token=token)
-            for inode in (renamed.moved, renamed.replaced, renamed.exchanged):
-                if inode is not None:
-                    self._directories.doubted(inode.ino)
+            self._renamed(renamed.moved, renamed.replaced, renamed.exchanged)
         self._changed(parent_inode_old, parent_inode_new)
 
     @_once
@@ -280,6 +290,7 @@ class Operations(pyfuse3.Operations):
     ) -> EntryAttributes:
         made = await self._made(ctx, new_parent_inode, new_name)
         linked = made or await self._fs.link(inode, new_parent_inode, new_name, token=convert.token(ctx))
+        self._renamed(linked)
         self._changed(new_parent_inode)
         return self._entry(linked)
 

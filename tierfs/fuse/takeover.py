@@ -43,7 +43,7 @@ def parse(records: bytes) -> KernelState:
         elif kind == _Kind.DIRECTORY:
             state.directories.append(OpenHandle(key, value, flags))
         elif kind == _Kind.LENT:
-            state.lent[key] = value
+            state.lent.add(key)
         elif kind == _Kind.TOKEN:
             state.tokens.add(key)
     return state

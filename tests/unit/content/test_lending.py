@@ -12,8 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.support.kernel import lending_to
 from tests.support.tier import BLOCK, KIB, SETTINGS, World, noise, run
-from tierfs.index import inodes, intents
-from tierfs.model import Inode, Residency
+from tierfs.index import intents
+from tierfs.model import Residency
 
 DATA = noise(10 * KIB)
 
@@ -169,7 +169,7 @@ def test_what_the_kernel_forgot_is_given_up_without_asking(tmp_path: Path) -> No
         kernel = lending_to(world)
         ino = await hot_file(world)
         world.files.forgotten(ino)
-        assert kernel.abandoned == [ino]
+        assert kernel.discarded == [ino]
         assert not world.files.is_open(ino)
 
     run(tmp_path, main)
@@ -274,21 +274,36 @@ def test_the_brake_does_not_hold_for_ever(tmp_path: Path, caplog: pytest.LogCapt
     run(tmp_path, main, limit_bytes=256 * KIB)
 
 
-def test_attributes_that_change_while_a_file_is_being_lent_are_taken_back(tmp_path: Path) -> None:
+def test_a_file_that_everybody_has_closed_is_lent_as_it_is(tmp_path: Path) -> None:
+    """Who opens it next, or asks for its attributes, needs nobody here."""
+
     async def main(world: World) -> None:
         kernel = lending_to(world)
-        await hot_file(world)
-        assert kernel.told_changed == []
-        ino = world.add_object(DATA)
-        lend = kernel.lend
-
-        async def lend_slowly(inode: Inode, fd: int) -> None:
-            await lend(inode, fd)
-            with world.index.transaction() as txn:
-                inodes.put(txn, evolve(inode, mode=0o100600))
-
-        kernel.lend = lend_slowly  # type: ignore[method-assign]
-        await world.read(ino)
-        assert kernel.told_changed == [ino]
+        ino = world.add_new()
+        fh = world.files.created(ino)
+        assert kernel.write(ino, 0, DATA)
+        await world.files.release(fh)
+        assert list(kernel.fds) == [ino] and not kernel.served
+        [told] = kernel.kept
+        assert told == world.inode(ino) and told.size_bytes == len(DATA)
+        assert os.fstat(kernel.fds[ino]).st_mtime_ns == told.mtime_ns
+        assert world.files.is_open(ino) and not world.files.has_handles(ino)
+        assert await world.export(ino) and world.store.content(world.key(ino)) == DATA
 
     run(tmp_path, main)
+
+
+def test_what_is_closed_is_not_kept_where_it_cannot_be(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        first = await world.write_new(DATA)
+        assert list(kernel.fds) == [first]
+        await world.write_new(DATA)
+        assert list(kernel.fds) == [first], "there is a limit, and nobody has asked for the second"
+        assert await world.files.recall(first)
+        fh = world.files.created(world.add_new())
+        await world.files.release(fh)
+        assert not kernel.fds, "an empty file is read without anybody"
+        assert not kernel.served
+
+    run(tmp_path, main, settings=evolve(SETTINGS, lent_files_max=1))

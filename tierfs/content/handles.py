@@ -100,6 +100,7 @@ class Files:
             try:
                 nursery.start_soon(self._brake.run)
                 nursery.start_soon(self.lending.run)
+                nursery.start_soon(self._hot.spares.run)
                 task_status.started()
                 await self._hot.bury_forever()
             finally:

@@ -97,6 +97,21 @@ class Disk:
             return os.open(path, flags, 0o600)
 
     @_raises_fs_error
+    def open_unnamed(self, directory: Path) -> int:
+        """A descriptor for reading and writing of a new file without a name. EOPNOTSUPP, EISDIR: not here."""
+        return os.open(directory, os.O_RDWR | os.O_CLOEXEC | os.O_NOATIME | os.O_TMPFILE, 0o600)
+
+    @_raises_fs_error
+    def name(self, fd: int, path: str) -> bool:
+        """Gives a file of `open_unnamed` its name; False when there is something of that name."""
+        try:
+            # the directory is not used, but without one link(2) would be called, which names the symlink
+            os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+        except FileExistsError:
+            return False
+        return True
+
+    @_raises_fs_error
     def close(self, fd: int) -> None:
         os.close(fd)
 

@@ -22,6 +22,7 @@ from tierfs.errors import FsError
 from tierfs.hottier import labels
 from tierfs.hottier.disk import BackingStat, Buffer, Disk
 from tierfs.hottier.labels import Label
+from tierfs.hottier.spares import Spares
 
 _Args = TypeVarTuple("_Args")
 _R = TypeVar("_R")
@@ -177,6 +178,7 @@ class HotFiles:
         self._dying: list[int] = []
         self._has_dying = trio.Event()
         self._limiter = trio.CapacityLimiter(max_threads)
+        self.spares = Spares(disk, root, self.in_thread)
 
     @property
     def root(self) -> Path:
@@ -217,7 +219,9 @@ class HotFiles:
         if backing is not None:
             backing.references += 1
             return backing
-        backing = BackingFile(self, ino, self.disk.open(self.path(ino), create=create))
+        path = self.path(ino)
+        fd = self.spares.take(path) if create else None
+        backing = BackingFile(self, ino, self.disk.open(path, create=create) if fd is None else fd)
         self._open[ino] = backing
         return backing
 

@@ -13,14 +13,13 @@ tables in memory below, in sync code; the index is the truth, and an exporter th
 nothing else. Checkpoints: in `run`, `sync` and `export_now` where they wait; in the workers see `reconcile`.
 """
 
-import enum
 import errno
 import logging
 import math
 from typing import Final
 
 import trio
-from attrs import define, evolve, frozen
+from attrs import evolve
 
 from tierfs.clock import Clock
 from tierfs.config.sections import ExportSettings
@@ -38,6 +37,7 @@ from tierfs.sync import backlog
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier
 from tierfs.sync.aside import Aside
+from tierfs.sync.attempts import Blocked, Outcome, SizeClass, Watch
 from tierfs.sync.bodies import Uploader
 from tierfs.sync.claims import Claims
 from tierfs.sync.deletes import Deleter
@@ -67,40 +67,6 @@ _FAILING_KEPT: Final = 1000
 _AWAY: Final = (StoreErrorKind.UNAVAILABLE, StoreErrorKind.TIMEOUT)
 _STORE_WIDE: Final = frozenset({*_AWAY, StoreErrorKind.BAD_CREDENTIALS, StoreErrorKind.NO_SUCH_BUCKET})
 _log: Final = logging.getLogger(__name__)
-
-
-class _Outcome(enum.Enum):
-    """How an attempt ended."""
-
-    DONE = enum.auto()
-    LATER = enum.auto()  # blocked, or changed while it was read
-    PASSING = enum.auto()  # a failure that may pass
-    FAILED = enum.auto()  # for good, as far as one can tell
-
-
-@define
-class _Watch:
-    """Somebody waits for an attempt that begins after this was made."""
-
-    has_begun: bool = False
-    outcome: _Outcome | None = None
-
-
-@frozen
-class _Blocked:
-    """An intent is not tried again before other work has ended, or some time is over."""
-
-    ended: int  # how much work had, then
-    until_s: float  # trio time
-    by: str
-
-
-class _SizeClass(enum.Enum):
-    """What an intent occupies while it is worked on; each class has slots of its own."""
-
-    SMALL = enum.auto()
-    LARGE = enum.auto()
-    TREE = enum.auto()  # waits for the intents that it raises, so it must not take their slots
 
 
 class Exporter:
@@ -153,12 +119,12 @@ class Exporter:
         self._news = applier.news
         self._scan_waited_s = 0.0  # of the scan under way, for a free slot: not work
         self._running: dict[int, Intent] = {}
-        self._blocked: dict[int, _Blocked] = {}
+        self._blocked: dict[int, Blocked] = {}
         self._failing: dict[int, Failing] = {}
         self._urgent: set[int] = set()  # tried now whatever its backoff says
         self._starved: set[int] = set()  # failed because the store was away
-        self._watches: dict[int, list[_Watch]] = {}
-        self._running_by_class = dict.fromkeys(_SizeClass, 0)
+        self._watches: dict[int, list[Watch]] = {}
+        self._running_by_class = dict.fromkeys(SizeClass, 0)
         self._haste = Haste.NOBODY
         self._last_seq, self._ended = 0, 0  # of the intents that a scan has met; how many attempts have ended
         self._wake = trio.Event()
@@ -223,33 +189,37 @@ class Exporter:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self.uploader.drop_left)
+            due_at_s = -math.inf
             while True:
+                # what is new alone is looked at by itself: a pass over a long queue for each burst would be dear
+                is_whole = self._wake.is_set() or bool(self._haste) or trio.current_time() >= due_at_s
                 self._wake, self._news_at_s = trio.Event(), math.inf
                 began, self._scan_waited_s = trio.current_time(), 0.0
-                due_in_s = await self._scan()
+                due_in_s = await self._scan(0 if is_whole else self._last_seq)
                 took_s = trio.current_time() - began - self._scan_waited_s
-                if not self._running and due_in_s > 0:
+                if is_whole and not self._running and due_in_s > 0:
                     self._haste = Haste.NOBODY
-                await self._wait_for_work(due_in_s)
+                due_at_s = min(math.inf if is_whole else due_at_s, trio.current_time() + due_in_s)
+                await self._wait_for_work(due_at_s)
                 await trio.sleep(max(0.0, began + self._scan_waited_s + _RESCAN_FACTOR * took_s - trio.current_time()))
                 if self._outage is not None:
                     await self._probe()
+                    self._wake.set()
 
-    async def _wait_for_work(self, due_in_s: float) -> None:
+    async def _wait_for_work(self, until: float) -> None:
         """Until somebody wakes the engine, the next intent is due, or there is one that was not there before.
 
         The last costs one look into the index every few seconds; nothing depends on who forgets to call `wake`.
         """
-        until = trio.current_time() + due_in_s
         while trio.current_time() < min(until, self._news_at_s) and not self._wake.is_set():
             with trio.move_on_at(min(until, self._news_at_s, trio.current_time() + _LOOK_S)) as self._resting:
                 await self._wake.wait()
             if intents.page(self._index, self._last_seq, 1):
                 return
 
-    async def _scan(self) -> float:
-        """One pass over the queue, starting what is due; returns in how many seconds the next is."""
-        after, next_ns = 0, math.inf
+    async def _scan(self, after: int) -> float:
+        """One pass over the queue behind `after`, starting what is due; returns in how many seconds the next is."""
+        next_ns = math.inf
         slice_began = trio.current_time()
         if len(self._blocked) > _BLOCKED_KEPT:
             self._forget_settled()
@@ -269,7 +239,7 @@ class Exporter:
                     next_ns = min(next_ns, self._clock.now_ns() + _BLOCKED_S * NS_PER_S)
                     continue
                 size_class = self._size_class(intent)
-                while size_class is _SizeClass.SMALL and self._outage is None and not self._has_slot(size_class):
+                while size_class is SizeClass.SMALL and self._outage is None and not self._has_slot(size_class):
                     waits_since = trio.current_time()
                     await self._next_change()  # small ones are quick: no use to look further
                     self._scan_waited_s += trio.current_time() - waits_since
@@ -299,23 +269,23 @@ class Exporter:
 
     def _block(self, intent: Intent, by: str) -> None:
         """It is offered again when other work has ended, or else after a while."""
-        self._blocked[intent.seq] = _Blocked(self._ended, trio.current_time() + _BLOCKED_S, by)
+        self._blocked[intent.seq] = Blocked(self._ended, trio.current_time() + _BLOCKED_S, by)
 
     def _is_blocked(self, intent: Intent) -> bool:
         blocked = self._blocked.get(intent.seq)
         return blocked is not None and blocked.ended == self._ended and trio.current_time() < blocked.until_s
 
-    def _size_class(self, intent: Intent) -> _SizeClass:
+    def _size_class(self, intent: Intent) -> SizeClass:
         if intent.kind is IntentKind.MOVE_TREE:
-            return _SizeClass.TREE
+            return SizeClass.TREE
         is_large = backlog.bytes_of(self._index, intent) > self._store.part_size_bytes
-        return _SizeClass.LARGE if is_large else _SizeClass.SMALL
+        return SizeClass.LARGE if is_large else SizeClass.SMALL
 
-    def _has_slot(self, size_class: _SizeClass) -> bool:
+    def _has_slot(self, size_class: SizeClass) -> bool:
         limits = {
-            _SizeClass.SMALL: self.settings.small_concurrency,
-            _SizeClass.LARGE: self.settings.concurrency,
-            _SizeClass.TREE: _TREES_AT_A_TIME,
+            SizeClass.SMALL: self.settings.small_concurrency,
+            SizeClass.LARGE: self.settings.concurrency,
+            SizeClass.TREE: _TREES_AT_A_TIME,
         }
         return self._running_by_class[size_class] < limits[size_class]
 
@@ -323,7 +293,7 @@ class Exporter:
         self._change = trio.Event() if self._change.is_set() else self._change
         await self._change.wait()
 
-    def _start(self, intent: Intent, size_class: _SizeClass) -> None:
+    def _start(self, intent: Intent, size_class: SizeClass) -> None:
         assert self._nursery is not None, "run() comes first"
         self._urgent.discard(intent.seq)
         self._blocked.pop(intent.seq, None)
@@ -333,13 +303,13 @@ class Exporter:
         self._running_by_class[size_class] += 1
         self._nursery.start_soon(self._work, intent, size_class)
 
-    async def _work(self, intent: Intent, size_class: _SizeClass) -> None:
+    async def _work(self, intent: Intent, size_class: SizeClass) -> None:
         """One intent, once; never raises but Cancelled."""
-        outcome = _Outcome.LATER
+        outcome = Outcome.LATER
         try:
             await self._carry_out(intent)
             self._failing.pop(intent.seq, None)
-            outcome = _Outcome.DONE
+            outcome = Outcome.DONE
         except BlockedError as blocked:
             self._block(intent, str(blocked))
         except NotYetError:
@@ -373,18 +343,18 @@ class Exporter:
 
     # ---- failures ----
 
-    def _failed(self, intent: Intent, error: Exception) -> _Outcome:
+    def _failed(self, intent: Intent, error: Exception) -> Outcome:
         kind = error.kind if isinstance(error, StoreError) else None
         text = str(error) or type(error).__name__
         if kind in _STORE_WIDE:
             self._starved.add(intent.seq)
             self._lose_store(str(error))
         if intents.get(self._index, intent.seq) is None:
-            return _Outcome.DONE  # void since an unlink, say
+            return Outcome.DONE  # void since an unlink, say
         if backlog.is_void(self._index, intent):
             _log.debug("intent %d has nothing to bring up any more, after it failed: %s", intent.seq, error)
             self._block(intent, text)  # the next look at it ends it
-            return _Outcome.LATER
+            return Outcome.LATER
         is_permanent = not (isinstance(error, TierfsError) and error.retryable)
         wait_s = backoff_s(kind, intent.attempts, is_permanent=is_permanent)
         path = backlog.label(self._index, intent)
@@ -396,7 +366,7 @@ class Exporter:
             number = (error.errno if isinstance(error, TierfsError | OSError) else None) or errno.EIO
             self._failing[intent.seq] = Failing(path, text, number, is_permanent)
         self._postpone(intent, wait_s, attempts=intent.attempts + 1, error=text)
-        return _Outcome.FAILED if is_permanent and kind not in _STORE_WIDE else _Outcome.PASSING
+        return Outcome.FAILED if is_permanent and kind not in _STORE_WIDE else Outcome.PASSING
 
     def _postpone(self, intent: Intent, wait_s: float, *, attempts: int = 0, error: str = "") -> None:
         """Tried again later; what the index does not take (a full disk) waits in memory alone."""
@@ -474,16 +444,16 @@ class Exporter:
 
         Who is patient has all others hurried, since it may wait for them, and takes no failure that may pass for one.
         """
-        watch = _Watch()
+        watch = Watch()
         self._watches.setdefault(intent.seq, []).append(watch)
         try:
             self._urgent.add(intent.seq)
             if not is_patient and intent.seq not in self._running and self._has_slot(size := self._size_class(intent)):
                 self._start(intent, size)  # a scan of a long queue takes its time
             while intents.get(self._index, intent.seq) is not None:
-                if watch.outcome is _Outcome.DONE:
+                if watch.outcome is Outcome.DONE:
                     return
-                is_failure = watch.outcome is _Outcome.FAILED or (watch.outcome is _Outcome.PASSING and not is_patient)
+                is_failure = watch.outcome is Outcome.FAILED or (watch.outcome is Outcome.PASSING and not is_patient)
                 if is_failure and (failing := self._failing.get(intent.seq)) is not None:
                     raise FsError(failing.errno, f"{failing.path}: {failing.error}")
                 if is_patient:

@@ -146,10 +146,13 @@ def _list(options: argparse.Namespace) -> int:
         terminal.print_json(found)
         return ExitCode.OK
     rows = [
-        (row["class"], str(row["files"]), format_size(row["bytes"]), format_size(row["here_bytes"]), row["refusal"])
+        (row["class"], str(row["files"]), format_size(row["bytes"]), format_size(row["here_bytes"]))
         for row in found["classes"]
     ]
-    print(terminal.table(("CLASS", "FILES", "SIZE", "ON THE LOCAL DISK", "CANNOT BE MOVED TO"), rows))
+    print(terminal.table(("CLASS", "FILES", "SIZE", "ON THE LOCAL DISK"), rows))
+    for reason in dict.fromkeys(row["refusal"] for row in found["classes"] if row["refusal"]):
+        names = ", ".join(row["class"] for row in found["classes"] if row["refusal"] == reason)
+        print(f"nothing is moved to {names}: {reason}")
     restores = found["restores"]
     if restores["files"]:
         size = format_size(restores["size_bytes"])

@@ -129,7 +129,7 @@ def refusal(current: str, target: str, abilities: Abilities, *, is_archived: boo
     if is_archived:
         return "the object is archived: restore it first"
     if RUNGS[target].is_archive and not abilities.restores:
-        return f"the store restores nothing: what is moved to {target} could not be read again"
+        return "the store restores nothing: what is archived could not be read again"
     return ""
 
 

@@ -228,3 +228,21 @@ def test_a_chmod_and_a_rename_wait_for_it_and_go_on(tmp_path: Path) -> None:
         assert rig.store.objects["g"].info.storage_class == "GLACIER"
 
     run(tmp_path, main)
+
+
+def test_a_renamed_directory_leaves_it_behind_until_then(tmp_path: Path) -> None:
+    async def main(rig: Rig, made: Restores) -> None:
+        rig.put_remote("d/plain", b"bytes")
+        await rig.list()
+        await rig.list("d")
+        rig.rename("d", "e")
+        await until(lambda: "e/plain" in rig.keys and "d/plain" not in rig.keys)
+        assert "d/f" in rig.keys and "e/f" not in rig.keys
+        made.restorer.want(rig.at("e/f"))
+        await until(lambda: made.stage("e/f") is Stage.ASKED)
+        rig.store.finish_restore("d/f")
+        await until(lambda: "e/f" in rig.keys and "d/f" not in rig.keys)
+        assert await rig.read("e/f") == b"bytes"
+        await until(lambda: rig.is_settled)
+
+    run(tmp_path, main, "d/f")

@@ -31,7 +31,9 @@ def add_parser(verbs: Any) -> argparse.ArgumentParser:
     parser.add_argument("--config", default="", metavar="FILE", help="settings; default: /etc/tierfs/tierfs.toml")
     parser.add_argument("-o", dest="options", action="append", default=[], metavar="OPT[,OPT]", help="as for mount")
     parser.add_argument("--undelete", action="store_true", help="also for tierctl versions and undelete")
-    parser.add_argument("--restore", action="store_true", help="also to bring archived objects back")
+    parser.add_argument(
+        "--restore", action="store_true", help="also for tierctl restore where opens ask for nothing (archive.open)"
+    )
     parser.add_argument("--events-setup", action="store_true", help="also for tierctl events setup")
     parser.add_argument("--kms-key", default="", metavar="ARN", help="the key that the bucket encrypts with")
     return parser
@@ -52,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         read_only=settings.mount.read_only,
         queue_url=settings.events.queue_url if settings.events.source == "sqs" else "",
         undeletes=options.undelete,
-        restores=options.restore,
+        restores=options.restore or settings.archive.open != "fail",
         sets_up_events=options.events_setup,
         kms_key_arn=options.kms_key,
     )

@@ -82,9 +82,13 @@ async def examine(
     found = Examination(warnings=list(capabilities.warnings) if capabilities is not None else [])
     await _ask_for_time(target, found)
     verbs = _reading(target) if read_only else _writing(target, f"{HIDDEN_PREFIX}probe-{op_id}-doctor", op_id)
+    is_there = True
     for name, verb in verbs:
+        if name in ("head", "get") and not is_there:
+            continue  # of an object that could not be written nothing can be said
         tried = await _try(name, verb)
         found.tried.append(tried)
+        is_there &= name != "put" or not tried.error
         if any(tried.error == kind.name for kind in _SPEAKS_FOR_ALL):
             break
     return found

@@ -20,7 +20,9 @@ def policy(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
 
 def test_what_the_settings_use_is_granted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "tierfs.toml"
-    file.write_text(f'[events]\nsource = "sqs"\nqueue_url = "{QUEUE}"\n[mount]\nread_only = true\n')
+    file.write_text(
+        f'[events]\nsource = "sqs"\nqueue_url = "{QUEUE}"\n[mount]\nread_only = true\n[archive]\nopen = "fail"\n'
+    )
     found = policy(capsys, "s3://bucket/a/b/", "--config", str(file))
     assert set(found) == {"List", "Objects", "Events"}
     assert (

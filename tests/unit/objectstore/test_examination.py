@@ -58,6 +58,12 @@ def test_each_verb_is_refused_by_itself(method: str, verb: str) -> None:
     assert refused(run(store))[verb] == "ACCESS_DENIED"
 
 
+def test_what_could_not_be_written_is_not_asked_for() -> None:
+    store = MemoryStore()
+    store.fail_next("put", Kind.ACCESS_DENIED)
+    assert [one.verb for one in run(store).tried] == ["list", "put", "multipart", "delete"]
+
+
 def test_what_concerns_all_is_told_once() -> None:
     store = MemoryStore()
     store.fail_next("put", Kind.BAD_CREDENTIALS)

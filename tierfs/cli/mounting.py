@@ -157,6 +157,11 @@ def check(wanted: MountPlan) -> None:
         raise ConfigError("[mount] allow_other: only root may, as long as /etc/fuse.conf has no user_allow_other")
     try:
         wanted.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = wanted.cache.stat().st_uid
+        if owner != os.geteuid():  # who may have planted links, and could read and change everybody's bytes
+            raise ExitError(
+                ExitCode.FAILED, f"the cache {wanted.cache} belongs to user {owner}: chown it, or take another"
+            )
         wanted.cache.chmod(0o700)  # it holds everybody's bytes
         usable = os.access(wanted.cache, os.W_OK | os.X_OK)
     except OSError as error:

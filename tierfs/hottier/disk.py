@@ -89,7 +89,7 @@ class Disk:
     @_raises_fs_error
     def open(self, path: str, *, create: bool) -> int:
         """A descriptor for reading and writing. ENOENT where there is no file and `create` is False."""
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
         try:
             # without it every first read of a day dirties the inode of a backing file
             return os.open(path, flags | os.O_NOATIME, 0o600)
@@ -128,7 +128,7 @@ class Disk:
     def publish(self, path: Path, data: Buffer) -> None:
         """A small file that is there whole or not at all, also after power loss: temp, fsync, rename, dirsync."""
         temporary = path.with_name(path.name + ".tmp")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             self.pwrite(fd, data, 0)
             os.fsync(fd)

@@ -97,7 +97,7 @@ class OsDisk:
     """The real one."""
 
     def open(self, path: Path, size_bytes: int) -> int:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             has_size = os.fstat(fd).st_size == size_bytes
             if not has_size:

@@ -9,7 +9,7 @@ from tierfs.errors import CacheBusyError
 
 def lock_directory(directory: Path) -> int:
     """A descriptor whose life is the lock. Raises CacheBusyError with the holder's pid."""
-    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

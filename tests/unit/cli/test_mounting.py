@@ -312,3 +312,18 @@ def test_a_wrong_setting_reaches_the_starter_too(tmp_path: Path) -> None:
     assert said["code"] == ExitCode.CONFIG and "unknown key 'zzz'" in said["message"]
     with pytest.raises(ConfigError):
         mounting.plan("s3://bucket", "/mnt", cache="", config_file="", options=["zzz"])
+
+
+def test_a_cache_of_another_user_is_refused(
+    tmp_path: Path, fuse: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He could have left links in it, and could read and change everybody's bytes."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a directory of another user")
+    monkeypatch.setenv("TIERFS_RUN_DIR", str(tmp_path / "run"))
+    (tmp_path / "mnt").mkdir()
+    (tmp_path / "cache").mkdir()
+    os.chown(tmp_path / "cache", 1234, 1234)
+    words = ["mount", "s3://bucket", str(tmp_path / "mnt"), "--cache", str(tmp_path / "cache")]
+    assert tierfs.main(words) == ExitCode.FAILED
+    assert "belongs to user 1234" in capsys.readouterr().err

@@ -114,3 +114,16 @@ def test_a_file_system_is_synced_and_a_missing_directory_is_an_error(disk: Disk,
     with pytest.raises(FsError) as refused:
         disk.sync_file_system(tmp_path / "missing")
     assert refused.value.errno == errno.ENOENT
+
+
+def test_a_symlink_in_the_place_of_a_file_is_not_followed(disk: Disk, tmp_path: Path) -> None:
+    """Whoever could plant one would have us write over the file that it leads to."""
+    (tmp_path / "target").write_bytes(b"of another")
+    for name in ("file", "small.tmp"):
+        (tmp_path / name).symlink_to(tmp_path / "target")
+    with pytest.raises(FsError) as refused:
+        disk.open(str(tmp_path / "file"), create=True)
+    assert refused.value.errno == errno.ELOOP
+    with pytest.raises(FsError):
+        disk.publish(tmp_path / "small", b"bytes")
+    assert (tmp_path / "target").read_bytes() == b"of another"

@@ -326,3 +326,11 @@ def test_a_disk_without_room(tmp_path: Path) -> None:
         make(tmp_path, FullDisk())
     assert caught.value.errno == errno.ENOSPC
     assert str(tmp_path) in str(caught.value)
+
+
+def test_a_symlink_in_the_place_of_a_segment_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(b"of another")
+    (tmp_path / "0").symlink_to(tmp_path / "target")
+    with pytest.raises(OSError, match="Too many levels"):
+        OsDisk().open(tmp_path / "0", 4096)
+    assert (tmp_path / "target").read_bytes() == b"of another"

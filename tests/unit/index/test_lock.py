@@ -42,3 +42,12 @@ def test_a_child_does_not_inherit_it(tmp_path: Path) -> None:
         os.close(fd)
         os.close(lock_directory(tmp_path))
         child.communicate(b"\n")
+
+
+def test_a_symlink_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(b"of another")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/lock").symlink_to(tmp_path / "target")
+    with pytest.raises(OSError, match="Too many levels"):
+        lock_directory(tmp_path / "cache")
+    assert (tmp_path / "target").read_bytes() == b"of another"

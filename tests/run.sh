@@ -202,7 +202,7 @@ check() {
 run_pytest() {
   local name=$1 code=0
   shift
-  "$bin/python" -m pytest --basetemp="$run_dir/$name" --junitxml="$tally/$name.xml" -o junit_family=xunit2 "$@" || code=$?
+  "$bin/python" -m pytest --basetemp="$run_dir/$name" --junitxml="$tally/$name.xml" "$@" || code=$?
   # 1 is told by the counts and 5 is "no test here"; anything else broke the run itself
   case $code in 0 | 1 | 5) ;; *) printf 'failed pytest-%s-exit-%s\n' "$name" "$code" >>"$tally/checks" ;; esac
 }

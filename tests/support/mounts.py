@@ -110,9 +110,14 @@ class Mount:
 
     def kill9(self) -> None:
         """SIGKILL for daemon and holder, as the kernel's OOM killer does it; leaves the dead mount behind."""
-        assert programs.end(self.daemons(), signals=[signal.SIGKILL])
-        # the holder may have died a moment after it started another daemon
-        programs.end(self.daemons(), signals=[signal.SIGKILL])
+        # the holder may have died a moment after it started another daemon, which shows no environment while it begins
+        assert programs.wait_until(self._are_all_dead, COMMAND_TIMEOUT_S, step_s=0.05)
+
+    def _are_all_dead(self) -> bool:
+        """Kills who is there; true when nobody was."""
+        found = self.daemons()
+        programs.end(found, signals=[signal.SIGKILL])
+        return not found
 
     def remount(self, *, fresh_cache: bool = False, drain: bool = True) -> None:
         """Unmounts (a dead mount, too) and mounts again; with `fresh_cache` as on another machine."""

@@ -33,8 +33,14 @@ def _parse(body: bytes, expected_root: str) -> tuple[ElementTree.Element, str]:
 
 
 def parse_time_ns(text: str) -> int:
-    """ "2026-11-22T19:43:38.000Z" as ns, whole seconds: HEAD has no more, and both must agree."""
-    return int(datetime.datetime.fromisoformat(text).timestamp()) * NS_PER_S
+    """ "2026-11-22T19:43:38.000Z" as ns, whole seconds: HEAD has no more, and both must agree.
+
+    ValueError for what is no time, or one that no file can have (64 bits end in 2262).
+    """
+    time_ns = int(datetime.datetime.fromisoformat(text).timestamp()) * NS_PER_S
+    if not -(1 << 63) <= time_ns < 1 << 63:
+        raise ValueError(f"{text} is beyond 64 bits of nanoseconds")
+    return time_ns
 
 
 def _size_bytes(text: str) -> int:

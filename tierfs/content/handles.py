@@ -276,6 +276,8 @@ class Files:
         del self._handles[fh]
         live = handle.live
         live.passers -= handle.passes
+        if not handle.passes:
+            self._ledger.note_close(live)
         if handle.is_writer and live.writers == 1 and self._nursery is not None and self.lending.has(live.ino):
             if not live.is_dead:
                 self._ledger.publish(live)

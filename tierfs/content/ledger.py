@@ -182,6 +182,12 @@ class Ledger:
             if used is not live.record:
                 self.set_record(live, used)
 
+    def note_close(self, live: LiveFile) -> None:
+        """The file was in use until now, however long ago it was opened; that is one use, and makes it no dearer."""
+        record, now_s = live.record, self.now_s()
+        if record is not None and now_s - record.last_use_s >= self.settings.last_use_step_s:
+            self.set_record(live, evolve(record, last_use_s=now_s))
+
     def note_use(self, ino: int, record: HotRecord, when_ns: int) -> None:
         """As `touch`, of a file that is not in use here, some time after the use."""
         clock_bytes = self.ranks.clock_at(when_ns)

@@ -130,6 +130,16 @@ class RuleSet:
         return min((rule.terms.longest_stay_s for rule in self.rules), default=NEVER)
 
     @property
+    def keeps_some(self) -> bool:
+        """May a file have to stay?"""
+        return any(rule.terms.is_pinned or rule.terms.hot_at_least_s > 0 for rule in self.rules)
+
+    @property
+    def bars_some(self) -> bool:
+        """May a file have to be read past the hot tier?"""
+        return not all(rule.terms.is_cached for rule in self.rules)
+
+    @property
     def has_quiet_times(self) -> bool:
         """Does a rule say how long files rest before their upload?"""
         return any(rule.terms.quiet_s is not None for rule in self.rules)

@@ -14,11 +14,12 @@ from tierfs.tiering.view import View
 
 @frozen
 class Placed:
-    """A file, the rules that may name it, and what the first has that does."""
+    """A file, the rules that may name it, and what the first has that does at `at_s`."""
 
     file: File
     rules: RuleSet
     placement: Placement
+    at_s: float
 
 
 class Placements:
@@ -36,8 +37,8 @@ class Placements:
 
     def of(self, inode: Inode, hot: HotRecord | None, *, view: View | None = None) -> Placed:
         """As of now. `view`: of the same moment, where many are asked for."""
-        subject = (view or self.view()).subject(inode, hot)
-        return Placed(subject.file, subject.rules, place(subject.rules, subject.file, self.ages.now_s()))
+        subject, now_s = (view or self.view()).subject(inode, hot), self.ages.now_s()
+        return Placed(subject.file, subject.rules, place(subject.rules, subject.file, now_s), now_s)
 
     def view(self) -> View:
         """Of this moment."""
@@ -45,13 +46,19 @@ class Placements:
 
     def keeps(self, inode: Inode, record: HotRecord) -> bool:
         """Must the file stay although room is needed? Time that it was promised does not count while writers wait."""
-        placement = self.of(inode, record).placement
-        is_promised = placement.stays_until_s > self.ages.now_s() and not self._space.waiting_count
-        return placement.is_pinned or is_promised
+        view = self.view()
+        if not self.rulebook.keeps_some and not view.reads_tree:
+            return False
+        placed = self.of(inode, record, view=view)
+        is_promised = placed.placement.stays_until_s > placed.at_s and not self._space.waiting_count
+        return placed.placement.is_pinned or is_promised
 
     def caches(self, inode: Inode) -> bool:
         """May bytes of the file be brought into the hot tier?"""
-        return self.of(inode, residency.hot_get(self._index, inode.ino)).placement.is_cached
+        view = self.view()
+        if not self.rulebook.bars_some and not view.reads_tree:
+            return True
+        return self.of(inode, residency.hot_get(self._index, inode.ino), view=view).placement.is_cached
 
     def quiet_s(self, reader: Reader, inode: Inode) -> float:
         """How long a changed inode rests before it is exported."""

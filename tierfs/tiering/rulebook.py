@@ -26,6 +26,9 @@ class Rulebook:
         self.settings = settings
         self.has_tree_rules = settings.tree_rules
         self.rules = RuleSet(tuple(rule_of(rule, f"rule {at}") for at, rule in enumerate(settings.rules, start=1)))
+        # asked for each file that is fetched or may be evicted
+        self.xattr_names = self.rules.xattr_names
+        self.keeps_some, self.bars_some = self.rules.keeps_some, self.rules.bars_some
         self.recalls = tuple(recall_of(rule) for rule in settings.recalls)
 
     def load(self, name: str, text: str) -> None:

@@ -42,7 +42,7 @@ class View:
         self._rulebook = rulebook
         self.reads_tree = rulebook.has_tree_rules and xattrs.has_tiering_rules(reader)
         """May there be rules of the tree?"""
-        self._xattr_names = rulebook.rules.xattr_names
+        self._xattr_names = rulebook.xattr_names
         self.problems: list[str] = []
         """Rules of the tree that were met and cannot be used: their path, and why."""
         self._known: dict[int, _Above] = {ROOT_INO: _Above((), self._own(ROOT_INO, ()))}

@@ -67,3 +67,20 @@ def test_a_last_use_of_a_clock_that_was_set_back_is_replaced_by_the_next_use(tmp
         assert record is not None and record.last_use_s == now_s + 120
 
     run(tmp_path, main)
+
+
+def test_a_file_is_in_use_until_it_is_closed(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        ino = world.add_object(noise(BLOCK))
+        handles = [await world.files.open(ino, write=False, truncate=False, passes=passes) for passes in (False, True)]
+        opened = world.record(ino)
+        world.clock.advance_s(86_400 * 9)
+        await world.files.release(handles[1])
+        assert world.record(ino) == opened, "who passes is nobody"
+        await world.files.release(handles[0])
+        closed = world.record(ino)
+        assert opened is not None and closed is not None
+        assert closed.last_use_s - opened.last_use_s == 86_400 * 9
+        assert closed.rank_bytes == opened.rank_bytes, "it is one use"
+
+    run(tmp_path, main)

@@ -89,9 +89,11 @@ from tierfs.telemetry.counters import Counters
 from tierfs.telemetry.meters import Meters
 from tierfs.telemetry.oplog import OperationLog
 from tierfs.tiering import prices
+from tierfs.tiering.demotion import Demotions
 from tierfs.tiering.engine import Engine
 from tierfs.tiering.hottier import open_hot_tier
 from tierfs.tiering.mounted import Tiering
+from tierfs.tiering.rulebook import check_classes
 from tierfs.tuning import Tuning
 
 log = logging.getLogger(__name__)
@@ -273,7 +275,9 @@ def _events(
 
 def _archiving(settings: Settings, source: str, parts: ArchivedParts) -> Archiving:
     table = prices.load() if source.startswith("s3://") else None
-    return Archiving(parts, translation.archiving_settings(settings, table))
+    archiving = Archiving(parts, translation.archiving_settings(settings, table))
+    check_classes(settings.tiering, archiving.abilities)
+    return archiving
 
 
 def _tasks(parts: _Parts) -> Tasks:
@@ -395,6 +399,7 @@ def _inspector(parts: _Parts, facts: MountFacts, counters: Counters, scan: Scan)
 def _background(parts: _Parts, scan: Scan, tasks: Tasks) -> tuple[Callable[[], Awaitable[None]], ...]:
     """What runs beside the requests until the end."""
     labeller = Labeller(index=parts.index, hot=parts.hot, clock=parts.index.clock)
+    demotions = Demotions(index=parts.index, placements=parts.tiering.placements, move=parts.archiving.mover.move)
     return (
         parts.importer.run,
         parts.exporter.run,
@@ -404,6 +409,7 @@ def _background(parts: _Parts, scan: Scan, tasks: Tasks) -> tuple[Callable[[], A
         labeller.run,
         parts.engine.run,
         parts.archiving.run,
+        demotions.run,
     )
 
 
@@ -450,7 +456,7 @@ def _verb_groups(settings: Settings, parts: _Parts, tasks: Tasks, metering: Mete
         OperatorVerbs(tuner=parts.tuning, restart=_restart(settings, parts), store=parts.store, index=parts.index),
         TieringVerbs(
             index=parts.index, rulebook=tiering.rulebook, admission=tiering.admission, engine=parts.engine,
-            explainer=tiering.explainer(parts.files),
+            explainer=tiering.explainer(parts.files), abilities=parts.archiving.abilities,
         ),
     ]  # fmt: skip
 

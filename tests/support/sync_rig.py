@@ -22,7 +22,7 @@ from trio._core import _run as scheduler
 
 from tests.support.clocks import TrioWallClock, jump_when_idle, wait_until_idle
 from tests.support.memstore import MemoryStore
-from tierfs.config.sections import ExportSettings, ImportSettings
+from tierfs.config.sections import ExportSettings, ImportSettings, Settings
 from tierfs.content.handles import ContentSettings, Files
 from tierfs.filesystem import FileSystem
 from tierfs.hottier.disk import Disk
@@ -50,7 +50,8 @@ from tierfs.sync.guard import Guard
 from tierfs.sync.importer import Importer
 from tierfs.sync.news import News
 from tierfs.sync.pathrules import PathRules
-from tierfs.units import GIB, MIB
+from tierfs.tiering.mounted import Tiering
+from tierfs.units import GIB, MIB, NS_PER_S
 
 UID = 1000
 GID = 1000
@@ -93,6 +94,7 @@ class Rig:
         host: str = "here",
         tree: type[Tree] = Tree,
         index: IndexSettings = INDEX_SETTINGS,
+        tiering: Settings | None = None,
     ) -> None:
         self.store = store
         self.clock = TrioWallClock()
@@ -109,12 +111,14 @@ class Rig:
         self.tree.ensure_root(0o755, UID, GID)
         self.hot = hot = HotFiles(Disk(), directory / "hot")
         hot.prepare()
-        space = Space(limit_bytes=GIB, reserve_bytes=0, free_bytes=lambda: GIB)
+        settings = tiering or Settings()
+        space = Space(limit_bytes=settings.hot_tier.size_bytes or GIB, reserve_bytes=0, free_bytes=lambda: GIB)
+        self.tiering = self._tiering(settings, space)
         asked = used_store or store
         self.exporter: Exporter
         self.files = Files(
             index=self.index, hot=hot, space=space, store=asked, clock=self.clock, locate=self._locate,
-            settings=ContentSettings(), quiet_s_of=self.rules.quiet_s,
+            settings=ContentSettings(), quiet_s_of=self.rules.quiet_s, rules=self.tiering.placements,
             wake_export=lambda: self.exporter.wake(),  # noqa: PLW0108 - made after the files
         )  # fmt: skip
         self.news = News(self.index, self.clock)
@@ -136,6 +140,13 @@ class Rig:
             rules=ConflictRules(host, policy),
         )  # fmt: skip
 
+    def _tiering(self, settings: Settings, space: Space) -> Tiering:
+        uptime = TrioWallClock(0)  # goes on whatever a test does to the clock
+        return Tiering(
+            settings, index=self.index, space=space, clock=self.clock, quiet_s=self.rules.quiet_s, is_same_mount=False,
+            uptime_s=lambda: uptime.now_ns() / NS_PER_S,
+        )  # fmt: skip
+
     def _locate(self, ino: int) -> str:
         return self.locations.actual_key(self.index, self.inode(ino))
 
@@ -149,7 +160,7 @@ class Rig:
         return FileSystem(
             index=self.index, tree=self.tree, files=self.files, importer=self.importer, authority=SoleNode(),
             capacity=_Room(), clock=self.clock, rules=self.rules, wake_export=self.exporter.wake,
-            export_now=self.exporter.export_now,
+            export_now=self.exporter.export_now, admits=self.tiering.admission.admits,
         )  # fmt: skip
 
     async def idle(self) -> None:
@@ -304,13 +315,17 @@ def run_rig(
     policy: Policy = Policy.KEEP_BOTH,
     limits: Limits | None = None,
     rules: Rules | None = None,
+    tiering: Settings | None = None,
 ) -> MemoryStore:
     """Runs `main` with a Rig at work; returns the store, so that another Rig can go on with it."""
     used = store or MemoryStore()
     clock = trio.testing.MockClock()
 
     async def whole() -> None:
-        rig = Rig(directory, used, export=export, import_=import_, policy=policy, limits=limits, rules=rules)
+        rig = Rig(
+            directory, used, export=export, import_=import_, policy=policy, limits=limits, rules=rules,
+            tiering=tiering,
+        )  # fmt: skip
         try:
             async with trio.open_nursery() as nursery, rig.running(reads_ahead=reads_ahead):
                 nursery.start_soon(jump_when_idle, clock, rig.limiters)

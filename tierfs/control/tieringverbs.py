@@ -25,6 +25,7 @@ from tierfs.control.arguments import Progress, Refusal, choice_of, path_of
 from tierfs.control.protocol import ErrorCode, Json, Request
 from tierfs.control.verbs import Peer, Scope, Verb
 from tierfs.index.env import Index
+from tierfs.policy.classes import Abilities
 from tierfs.sync.paths import walk
 from tierfs.tiering import rulebook as rulebooks
 from tierfs.tiering.admission import Admission
@@ -47,8 +48,17 @@ class TieringVerbs:
     """See the module."""
 
     def __init__(
-        self, *, index: Index, rulebook: Rulebook, admission: Admission, engine: Engine, explainer: Explainer
+        self,
+        *,
+        index: Index,
+        rulebook: Rulebook,
+        admission: Admission,
+        engine: Engine,
+        explainer: Explainer,
+        abilities: Abilities,
     ) -> None:
+        """`abilities`: of the store, which rules may need."""
+        self._abilities = abilities
         self._index = index
         self._rulebook = rulebook
         self._admission = admission
@@ -94,7 +104,7 @@ class TieringVerbs:
         name, text = request.args.get("name"), request.args.get("text")
         if not isinstance(name, str) or not isinstance(text, str):
             raise Refusal(ErrorCode.BAD_REQUEST, "name and text of a settings file are needed", errno.EINVAL)
-        self._rulebook.load(name, text)
+        self._rulebook.load(name, text, self._abilities)
         rulebooks.keep(self._index, name, text)
         settings = self._rulebook.settings
         return {"source": name, "rules": len(settings.rules), "recalls": len(settings.recalls)}

@@ -140,6 +140,11 @@ class RuleSet:
         return not all(rule.terms.is_cached for rule in self.rules)
 
     @property
+    def demotes_some(self) -> bool:
+        """May an object have to go down the classes?"""
+        return any(rule.terms.demote_to for rule in self.rules)
+
+    @property
     def has_quiet_times(self) -> bool:
         """Does a rule say how long files rest before their upload?"""
         return any(rule.terms.quiet_s is not None for rule in self.rules)

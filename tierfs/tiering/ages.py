@@ -18,15 +18,15 @@ _ROW: Final = "age-clock"
 _log: Final = logging.getLogger(__name__)
 
 
-def _uptime_s() -> float:
-    """Also counts while the machine sleeps."""
+def uptime_s() -> float:
+    """Of this machine. Also counts while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Ages:
     """Tells the time by which ages count. No checkpoints."""
 
-    def __init__(self, index: Index, clock: Clock, uptime_s: Callable[[], float] = _uptime_s) -> None:
+    def __init__(self, index: Index, clock: Clock, uptime_s: Callable[[], float] = uptime_s) -> None:
         self._index = index
         self._clock = clock
         self._uptime_s = uptime_s

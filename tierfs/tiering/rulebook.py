@@ -4,9 +4,11 @@ from typing import Final
 
 from tierfs import config
 from tierfs.config import RecallRuleSettings, TieringRuleSettings, TieringSettings
+from tierfs.errors import ConfigError
 from tierfs.index import settings as stored
 from tierfs.index.env import Index
 from tierfs.model import Residency
+from tierfs.policy.classes import Abilities, refusal
 from tierfs.policy.placement import NEVER, Match, Rule, RuleSet, Terms
 from tierfs.policy.recalls import Recall, RecallRule
 
@@ -31,9 +33,13 @@ class Rulebook:
         self.keeps_some, self.bars_some = self.rules.keeps_some, self.rules.bars_some
         self.recalls = tuple(recall_of(rule) for rule in settings.recalls)
 
-    def load(self, name: str, text: str) -> None:
-        """The section [tiering] of a settings file counts from now on. ConfigError, with its line; nothing changes."""
+    def load(self, name: str, text: str, abilities: Abilities = Abilities()) -> None:  # noqa: B008 - frozen
+        """The section [tiering] of a settings file counts from now on. ConfigError, with its line; nothing changes.
+
+        `abilities`: of the store; rules that need more are refused.
+        """
         settings = config.load_text(name, text.encode()).tiering
+        check_classes(settings, abilities)
         self._take(settings)
         self.source = name
 
@@ -53,6 +59,14 @@ def take_up(index: Index, rulebook: Rulebook, *, is_same_mount: bool) -> None:
     elif kept:
         with index.transaction() as txn:
             stored.put(txn, _LOADED, b"")
+
+
+def check_classes(settings: TieringSettings, abilities: Abilities) -> None:
+    """ConfigError for a rule whose class the store does not have, or does not change to."""
+    for at, rule in enumerate(settings.rules, start=1):
+        why = refusal("STANDARD", rule.demote_to, abilities) if rule.demote_to not in (None, "STANDARD") else ""
+        if why:
+            raise ConfigError(f"[[tiering.rules]] {rule.name or f'rule {at}'}: demote_to = {rule.demote_to!r}: {why}")
 
 
 def rule_of(settings: TieringRuleSettings, name: str) -> Rule:

@@ -17,6 +17,7 @@ from tierfs.errors import ConfigError, FsError
 from tierfs.index import dirents
 from tierfs.model import ROOT_INO
 from tierfs.namespace.verbs import Caller
+from tierfs.policy.classes import Abilities
 from tierfs.tiering.admission import Admission
 
 RULES = '[[tiering.rules]]\nname = "week"\nhot_at_most_s = "7d"\n[[tiering.recalls]]\nuser = 34\naction = "fail"\n'
@@ -30,7 +31,7 @@ class Desk:
         self.admission = Admission(tiered.world.index, tiered.rulebook, monotonic_s=trio.current_time)
         self._group = TieringVerbs(
             index=tiered.world.index, rulebook=tiered.rulebook, admission=self.admission, engine=tiered.engine,
-            explainer=tiered.explainer,
+            explainer=tiered.explainer, abilities=Abilities(changes_classes=False),
         )  # fmt: skip
         self.scopes = {name: verb.scope for name, verb in self._group.verbs.items()}
         self.ino = tiered.named(tiered.world.add_object(noise(BLOCK)), "f")
@@ -86,6 +87,8 @@ def test_rules_are_shown_and_replaced_or_not_at_all(tmp_path: Path) -> None:
         assert shown["recalls"] == [{"user": "34", "action": '"fail"'}]
         with pytest.raises(ConfigError, match=r"^new\.toml:1: "):
             await desk.ask("policy_load", name="new.toml", text="[[tiering.rules]]\n")
+        with pytest.raises(ConfigError, match="rule 1: demote_to = 'GLACIER': "):
+            await desk.ask("policy_load", name="new.toml", text='[[tiering.rules]]\ndemote_to = "GLACIER"\n')
         assert (await desk.ask("policy_show")) == shown
         text = "[[tiering.rules]]\npin = true\n"
         assert await desk.ask("policy_load", name="new.toml", text=text) == {

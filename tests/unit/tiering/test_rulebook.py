@@ -8,10 +8,11 @@ from tests.support.tier import World, run
 from tierfs import config
 from tierfs.errors import ConfigError
 from tierfs.model import Residency
+from tierfs.policy.classes import Abilities
 from tierfs.policy.placement import NEVER, Match, Rule, Terms
 from tierfs.policy.recalls import Recall, RecallRule
 from tierfs.tiering import rulebook as rulebooks
-from tierfs.tiering.rulebook import Rulebook
+from tierfs.tiering.rulebook import Rulebook, check_classes
 
 
 def book(text: str) -> Rulebook:
@@ -68,6 +69,17 @@ def test_a_file_with_an_error_leaves_the_old_rules_in_force() -> None:
     assert rulebook.rules is before and rulebook.source == "settings"
     rulebook.load("new.toml", "[[tiering.rules]]\ncache = false\n")
     assert rulebook.rules != before and rulebook.source == "new.toml"
+
+
+def test_a_rule_needs_a_store_that_has_its_class() -> None:
+    text = '[[tiering.rules]]\nname = "sink"\ndemote_to = "GLACIER"\n'
+    rulebook = book(text)
+    with pytest.raises(ConfigError, match="sink: demote_to = 'GLACIER': the store does not change the class"):
+        check_classes(rulebook.settings, Abilities(changes_classes=False))
+    with pytest.raises(ConfigError, match="knows no storage classes"):
+        rulebook.load("new.toml", text, Abilities(keeps_classes=False))
+    assert rulebook.source == "settings"
+    rulebook.load("new.toml", text, Abilities())
 
 
 def test_what_was_loaded_outlives_a_daemon_but_not_its_mount(tmp_path: Path) -> None:

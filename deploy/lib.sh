@@ -41,6 +41,32 @@ ensure_packages() {
     die 2 "apt-get install failed for: ${missing[*]}"
 }
 
+# try_package NAME: installs a Debian package that a run can do without; says so where it cannot be had, and never fails.
+try_package() {
+  (ensure_packages "$1") || say "without $1: what needs it is skipped"
+}
+
+# try_program DIRECTORY PROGRAM PACKAGE: puts one program of a Debian package there, without installing the service that
+# comes with it. Says so where it cannot be had, and never fails.
+try_program() {
+  local directory=$1 program=$2 package=$3 unpacked
+  [ -x "$directory/$program" ] && return 0
+  say "fetching $program"
+  unpacked=$(mktemp -d)
+  chmod 755 "$unpacked" # apt-get downloads as a user of its own
+  if (
+    cd "$unpacked"
+    # the package lists of a fresh machine may be empty or old
+    apt-get download -qq "$package" >/dev/null 2>&1 ||
+      { as_root apt-get update -qq -o DPkg::Lock::Timeout=300 && apt-get download -qq "$package" >/dev/null; }
+  ) && dpkg -x "$unpacked"/*.deb "$unpacked" && mkdir -p "$directory"; then
+    cp "$unpacked/usr/bin/$program" "$directory/"
+  else
+    say "without $program: what needs it is skipped"
+  fi
+  rm -rf "$unpacked"
+}
+
 # can_build_venv PYTHON: it is 3.11 or newer, makes venvs, and has the headers for a C extension.
 can_build_venv() {
   "$1" - >/dev/null 2>&1 <<'PYTHON'

@@ -43,6 +43,7 @@ started_s=$SECONDS
 ensure_packages ca-certificates git gcc libc6-dev make pkg-config fuse3 libfuse3-dev python3 python3-dev python3-venv \
   fio rsync sqlite3 attr acl procps util-linux
 ensure_fuse_device
+[ "$mode" = all ] && try_package chromium-headless-shell # looks at the dashboard
 python=$(find_python) || die 2 "no Python 3.11 or newer with venv and headers; on Debian: apt-get install python3-dev python3-venv"
 
 venv=$repo/.venv
@@ -76,6 +77,8 @@ elif [ "$(cat "$venv/.native-stamp" 2>/dev/null)" != "$native_stamp" ]; then
   printf '%s\n' "$native_stamp" >"$venv/.native-stamp"
 fi
 bin=$venv/bin
+[ "$mode" = all ] && try_program "$venv/tools" promtool prometheus # checks metrics and alert rules
+export PATH=$PATH:$venv/tools
 say "ready after $((SECONDS - started_s)) s: $("$bin/python" -V), kernel $(uname -r)"
 if [ "$mode" = setup ]; then
   say "run single tests with: .venv/bin/python -m pytest tests/unit"

@@ -139,7 +139,7 @@ def test_a_browser_shows_it(tmp_path: Path) -> None:
     shown = re.sub(r"<script.*?</script>", "", dom, flags=re.DOTALL)
     for text in (
         "5.0 GiB of 10.0 GiB",
-        "1 min 15 s",
+        "up 1 min, 5 entries",
         "&lt;script&gt;",
         "2 open",
         "3 changes",

@@ -92,7 +92,7 @@ class Archiving:
         self.mover = Mover(index=index, changer=changer, clock=clock, budgets=settings.budgets, cost_of=self._move_cost)
         self.restorer = Restorer(
             index=index, store=parts.store, clock=clock, settings=settings.restores, locate=self._locate,
-            fetch=parts.files.warm, on_stale=parts.doubt, wake_export=parts.exporter.wake,
+            fetch=parts.files.warm, on_stale=parts.doubt, retry_export=parts.exporter.retry,
         )  # fmt: skip
         if self.abilities.restores:
             parts.files.archive.keeper = Door(

@@ -152,6 +152,13 @@ class Exporter:
         self._haste = Haste.ALL
         self._wake.set()
 
+    def retry(self, ino: int) -> None:
+        """What kept a change of the inode back is over: it is tried now, and again if it is being tried."""
+        intent = intents.of_inode(self._index, ino)
+        if intent is not None:
+            self._urgent.add(intent.seq)
+            self._wake.set()
+
     def make_room(self) -> None:
         """As `hurry`, for the hot tier alone; see sync.due."""
         self._haste = max(self._haste, Haste.ROOM)

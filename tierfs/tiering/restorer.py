@@ -15,11 +15,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import trio
-from attrs import evolve, frozen
+from attrs import frozen
 
 from tierfs.clock import Clock
 from tierfs.errors import FsError, StoreError, StoreErrorKind, TierfsError
-from tierfs.index import inodes, intents, restores
+from tierfs.index import inodes, restores
 from tierfs.index.env import Index
 from tierfs.model import Inode
 from tierfs.objectstore.archives import restore_state
@@ -75,9 +75,10 @@ class Restorer:
         locate: Callable[[Inode], str],
         fetch: Callable[[int], Awaitable[bool]],
         on_stale: Callable[[int], None],
-        wake_export: Callable[[], None],
+        retry_export: Callable[[int], None],
     ) -> None:
-        """`locate`: the key of an inode's object. `fetch`: brings a file here, False when there is no room."""
+        """`locate`: the key of an inode's object. `fetch`: brings a file here, False when there is no room.
+        `retry_export`: a change of the inode that waits for its object is tried now."""
         self._index = index
         self._store = store
         self._clock = clock
@@ -85,7 +86,7 @@ class Restorer:
         self._locate = locate
         self._fetch = fetch
         self._on_stale = on_stale
-        self._wake_export = wake_export
+        self._retry_export = retry_export
         self._wake = trio.Event()
         self._batch_ns = 0
         self._waiting: dict[int, trio.Event] = {}
@@ -234,7 +235,7 @@ class Restorer:
             _log.error("%r could not be restored: %s. tierctl restore asks for it again", key, fresh.message,
                        extra={"event": "TFS9002", "key": key})  # fmt: skip
         elif fresh.stage is Stage.READY:
-            self._revive_export(ino)
+            self._retry_export(ino)
         if fresh.stage in (Stage.FAILED, Stage.READY):
             self._ring(ino)
 
@@ -243,15 +244,6 @@ class Restorer:
             size, ready_ns = sum(each.size_bytes for each in taken), max(each.ready_ns for each in taken)
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(ready_ns / NS_PER_S))
             _log.info("asked for %d archived files, %s; readable by %s", len(taken), format_size(size), when)
-
-    def _revive_export(self, ino: int) -> None:
-        """What waits for the object (a chmod, a rename) is tried now."""
-        with self._index.transaction() as txn:
-            intent = intents.of_inode(txn, ino)
-            if intent is None:
-                return
-            intents.put(txn, evolve(intent, not_before_ns=self._clock.now_ns(), attempts=0, last_error=""))
-        self._wake_export()
 
     def _start_fetch(self, nursery: trio.Nursery, ino: int) -> None:
         if ino not in self._fetching:

@@ -29,7 +29,7 @@ class Restores:
         self.restorer = Restorer(
             index=rig.index, store=rig.store, clock=rig.clock, settings=settings or RestoreSettings(),
             locate=lambda inode: rig.locations.actual_key(rig.index, inode), fetch=rig.files.warm,
-            on_stale=self.stale.append, wake_export=rig.exporter.wake,
+            on_stale=self.stale.append, retry_export=rig.exporter.retry,
         )  # fmt: skip
 
     def stage(self, path: str) -> Stage | None:
@@ -246,3 +246,22 @@ def test_a_renamed_directory_leaves_it_behind_until_then(tmp_path: Path) -> None
         await until(lambda: rig.is_settled)
 
     run(tmp_path, main, "d/f")
+
+
+def test_an_attempt_that_fails_as_the_restore_ends_is_made_again(tmp_path: Path) -> None:
+    async def main(rig: Rig, made: Restores) -> None:
+        ino = (await rig.stat("f")).ino
+        rig.store.hold("copy")
+        rig.store.fail_next("copy", StoreErrorKind.ARCHIVED)
+        rig.tree.set_attributes(ino, AttrChange(permissions=0o600))
+        await until(lambda: rig.store.requests["copy"] == 1)
+        made.restorer.want(rig.at("f"))
+        await until(lambda: made.stage("f") is Stage.ASKED)
+        rig.store.finish_restore("f")
+        await until(lambda: made.stage("f") is None)
+        rig.store.release("copy")
+        with trio.fail_after(600):
+            await until(lambda: rig.is_settled)
+        assert rig.user_meta("f")["file-permissions"] == "0100600"
+
+    run(tmp_path, main)

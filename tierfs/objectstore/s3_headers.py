@@ -92,7 +92,10 @@ def decode_meta(headers: Mapping[str, str]) -> ObjectMeta:
 def parse_http_date_ns(text: str) -> int:
     """ "Sun, 22 Nov 2026 19:43:38 GMT" as ns; CORRUPT when it is no date."""
     try:
-        return int(parsedate_to_datetime(text).timestamp()) * NS_PER_S
+        time_ns = int(parsedate_to_datetime(text).timestamp()) * NS_PER_S
+        if not -(1 << 63) <= time_ns < 1 << 63:
+            raise ValueError("beyond 64 bits of nanoseconds")
+        return time_ns
     except (TypeError, ValueError) as error:
         raise StoreError(StoreErrorKind.CORRUPT, f"Last-Modified {text!r} is no date") from error
 

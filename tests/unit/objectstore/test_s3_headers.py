@@ -115,3 +115,10 @@ def test_versions_and_classes() -> None:
 )
 def test_what_is_archived(storage_class: str, restore: str, status: str, archived: bool) -> None:
     assert is_archived(storage_class, restore, status) is archived
+
+
+@pytest.mark.parametrize("text", ["Sun, 22 Nov 3026 19:43:38 GMT", "yesterday", ""])
+def test_what_is_no_date_of_a_file_is_corrupt(text: str) -> None:
+    with pytest.raises(StoreError) as refused:
+        parse_http_date_ns(text)
+    assert refused.value.kind is StoreErrorKind.CORRUPT

@@ -76,6 +76,7 @@ def run_hint(options: argparse.Namespace) -> int:
     """willneed and dontneed are tasks that nobody waits for."""
     if options.hint in _TASK_OF:
         options.kind, options.dry_run, options.background = _TASK_OF[options.hint], False, True
+        options.asked, options.filelist = {}, None
         return tasks.run_start(options)
     entry = registry.find(options.path)
     path = protocol.path_to_json(registry.path_within(entry, options.path))

@@ -24,6 +24,7 @@ from tierfs.content.handles import Files
 from tierfs.control import registry, salvaging, server
 from tierfs.control.archiving import ArchivedParts, Archiving
 from tierfs.control.conflicts import Conflicts
+from tierfs.control.costverbs import CostVerbs
 from tierfs.control.desk import Desk
 from tierfs.control.inspector import Inspector, MountFacts
 from tierfs.control.metering import Metering
@@ -82,18 +83,19 @@ from tierfs.sync.jobs import Mount, makers
 from tierfs.sync.labelling import Labeller
 from tierfs.sync.news import News
 from tierfs.sync.pathrules import PathRules
+from tierfs.sync.paths import class_of_key
 from tierfs.sync.scan import Scan
 from tierfs.sync.tasks import Tasks
 from tierfs.sync.verdicts import Verdicts
 from tierfs.telemetry.counters import Counters
 from tierfs.telemetry.meters import Meters
 from tierfs.telemetry.oplog import OperationLog
-from tierfs.tiering import prices
 from tierfs.tiering.demotion import Demotions
 from tierfs.tiering.engine import Engine
 from tierfs.tiering.hottier import open_hot_tier
 from tierfs.tiering.mounted import Tiering
 from tierfs.tiering.rulebook import check_classes
+from tierfs.tiering.spending import Accounts, accounts_of
 from tierfs.tuning import Tuning
 
 log = logging.getLogger(__name__)
@@ -124,6 +126,7 @@ class _Parts:
     engine: Engine
     tuning: Tuning
     archiving: Archiving
+    accounts: Accounts
 
 
 def run(settings: Settings, source: str, mountpoint: Path, cache: Path, ready: Callable[[], None]) -> int:
@@ -161,6 +164,8 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
         )
         stack.callback(index.close)
         counters, observer = Counters(), Observer(Meters(), OperationLog(clock))
+        accounts = accounts_of(settings.cost, index, functools.partial(class_of_key, index))
+        stack.callback(accounts.spending.close)
         store = open_store(
             source,
             translation.store_settings(settings),
@@ -168,13 +173,14 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
             on_received=functools.partial(_received, counters, observer.meters),
             on_answer=observer.asked,
             on_sent=observer.meters.sent,
+            tell=accounts.spending.note,
         )
         stack.push_async_callback(store.aclose)
         read_only, takes_over = settings.mount.read_only, takeover is not None
         known = await introduce(store, index, source, read_only=read_only, takes_over=takes_over)
         for warning in known.warnings:
             log.warning("%s: %s", source, warning, extra={"event": "TFS2001"})
-        parts = _build(settings, index, store, source, cache, clock, takeover, observer)
+        parts = _build(settings, index, store, source, cache, clock, takeover, observer, accounts)
         facts = MountFacts(
             source=source,
             mountpoint=mountpoint,
@@ -193,7 +199,7 @@ def _received(counters: Counters, meters: Meters, size_bytes: int) -> None:
 
 def _build(
     settings: Settings, index: Index, store: RetryingStore, source: str, cache: Path, clock: Clock,
-    takeover: Takeover | None, observer: Observer,
+    takeover: Takeover | None, observer: Observer, accounts: Accounts,
 ) -> _Parts:  # fmt: skip
     """Every part of the mount over an open index and store; the hot tier is recovered."""
     hot, space = open_hot_tier(settings.hot_tier, index, cache)
@@ -248,7 +254,7 @@ def _build(
     return _Parts(
         index, store, hot, space, locations, tree, files, importer, exporter, events, verdicts, history, kernel, fs,
         rules, news, observer, tiering, tiering.engine(files), tuning,
-        _archiving(settings, source, archived),
+        _archiving(settings, source, archived, accounts), accounts,
     )  # fmt: skip
 
 
@@ -273,8 +279,8 @@ def _events(
     )  # fmt: skip
 
 
-def _archiving(settings: Settings, source: str, parts: ArchivedParts) -> Archiving:
-    table = prices.load() if source.startswith("s3://") else None
+def _archiving(settings: Settings, source: str, parts: ArchivedParts, accounts: Accounts) -> Archiving:
+    table = accounts.table if source.startswith("s3://") else None
     archiving = Archiving(parts, translation.archiving_settings(settings, table))
     check_classes(settings.tiering, archiving.abilities)
     return archiving
@@ -410,6 +416,7 @@ def _background(parts: _Parts, scan: Scan, tasks: Tasks) -> tuple[Callable[[], A
         parts.engine.run,
         parts.archiving.run,
         demotions.run,
+        parts.accounts.spending.run,
     )
 
 
@@ -458,6 +465,7 @@ def _verb_groups(settings: Settings, parts: _Parts, tasks: Tasks, metering: Mete
             index=parts.index, rulebook=tiering.rulebook, admission=tiering.admission, engine=parts.engine,
             explainer=tiering.explainer(parts.files), abilities=parts.archiving.abilities,
         ),
+        CostVerbs.over(parts.index, parts.accounts, parts.space.limit_bytes, parts.store.part_size_bytes),
     ]  # fmt: skip
 
 

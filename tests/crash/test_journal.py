@@ -26,7 +26,7 @@ from tierfs.index.codec import decode_inode
 from tierfs.index.env import Index, IndexSettings, Reader, Table
 from tierfs.index.journal import OsDisk
 from tierfs.index.state import STATE_KEY
-from tierfs.index.totals import TOTALS_KEY
+from tierfs.index.totals import OBJECTS_KEY, TOTALS_KEY
 from tierfs.model import ROOT_INO, Inode, InodeFlag, Intent, IntentKind
 
 REPOSITORY = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def dump(reader: Reader) -> Rows:
         (table, key): value
         for table in Table
         for key, value in reader.scan(table, b"", b"\xff" * 511, limit=1_000_000)
-        if key not in (STATE_KEY, TOTALS_KEY)
+        if key not in (STATE_KEY, TOTALS_KEY, OBJECTS_KEY)
     }
     if isinstance(reader, Index):
         sizes = [decode_inode(0, row).size_bytes for (table, _), row in rows.items() if table is Table.INODES]

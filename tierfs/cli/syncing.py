@@ -13,7 +13,7 @@ from tierfs.cli.grammar import Verbs, duration
 from tierfs.control import protocol, registry
 from tierfs.control.exitcodes import ExitCode
 
-_SYNC_ACTIONS: Final = ("held", "approve", "reject")
+_ACTIONS: Final = {"sync": ("held", "approve", "reject"), "cost": ("explain", "prices")}
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -45,8 +45,8 @@ def add_verbs(verbs: Verbs) -> None:
 
 
 def joined(words: Sequence[str]) -> Sequence[str]:
-    """The verbs of two words are one for argparse, since `sync` alone is a verb, too."""
-    if words[:1] == ["sync"] and words[1:2] and words[1] in _SYNC_ACTIONS:
+    """The verbs of two words are one for argparse, since the first alone is a verb, too."""
+    if len(words) > 1 and words[1] in _ACTIONS.get(words[0], ()):
         return [" ".join(words[:2]), *words[2:]]
     return words
 

@@ -14,6 +14,7 @@ from tierfs.cli import (
     classes,
     configuring,
     conflicts,
+    cost,
     dashboard,
     doctor,
     events,
@@ -56,6 +57,10 @@ _MODULES: Final = (
         tiering,
     ),
     (
+        "what it costs",
+        cost,
+    ),
+    (
         "what happens now",
         live,
         oplog,
@@ -86,6 +91,7 @@ examples:
   tierctl state -r /mnt/data/old        here, in the bucket, in an archive?
   tierctl archive /mnt/data/2019        to where it costs least
   tierctl restore /mnt/data/2019        and back; tierctl tier ls shows the classes
+  tierctl cost explain 'mv /mnt/data/a /mnt/data/b'
   tierctl conflicts list                files that were changed here and in the bucket
   tierctl undelete /mnt/data/results    what was deleted there, from the versions of the bucket
   tierctl events setup --dry-run        what the bucket needs to tell of its changes

@@ -10,7 +10,7 @@ All values are frozen; reading them is free of checkpoints and safe from any tas
 
 from tierfs.config.describe import KeyInfo, describe, example_toml
 from tierfs.config.loading import DEFAULT_CONFIG_PATH, load, load_text
-from tierfs.config.operating import ControlSettings, LogSettings
+from tierfs.config.operating import ControlSettings, IndexSettings, LogSettings
 from tierfs.config.sections import (
     SECTIONS,
     ContentSettings,
@@ -20,7 +20,6 @@ from tierfs.config.sections import (
     GuardSettings,
     HotTierSettings,
     ImportSettings,
-    IndexSettings,
     MountSettings,
     Settings,
     StoreSettings,

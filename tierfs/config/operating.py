@@ -1,8 +1,30 @@
-"""The sections for whoever runs a mount: its socket, its log, its figures."""
+"""The sections for whoever runs a mount: its index, its socket, its log, its figures."""
 
 from attrs import frozen
 
-from tierfs.config.kinds import DURATION, INTEGER, PATH, TEXT, one_of, setting
+from tierfs.config.kinds import DURATION, INTEGER, PATH, SIZE, TEXT, one_of, setting
+from tierfs.units import MIB, TIB
+
+
+@frozen(kw_only=True)
+class IndexSettings:
+    """The index of names and attributes on the local disk."""
+
+    durability: str = setting(
+        "interval",
+        one_of("interval", "operation"),
+        """When a change of names survives power loss without an fsync: after durability_interval_s, or with each
+        operation (slow). A crash of tierfs alone never loses one.""",
+    )
+    durability_interval_s: float = setting(
+        1.0, DURATION, "Most time between two syncs of the journal.", at_least=0.01, at_most=60
+    )
+    commit_interval_s: float = setting(
+        0.25, DURATION, "Time between two commits of the index, when something changed.", at_least=0.01, at_most=60
+    )
+    map_size_bytes: int = setting(
+        TIB, SIZE, "Address space to reserve for the index: a ceiling of its size.", at_least=64 * MIB, at_most=64 * TIB
+    )
 
 
 @frozen(kw_only=True)

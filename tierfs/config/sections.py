@@ -24,9 +24,10 @@ from tierfs.config.kinds import (
     setting,
     tables_of,
 )
-from tierfs.config.operating import ControlSettings, LogSettings, MetricsSettings
+from tierfs.config.money import CostSettings
+from tierfs.config.operating import ControlSettings, IndexSettings, LogSettings, MetricsSettings
 from tierfs.config.tiering import TieringSettings
-from tierfs.units import GIB, KIB, MIB, TIB, Level
+from tierfs.units import GIB, KIB, MIB, Level
 
 _ID_MAX: Final = 2**32 - 2
 
@@ -418,27 +419,6 @@ class EventSettings:
 
 
 @frozen(kw_only=True)
-class IndexSettings:
-    """The index of names and attributes on the local disk."""
-
-    durability: str = setting(
-        "interval",
-        one_of("interval", "operation"),
-        """When a change of names survives power loss without an fsync: after durability_interval_s, or with each
-        operation (slow). A crash of tierfs alone never loses one.""",
-    )
-    durability_interval_s: float = setting(
-        1.0, DURATION, "Most time between two syncs of the journal.", at_least=0.01, at_most=60
-    )
-    commit_interval_s: float = setting(
-        0.25, DURATION, "Time between two commits of the index, when something changed.", at_least=0.01, at_most=60
-    )
-    map_size_bytes: int = setting(
-        TIB, SIZE, "Address space to reserve for the index: a ceiling of its size.", at_least=64 * MIB, at_most=64 * TIB
-    )
-
-
-@frozen(kw_only=True)
 class Settings:
     """All sections. `Settings()` holds the defaults."""
 
@@ -458,6 +438,7 @@ class Settings:
     metrics: MetricsSettings = attrs.field(factory=MetricsSettings)
     archive: ArchiveSettings = attrs.field(factory=ArchiveSettings)
     moves: MoveSettings = attrs.field(factory=MoveSettings)
+    cost: CostSettings = attrs.field(factory=CostSettings)
 
 
 SECTIONS: Final[Mapping[str, type[Any]]] = {
@@ -477,6 +458,7 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "metrics": MetricsSettings,
     "archive": ArchiveSettings,
     "moves": MoveSettings,
+    "cost": CostSettings,
 }
 
 

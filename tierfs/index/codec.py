@@ -216,6 +216,20 @@ def encoded_size_bytes(record: bytes | None) -> int:
     return int(size_bytes)
 
 
+def encoded_object(record: bytes | None) -> tuple[str, int] | None:
+    """(storage class, size) of the base object in an INODE, which is not looked at further; None without one.
+
+    A class that has to be spelled out is "", as one that is not known.
+    """
+    if record is None or len(record) < _INODE_SIZE or not record[1] & _HAS_BASE:
+        return None
+    at = _INODE_SIZE + record[_INODE_SIZE - 1]
+    if len(record) < at + _BASE.size:
+        return None
+    _, code, size_bytes, _ = _BASE.unpack_from(record, at)
+    return _CLASSES[code] if code < len(_CLASSES) else "", size_bytes
+
+
 def encode_inode(inode: Inode) -> bytes:
     """INODE; the ino itself is the key. Raises FsError(EOVERFLOW) for a number out of its range."""
     bits = 0

@@ -13,6 +13,7 @@ from tierfs.errors import ConfigError
 from tierfs.objectstore.directory import DirectoryStore
 from tierfs.objectstore.retrying import RetryingStore
 from tierfs.objectstore.s3 import S3Store
+from tierfs.objectstore.s3_billing import Tell, tell_nobody
 from tierfs.objectstore.settings import S3Settings
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and what older buckets
@@ -39,11 +40,13 @@ def open_store(
     on_received: Callable[[int], None] | None = None,
     on_answer: Callable[[str, int, str], None] | None = None,
     on_sent: Callable[[int], None] | None = None,
+    tell: Tell = tell_nobody,
 ) -> RetryingStore:
     """The store behind `s3://bucket/prefix` or `file:///directory`, with failures repeated.
 
     `settings` says how; its bucket and prefix come from the URL. The prefix is taken as it is
-    written, `%` and `?` included. `on_...`: see RetryingStore. ConfigError for any other URL.
+    written, `%` and `?` included. `on_...`: see RetryingStore; `tell`: see `s3_billing`, a directory sends no
+    requests. ConfigError for any other URL.
     """
     counted = functools.partial(
         RetryingStore, on_call=on_call, on_received=on_received, on_answer=on_answer, on_sent=on_sent
@@ -51,7 +54,7 @@ def open_store(
     scheme, separator, _rest = source_url.partition("://")
     if separator and scheme == "s3":
         chosen = s3_settings(source_url, settings)
-        return counted(S3Store(chosen), chosen.retry)
+        return counted(S3Store(chosen, tell), chosen.retry)
     if separator and scheme == "file":
         parts = urlsplit(source_url)
         path = Path(unquote(parts.path))

@@ -39,12 +39,14 @@ from tierfs.objectstore.base import (
     VersionPage,
     Written,
 )
+from tierfs.objectstore.s3_billing import Tell, tell_nobody
 from tierfs.objectstore.s3_markers import Markers, metadata_key
 from tierfs.objectstore.s3_parameters import PutExtras
 from tierfs.objectstore.s3_requests import Requests
 from tierfs.objectstore.s3_runner import Kept, Runner, head_or_none, kept_by_rewrite, kept_of, require, require_by_head
 from tierfs.objectstore.s3_upload import S3Upload, begin_upload, copy_by_parts
 from tierfs.objectstore.settings import S3Settings
+from tierfs.policy.cost import RequestKind, Use
 
 DELETES_AT_ONCE: Final = 1000
 UPLOADS_LISTED_MAX: Final = 10_000
@@ -55,9 +57,10 @@ _AFTER: Final = "\0"
 class S3Store:
     """A bucket and a prefix in it."""
 
-    def __init__(self, settings: S3Settings) -> None:
+    def __init__(self, settings: S3Settings, tell: Tell = tell_nobody) -> None:
+        """`tell`: of each request, in the thread that made it; see `s3_billing`."""
         self._settings = settings
-        self._runner = Runner(settings)
+        self._runner = Runner(settings, tell)
         self._markers = Markers(self._runner)
 
     def __repr__(self) -> str:
@@ -182,10 +185,7 @@ class S3Store:
         if self._markers.handles(source_key):
             return await self._markers.copy(source_key, key, if_match=if_match, condition=condition, meta=meta)
         source, tag_count = await self._runner.read(lambda requests: requests.head_and_tag_count(source_full))
-        if if_match:
-            require(source_key, source, IfMatch(if_match))
-        if source.archived:
-            raise StoreError(StoreErrorKind.ARCHIVED, "the source is archived: restore it first", key=source_key)
+        _require_readable(source_key, source, if_match)
         wanted_class = storage_class or source.storage_class
         if wanted_class != source.storage_class and source_full == full and not self.capabilities.class_changes:
             raise StoreError(StoreErrorKind.UNSUPPORTED, "the server does not change an object's class", key=key)
@@ -206,7 +206,7 @@ class S3Store:
         not_default = wanted_class != StorageClass.STANDARD
         if source.size_bytes > self._settings.copy_limit_bytes:
             kept = await kept_of(self._runner, source_key, tag_count=tag_count, expires=old_meta.expires)
-            return await copy_by_parts(
+            written = await copy_by_parts(
                 self._runner,
                 source,
                 key,
@@ -215,7 +215,8 @@ class S3Store:
                 storage_class=wanted_class,
                 kept=kept,
             )
-        return await self._runner.write(
+            return self._copied(source, written)
+        written = await self._runner.write(
             lambda requests: requests.copy(
                 source_full,
                 full,
@@ -226,6 +227,11 @@ class S3Store:
                 storage_class=wanted_class if wanted_class != source.storage_class or not_default else "",
             )
         )
+        return self._copied(source, written)
+
+    def _copied(self, source: ObjectInfo, written: Written) -> Written:
+        self._runner.billing.read(source.key, Use(RequestKind.COPY, source.storage_class), source.size_bytes)
+        return written
 
     async def restore(self, key: str, *, if_match: str, days: int, speed: RestoreSpeed) -> None:
         full = self._runner.full(key)
@@ -245,6 +251,8 @@ class S3Store:
                 full, version_id=found.version_id, days=None if is_given_back else days, speed=speed
             )
         )
+        use = Use(RequestKind.RESTORE, found.storage_class, speed.value.lower())
+        self._runner.billing.restored(key, use, found.size_bytes)
 
     async def delete(self, key: str, *, if_match: str) -> None:
         full = self._runner.full(key)
@@ -349,3 +357,10 @@ class S3Store:
                 raise
             return error.kind is StoreErrorKind.ARCHIVED
         return False
+
+
+def _require_readable(key: str, source: ObjectInfo, if_match: str) -> None:
+    if if_match:
+        require(key, source, IfMatch(if_match))
+    if source.archived:
+        raise StoreError(StoreErrorKind.ARCHIVED, "the source is archived: restore it first", key=key)

@@ -30,6 +30,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
 from tierfs.errors import StoreError, StoreErrorKind
+from tierfs.objectstore.s3_billing import Billing, Tell, tell_nobody
 from tierfs.objectstore.s3_errors import Effect, from_body, translating
 from tierfs.objectstore.s3_keys import quote_key
 from tierfs.objectstore.settings import S3Settings
@@ -80,11 +81,19 @@ class RawHeaders:
 class Wire:
     """Single signed requests to one bucket."""
 
-    def __init__(self, bucket_url: str, region: str, credentials: Credentials | None, session: URLLib3Session) -> None:
+    def __init__(
+        self,
+        bucket_url: str,
+        region: str,
+        credentials: Credentials | None,
+        session: URLLib3Session,
+        billing: Billing,
+    ) -> None:
         self._bucket_url = bucket_url
         self._region = region
         self._credentials = credentials
         self._session = session
+        self._billing = billing
 
     def request(
         self,
@@ -110,6 +119,7 @@ class Wire:
             answer = self._session.send(request.prepare())
             body: bytes = answer.content
         found = {name.lower(): str(value) for name, value in answer.headers.items()}
+        self._billing.wire(method, full, query or {}, answer.status_code, found, body)
         if 200 <= answer.status_code < 300:
             return Answer(answer.status_code, found, body)
         raise from_body(
@@ -145,6 +155,7 @@ class Connection:
     wire: Wire
     objects: obstore.store.S3Store
     raw_headers: RawHeaders
+    billing: Billing
     is_tls: bool
     open_objects: Callable[[bool], obstore.store.S3Store]
 
@@ -288,7 +299,7 @@ def _objects_opener(
     return open_objects
 
 
-def connect(settings: S3Settings) -> Connection:
+def connect(settings: S3Settings, tell: Tell = tell_nobody) -> Connection:
     """Finds credentials, endpoint and region, and opens the clients. Blocks; no request is sent but,
     for a bucket of Amazon's whose region nobody gave, one HEAD. BAD_CREDENTIALS, INVALID."""
     if settings.bucket.endswith(_EXPRESS_SUFFIX):
@@ -323,6 +334,8 @@ def connect(settings: S3Settings) -> Connection:
         raw_headers = RawHeaders()
         client.meta.events.register("before-call.s3", raw_headers.before_call)
         bucket_url = _bucket_url(client, settings.bucket)
+        billing = Billing(tell, settings.prefix)
+        billing.watch(client)
         open_objects = _objects_opener(
             settings, bucket_url=bucket_url, region=region, credentials=credentials, ca_file=ca_file
         )
@@ -335,9 +348,10 @@ def connect(settings: S3Settings) -> Connection:
         return Connection(
             settings=settings,
             client=client,
-            wire=Wire(bucket_url, region, credentials, http),
+            wire=Wire(bucket_url, region, credentials, http, billing),
             objects=open_objects(True),
             raw_headers=raw_headers,
+            billing=billing,
             is_tls=bucket_url.startswith("https:"),
             open_objects=open_objects,
         )

@@ -183,7 +183,7 @@ class Requests:
         options: dict[str, Any] = {"if_match": quoted(if_match)} if if_match else {}
         if range_:
             options["range"] = range_
-        with translating(key, Effect.READS):
+        with self._connection.billing.get(full) as received, translating(key, Effect.READS):
             result = obstore.get(self._connection.objects, full, options=options or None)  # type: ignore[arg-type]
             info = self._info_of_result(key, result)
             _check_version(info, if_match)
@@ -191,6 +191,7 @@ class Requests:
                 # the body is still on its way: dropping the result closes the connection
                 raise StoreError(StoreErrorKind.TOO_LARGE, f"the object has {info.size_bytes} bytes", key=key)
             data = memoryview(result.bytes())
+            received.size_bytes = len(data)
         _check_length(key, len(data), range_[1] - range_[0] if range_ else info.size_bytes)
         return Body(data, info)
 
@@ -290,7 +291,8 @@ class Requests:
             mode = {"e_tag": quoted(condition.etag)}
         elif isinstance(condition, IfAbsent):
             mode = "create"
-        with translating(self._shown(full), Effect.WRITES):
+        billed = self._connection.billing.put(full, len(data), extras.storage_class)
+        with billed, translating(self._shown(full), Effect.WRITES):
             result = obstore.put(
                 self._connection.objects,
                 full,

@@ -25,6 +25,7 @@ from tierfs.objectstore.base import (
     ObjectInfo,
     ObjectMeta,
 )
+from tierfs.objectstore.s3_billing import Billing, Tell, tell_nobody
 from tierfs.objectstore.s3_connection import connect
 from tierfs.objectstore.s3_keys import full_key
 from tierfs.objectstore.s3_requests import Requests
@@ -36,8 +37,10 @@ T = TypeVar("T")
 class Runner:
     """Runs requests for one store. `capabilities` is what the server is believed to do."""
 
-    def __init__(self, settings: S3Settings) -> None:
+    def __init__(self, settings: S3Settings, tell: Tell = tell_nobody) -> None:
         self.settings = settings
+        self.billing = Billing(tell, settings.prefix)
+        self._tell = tell
         self.capabilities = Capabilities()
         # whether a HEAD without a count means no tags (see probe)
         self.heads_count_tags = False
@@ -79,7 +82,7 @@ class Runner:
                 checksums = self.capabilities.checksums
 
                 def open_requests() -> Requests:
-                    return Requests(connect(self.settings), checksums=checksums)
+                    return Requests(connect(self.settings, self._tell), checksums=checksums)
 
                 self._requests = await trio.to_thread.run_sync(
                     open_requests, limiter=self._slots, abandon_on_cancel=True

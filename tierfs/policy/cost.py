@@ -225,6 +225,13 @@ def storage_month(table: PriceTable, held: Mapping[str, Held]) -> float:
     return total
 
 
+def storage_so_far(table: PriceTable, gib_s: Mapping[str, float], watched_s: Mapping[str, float]) -> float:
+    """What objects have cost by lying there: GiB x s and watched objects x s, by class."""
+    stored = sum(table.of(name).storage_gib_month * amount for name, amount in gib_s.items())
+    watched = sum(table.of(name).watch_1000_month / _THOUSAND * amount for name, amount in watched_s.items())
+    return (stored + watched) / MONTH_S
+
+
 @frozen
 class Savings:
     """What 30 days of all bytes cost as they are, and would cost otherwise. The disk of the hot tier is in `actual`."""
@@ -253,6 +260,12 @@ class Month:
     name: str
     start_ns: int
     stop_ns: int
+
+    @property
+    def a_year_before(self) -> str:
+        """The name of the same month in the year before."""
+        year, month = self.name.split("-")
+        return f"{int(year) - 1:04d}-{month}"
 
     @classmethod
     def at(cls, now_ns: int) -> "Month":

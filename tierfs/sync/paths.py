@@ -66,6 +66,12 @@ def find_owner(reader: Reader, key: str) -> Inode | None:
     return inode if inode is not None and inode.is_dir == key.endswith("/") else None
 
 
+def class_of_key(reader: Reader, key: str) -> str:
+    """The storage class of the object under a key; "" where the index does not know it."""
+    owner = find_owner(reader, key)
+    return owner.base.storage_class if owner is not None and owner.base is not None else ""
+
+
 def walk(reader: Reader, path: bytes) -> Inode:
     """The inode at a path relative to the root of the mount; symlinks are not followed. ENOENT, ENOTDIR."""
     inode = inodes.get(reader, ROOT_INO)

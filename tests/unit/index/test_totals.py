@@ -1,15 +1,18 @@
-"""The sum of all sizes, through changes, restarts, crashes, and software that does not know it."""
+"""The sums over all inodes, through changes, restarts, crashes, and software that does not know it."""
 
 from collections.abc import Callable
 
 import pytest
+from attrs import evolve
 
 from tierfs.errors import FsError
 from tierfs.index import inodes
 from tierfs.index.env import Index
 from tierfs.index.schema import Table
-from tierfs.index.totals import TOTALS_KEY
-from tierfs.model import Inode
+from tierfs.index.totals import OBJECTS_KEY, TOTALS_KEY
+from tierfs.model import Base, Inode
+from tierfs.policy.cost import Held
+from tierfs.units import KIB, MIB
 
 OpenIndex = Callable[..., Index]
 
@@ -69,3 +72,58 @@ def test_without_a_row_of_the_last_commit_all_inodes_are_read(open_index: OpenIn
     index._env.apply(changes)
     index.totals.load(index._row.applied_lsn)
     assert index.totals.content_bytes == 60
+
+
+def with_object(ino: int, storage_class: str, size_bytes: int) -> Inode:
+    return evolve(file(ino, 0), base=Base("etag", size_bytes, 0, storage_class=storage_class))
+
+
+def put_object(index: Index, ino: int, storage_class: str, size_bytes: int) -> None:
+    with index.transaction() as txn:
+        inodes.put(txn, with_object(ino, storage_class, size_bytes))
+
+
+def test_objects_are_counted_by_class(index: Index) -> None:
+    put(index, 9, 100)  # nothing in the bucket yet
+    put_object(index, 10, "STANDARD", MIB)
+    put_object(index, 11, "STANDARD_IA", 28 * KIB)
+    put_object(index, 12, "STANDARD", 2 * MIB)
+    put_object(index, 10, "GLACIER", MIB)
+    assert index.totals.held == {
+        "STANDARD": Held(1, 2 * MIB, 0, 1),
+        "STANDARD_IA": Held(1, 28 * KIB, 100 * KIB, 0),
+        "GLACIER": Held(1, MIB, 40 * KIB, 1),
+    }
+    delete(index, 10)
+    assert index.totals.held["GLACIER"] == Held()
+
+
+def test_a_class_of_next_year_has_no_name_here(index: Index) -> None:
+    put_object(index, 10, "GLACIER_OF_NEXT_YEAR", MIB)
+    assert index.totals.held == {"": Held(1, MIB, 0, 1)}
+
+
+def test_objects_are_there_after_a_restart(open_index: OpenIndex) -> None:
+    index = open_index()
+    put_object(index, 10, "STANDARD_IA", 28 * KIB)
+    index.close()
+    again = open_index()
+    assert again.totals.held == {"STANDARD_IA": Held(1, 28 * KIB, 100 * KIB, 0)}
+
+
+@pytest.mark.parametrize(
+    "row", [None, b"short", bytes(8), "cut"], ids=["none", "damaged", "of another commit", "cut short"]
+)
+def test_without_a_row_of_the_last_commit_all_objects_are_counted(
+    open_index: OpenIndex, row: bytes | str | None
+) -> None:
+    index = open_index()
+    for ino in range(10, 30):
+        put_object(index, ino, "GLACIER", MIB)
+    index.commit()
+    changes: list[dict[bytes, bytes | None] | None] = [None] * len(Table)
+    stored = index.get(Table.SETTINGS, OBJECTS_KEY) or b""
+    changes[Table.SETTINGS] = {OBJECTS_KEY: stored[:-1] if isinstance(row, str) else row}
+    index._env.apply(changes)
+    index.totals.load(index._row.applied_lsn)
+    assert index.totals.held == {"GLACIER": Held(20, 20 * MIB, 20 * 40 * KIB, 20)}

@@ -247,6 +247,7 @@ class Ledger:
                 HotRecord(
                     kind, self.index.boot_id, synced=False, writing=writing, bytes_charged=0, last_use_s=self.now_s()
                 ),
+                live.size_bytes,
             )
             with self.index.transaction() as txn:
                 residency.hot_put(txn, live.ino, record)

@@ -17,6 +17,7 @@ from tierfs.hottier.space import Space
 from tierfs.index import ranks, residency, settings
 from tierfs.index.env import Index, Table, Txn
 from tierfs.model import HotRecord
+from tierfs.policy.duel import Duel
 from tierfs.policy.ranking import BATCH_SHARE, Ranking
 from tierfs.units import NS_PER_S
 
@@ -39,6 +40,8 @@ class Ranks:
         self._index = index
         self._space = space
         self._clock = clock
+        self._duel = Duel(space.limit_bytes)
+        self._seen_last = 0
         self._by_age = by_age
         self._offset_bytes = 0
         self._begun_at_bytes = 0
@@ -80,13 +83,14 @@ class Ranks:
             self._kept_clock_bytes = self.clock_bytes
             settings.put(txn, _CLOCK, b"%d" % self.clock_bytes)
 
-    def entering(self, ino: int, record: HotRecord) -> HotRecord:
+    def entering(self, ino: int, record: HotRecord, size_bytes: int) -> HotRecord:
         """The first record of a file that comes in: is it settled, or on probation?"""
         clock_bytes, ranking = self.clock_bytes, self._ranking
         self._tick(clock_bytes)
+        self._saw(ino, size_bytes)
         history, used_at_bytes = ranks.recall(self._index, ino) or (None, 0)
         has_room = clock_bytes >= self._full_until_bytes
-        is_settled = has_room or ranking.admits(history, ranks.weakest(self._index))
+        is_settled = has_room or self._admits(history)
         # a large file may have been opened and closed again without a read
         is_again = history is not None and not ranking.is_new_use(used_at_bytes, clock_bytes, 0)
         return evolve(
@@ -95,6 +99,17 @@ class Ranks:
             used_at_bytes=clock_bytes,
             on_probation=not is_settled,
         )
+
+    def _admits(self, history: int | None) -> bool:
+        if history is None or self._duel.admits_returning:
+            return history is not None
+        return self._ranking.admits(history, ranks.weakest(self._index))
+
+    def _saw(self, ino: int, size_bytes: int) -> None:
+        """One use is noted several times: as the file comes in, at its open, at each read that comes to us."""
+        if ino != self._seen_last:
+            self._seen_last = ino
+            self._duel.saw(ino, size_bytes)
 
     def _tick(self, clock_bytes: int) -> None:
         now_ns = self._clock.now_ns()
@@ -113,6 +128,7 @@ class Ranks:
 
     def used(self, ino: int, record: HotRecord, size_bytes: int, clock_bytes: int) -> HotRecord:
         """The record after a use at `clock_bytes`; itself where that does not count again."""
+        self._saw(ino, size_bytes)
         if ino in self._expected:
             del self._expected[ino]
             return evolve(record, used_at_bytes=clock_bytes)  # the use that it was fetched for

@@ -7,17 +7,16 @@ it, and ARC, SIEVE and S3-FIFO by their papers, with bytes in place of pages whe
 
 from collections import OrderedDict
 from collections.abc import Callable
-from heapq import heappop, heappush, heapreplace
+from heapq import heappop, heappush
 from typing import Final, Protocol
 
 import cachetools
 
-from tierfs.policy.ranking import BATCH_SHARE, Ranking
+from tierfs.policy.duel import Duel, RankedTier
 
 _AGE_STEP_S: Final = 60.0
 _S3_SMALL_SHARE: Final = 0.1
 _S3_USES_MAX: Final = 3
-_HISTORY_SLOTS: Final = 1 << 20
 
 
 class Cache(Protocol):
@@ -267,92 +266,21 @@ class S3Fifo:
             self._ghosts.take_oldest()
 
 
-class _Entry:
-    """An object that `Ranked` holds."""
-
-    __slots__ = ("is_settled", "rank", "size_bytes", "used_at_bytes")
-
-    def __init__(self, size_bytes: int, rank: int, used_at_bytes: int, *, is_settled: bool) -> None:
-        self.size_bytes = size_bytes
-        self.rank = rank
-        self.used_at_bytes = used_at_bytes
-        self.is_settled = is_settled
-
-
 class Ranked:
-    """What the mount does: see `policy.ranking`, and `content.reclaim` for the same over the index."""
+    """What the mount does, which `content.ranks` has over the index: a ranked tier that admits as the duel says."""
 
     def __init__(self, capacity_bytes: int) -> None:
-        self._capacity_bytes = capacity_bytes
-        self._ranking = Ranking(capacity_bytes)
-        self._used_bytes = 0
-        self._clock_bytes = 0
-        self._full_until_bytes = 0
-        self._entries: dict[int, _Entry] = {}
-        self._probation: OrderedDict[int, int] = OrderedDict()  # key: clock when it came
-        self._settled: list[tuple[int, int]] = []  # a heap of (rank, key); ranks may be outdated
-        self._history: dict[int, tuple[int, int]] = {}  # slot: (key, rank)
+        self._tier = RankedTier(capacity_bytes)
+        self._duel = Duel(capacity_bytes)
 
     def access(self, key: int, size_bytes: int, now_s: float) -> bool:
-        entry = self._entries.get(key)
-        if entry is not None:
-            if self._ranking.is_new_use(entry.used_at_bytes, self._clock_bytes, entry.size_bytes):
-                self._use_again(key, entry)
-            return True
-        if size_bytes > self._capacity_bytes:
-            return False
-        if self._used_bytes + size_bytes > self._capacity_bytes:
-            self._make_room(size_bytes)
-        known, rank = self._history.get(key % _HISTORY_SLOTS, (-1, 0))
-        history = rank if known == key else None
-        is_settled = self._clock_bytes >= self._full_until_bytes or self._ranking.admits(history, self._weakest())
-        rank = self._ranking.raised(history, self._clock_bytes)
-        self._entries[key] = _Entry(size_bytes, rank, self._clock_bytes, is_settled=is_settled)
-        if is_settled:
-            heappush(self._settled, (rank, key))
-        else:
-            self._probation[key] = self._clock_bytes
-        self._used_bytes += size_bytes
-        self._clock_bytes += size_bytes
-        return False
+        self._duel.saw(key, size_bytes)
+        self._tier.admits_returning = self._duel.admits_returning
+        return self._tier.access(key, size_bytes)
 
-    def _use_again(self, key: int, entry: _Entry) -> None:
-        entry.rank = self._ranking.raised(entry.rank, self._clock_bytes)
-        entry.used_at_bytes = self._clock_bytes
-        if not entry.is_settled:
-            entry.is_settled = True
-            del self._probation[key]
-            heappush(self._settled, (entry.rank, key))
-
-    def _weakest(self) -> int | None:
-        """The lowest rank of a settled object, which is the first of the heap afterwards."""
-        while self._settled:
-            rank, key = self._settled[0]
-            entry = self._entries[key]
-            if entry.rank == rank:
-                return rank
-            heapreplace(self._settled, (entry.rank, key))
-        return None
-
-    def _make_room(self, size_bytes: int) -> None:
-        shortage_bytes = self._used_bytes + size_bytes - self._capacity_bytes
-        wanted_bytes = max(shortage_bytes, int(self._capacity_bytes * BATCH_SHARE))
-        freed_bytes = 0
-        while freed_bytes < wanted_bytes and self._entries:
-            key = self._victim()
-            entry = self._entries.pop(key)
-            self._history[key % _HISTORY_SLOTS] = (key, entry.rank)
-            freed_bytes += entry.size_bytes
-        self._used_bytes -= freed_bytes
-        # what takes the place of what went is not room
-        self._full_until_bytes = self._clock_bytes + freed_bytes + int(self._capacity_bytes * BATCH_SHARE)
-
-    def _victim(self) -> int:
-        oldest = next(iter(self._probation), None)
-        is_over = oldest is not None and self._ranking.is_over(self._probation[oldest], self._clock_bytes)
-        if is_over or self._weakest() is None:
-            return self._probation.popitem(last=False)[0]
-        return heappop(self._settled)[1]
+    def drop(self, key: int) -> None:
+        """Somebody has it leave, who knows why; nothing where it is not here."""
+        self._tier.drop(key)
 
 
 POLICIES: Final[dict[str, Callable[[int], Cache]]] = {

@@ -13,7 +13,8 @@ Pure. Two ideas, since opening a small file brings it in, wanted or not:
 
 Time is neither seconds nor requests but the **clock**: bytes that have come into the tier since it exists. It stands
 while all is found here, runs as fast as room is wanted, and a share of the tier is the natural unit of it. A lead is
-bounded, so that a set that was used a thousand times gives way to the next one after some two turns of the tier.
+bounded, so that a set that was used a thousand times gives way to the next one after some two turns of the tier. Where
+even that is too slow, since files are used for a while and never again, `policy.duel` finds out.
 
 The shares were chosen by tests/bench/eviction.py; its table is in README.md.
 """

@@ -48,10 +48,9 @@ def cases() -> list[Case]:
         is_epochs = workload.make in (same_order, shuffled)
         found.append(Case(workload.name, Trace(accesses, ()), workload.tier_bytes, 0.5 if is_epochs else 0.0))
     session = traces.read(SESSION)
-    total_bytes = sum({number: size_bytes for _, number, size_bytes, _ in session.accesses}.values())
     for percent in (30, 15):
         name = f"a developer's session, tier of {percent} %"
-        found.append(Case(name, session, total_bytes * percent // 100, is_judged=percent == 30))
+        found.append(Case(name, session, session.total_bytes * percent // 100, is_judged=percent == 30))
     return found
 
 

@@ -1,4 +1,4 @@
-"""tierctl explain|hint PATH, and tierctl policy show|check|load.
+"""tierctl explain|hint PATH, and tierctl policy show|check|load (simulate: `cli.simulating`).
 
 Standard library only, as all of tierctl; but `policy check`, which needs no mount, reads settings as the daemon does.
 """
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tierfs.cli import tasks, terminal
+from tierfs.cli import simulating, tasks, terminal
 from tierfs.cli.connecting import connect
 from tierfs.cli.grammar import Verbs, duration
 from tierfs.cli.terminal import format_age
@@ -22,6 +22,7 @@ _EXAMPLES: Final = """\
 examples:
   tierctl policy show /mnt/data              the rules that count, and what they have done
   tierctl policy check rules.toml            is it right? Needs no mount
+  tierctl policy simulate --trace day.csv --rules rules.toml   what it would have done with that day
   tierctl policy load rules.toml /mnt/data   count from now on, until the mount ends
 """
 
@@ -47,12 +48,15 @@ def add_verbs(verbs: Verbs) -> None:
     hint.add_argument(
         "--for", dest="for_s", type=duration, default=3600.0, metavar="TIME", help="how long once holds; 1h"
     )
-    group = verbs.group("policy", "show, check and replace the rules of tiering", _EXAMPLES, "show|check|load")
+    group = verbs.group(
+        "policy", "show, check, try and replace the rules of tiering", _EXAMPLES, "show|check|load|simulate"
+    )
     show = group.add("show", run_show, "show the rules that count, and what they have done", "tierctl policy show")
     check = group.add("check", run_check, "check the rules in a file", "tierctl policy check rules.toml")
     load = group.add(
         "load", run_load, "have the rules in a file count from now on", "tierctl policy load rules.toml /mnt/data"
     )
+    simulating.add_verb(group)
     for parser in (check, load):
         parser.add_argument("file", metavar="FILE", help="TOML with a section [tiering]")
     for parser in (show, load):

@@ -87,7 +87,8 @@ class Ranks:
         """The first record of a file that comes in: is it settled, or on probation?"""
         clock_bytes, ranking = self.clock_bytes, self._ranking
         self._tick(clock_bytes)
-        self._saw(ino, size_bytes)
+        if ino not in self._expected:
+            self._saw(ino, size_bytes)
         history, used_at_bytes = ranks.recall(self._index, ino) or (None, 0)
         has_room = clock_bytes >= self._full_until_bytes
         is_settled = has_room or self._admits(history)

@@ -3,17 +3,14 @@
 from typing import Final
 
 from tierfs import config
-from tierfs.config import RecallRuleSettings, TieringRuleSettings, TieringSettings
+from tierfs.config import TieringSettings
 from tierfs.errors import ConfigError
 from tierfs.index import settings as stored
 from tierfs.index.env import Index
-from tierfs.model import Residency
 from tierfs.policy.classes import Abilities, refusal
-from tierfs.policy.placement import NEVER, Match, Rule, RuleSet, Terms
-from tierfs.policy.recalls import Recall, RecallRule
+from tierfs.tiering.rules import recall_of, rule_set
 
 _LOADED: Final = "tiering-rules"
-_TIERS: Final = {"hot": Residency.FULL, "partial": Residency.PARTIAL, "cold": Residency.COLD}
 
 
 class Rulebook:
@@ -27,7 +24,7 @@ class Rulebook:
     def _take(self, settings: TieringSettings) -> None:
         self.settings = settings
         self.has_tree_rules = settings.tree_rules
-        self.rules = RuleSet(tuple(rule_of(rule, f"rule {at}") for at, rule in enumerate(settings.rules, start=1)))
+        self.rules = rule_set(settings)
         # asked for each file that is fetched or may be evicted
         self.xattr_names = self.rules.xattr_names
         self.keeps_some, self.bars_some = self.rules.keeps_some, self.rules.bars_some
@@ -67,41 +64,3 @@ def check_classes(settings: TieringSettings, abilities: Abilities) -> None:
         why = refusal("STANDARD", rule.demote_to, abilities) if rule.demote_to not in (None, "STANDARD") else ""
         if why:
             raise ConfigError(f"[[tiering.rules]] {rule.name or f'rule {at}'}: demote_to = {rule.demote_to!r}: {why}")
-
-
-def rule_of(settings: TieringRuleSettings, name: str) -> Rule:
-    """`name`: of a rule without one."""
-    return Rule(settings.name or name, _match_of(settings), _terms_of(settings))
-
-
-def _match_of(rule: TieringRuleSettings) -> Match:
-    attribute, has_value, value = (rule.xattr or "").partition("=")
-    return Match(
-        pattern=tuple(rule.path.split("/")) if rule.path else (),
-        min_size_bytes=rule.min_size_bytes or 0,
-        max_size_bytes=rule.max_size_bytes,
-        min_age_s=-NEVER if rule.min_age_s is None else rule.min_age_s,
-        max_age_s=NEVER if rule.max_age_s is None else rule.max_age_s,
-        uid=rule.user,
-        gid=rule.group,
-        residency=None if rule.tier is None else _TIERS[rule.tier],
-        storage_class=rule.storage_class,
-        xattr=(attribute, value.encode() if has_value else None) if attribute else None,
-    )
-
-
-def _terms_of(rule: TieringRuleSettings) -> Terms:
-    return Terms(
-        hot_at_least_s=rule.hot_at_least_s or 0.0,
-        hot_at_most_s=NEVER if rule.hot_at_most_s is None else rule.hot_at_most_s,
-        is_pinned=bool(rule.pin),
-        is_cached=rule.cache is not False,
-        demote_to=rule.demote_to or "",
-        demote_after_s=rule.demote_after_s or 0.0,
-        quiet_s=rule.quiet_s,
-    )
-
-
-def recall_of(rule: RecallRuleSettings) -> RecallRule:
-    """As `policy.recalls` has it."""
-    return RecallRule(rule.command, rule.user, Recall(rule.action), rule.limit_files, rule.window_s)

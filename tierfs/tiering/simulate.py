@@ -140,7 +140,7 @@ def simulate(trace: Trace, cache: Cache, *, name: str) -> Outcome:
         elif not is_hit:
             get(STANDARD, size_bytes)
         meter.count(size_bytes, is_hit=is_hit, is_write=is_write)
-    lying = Counter((STANDARD, size_bytes) for size_bytes in _sizes(trace).values())
+    lying = Counter((STANDARD, size_bytes) for size_bytes in trace.sizes.values())
     months = (trace.accesses[-1][0] - trace.accesses[0][0]) / MONTH_S
     return meter.outcome(name, account, {key: count * months for key, count in lying.items()})
 
@@ -158,7 +158,7 @@ class RuledTier:
         self._due: list[tuple[float, int]] = []
         self._account = _Account()
         self._seconds: defaultdict[tuple[str, int], float] = defaultdict(float)
-        self._sizes = _sizes(trace)
+        self._sizes = trace.sizes
         self._begin_s = trace.accesses[0][0]
         self.demotions = 0
         self.releases = 0
@@ -309,7 +309,3 @@ class _Meter:
             name, self.reads, self.hits, self.read_bytes, self.hit_bytes, account.requests(), demotions, releases,
             self._slices, storage_months,
         )  # fmt: skip
-
-
-def _sizes(trace: Trace) -> dict[int, int]:
-    return {number: size_bytes for _, number, size_bytes, _ in trace.accesses}

@@ -13,7 +13,7 @@ A file whose name ends in .gz or .xz is unpacked as it is read. What cannot be r
 import csv
 import gzip
 import lzma
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, TextIO, TypeAlias
@@ -48,6 +48,16 @@ class Trace:
 
     accesses: Sequence[Access]
     names: Sequence[str]
+
+    @property
+    def sizes(self) -> Mapping[int, int]:
+        """By the number of the object, as it was seen last."""
+        return {number: size_bytes for _, number, size_bytes, _ in self.accesses}
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all objects."""
+        return sum(self.sizes.values())
 
 
 @define

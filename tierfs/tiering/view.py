@@ -15,7 +15,8 @@ from tierfs.index import inodes, xattrs
 from tierfs.index.env import Reader
 from tierfs.model import ROOT_INO, HotRecord, Inode, Residency
 from tierfs.policy.placement import File, Rule, RuleSet, last_use_s
-from tierfs.tiering.rulebook import Rulebook, rule_of
+from tierfs.tiering.rulebook import Rulebook
+from tierfs.tiering.rules import rule_of
 
 _DEPTH_MAX: Final = 2048
 

@@ -68,6 +68,7 @@ TESTED_ELSEWHERE = {
     "tierfs/sync/records.py": "tests/unit/sync/test_exporter.py",
     "tierfs/sync/subtree.py": "tests/unit/sync/test_jobs.py",
     "tierfs/sync/vanished.py": "tests/unit/sync/test_guard.py",
+    "tierfs/tiering/rules.py": "tests/unit/tiering/test_rulebook.py",
     "tierfs/translation.py": "tests/mount/test_commands.py",
 }
 

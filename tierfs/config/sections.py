@@ -169,12 +169,12 @@ class HotTierSettings:
         GIB, SIZE, "Bytes of the local disk to leave to others, whatever size_bytes allows.", at_least=0
     )
     evict_start: Level = setting(  # noqa: RUF009 - frozen, as the others
-        Level(share=0.95),
+        Level(share=0.99),
         LEVEL,
         """When the tier is fuller than this, files that are in the bucket are evicted in the background, so that
         programs find room; "100%": when somebody needs it.""",
     )
-    evict_stop: Level = setting(Level(share=0.9), LEVEL, "How far down that goes.")  # noqa: RUF009
+    evict_stop: Level = setting(Level(share=0.98), LEVEL, "How far down that goes.")  # noqa: RUF009
     full_wait_s: float = setting(
         300.0,
         DURATION,

@@ -49,8 +49,8 @@ class Ranks:
         # (time, clock in bytes) of late, for uses that are told some time after them
         self._ticks: deque[tuple[int, int]] = deque(maxlen=_TICKS_MAX)
         self._expected: OrderedDict[int, None] = OrderedDict()
-        # what comes in before takes the place of what was evicted; later on there is room
-        self._full_until_bytes = 0
+        # until then what comes in takes the place of what was evicted; later on there is room
+        self._refilled_at_bytes = -self._space.limit_bytes
 
     @property
     def clock_bytes(self) -> int:
@@ -90,7 +90,7 @@ class Ranks:
         if ino not in self._expected:
             self._saw(ino, size_bytes)
         history, used_at_bytes = ranks.recall(self._index, ino) or (None, 0)
-        has_room = clock_bytes >= self._full_until_bytes
+        has_room = clock_bytes >= self._refilled_at_bytes + self._space.limit_bytes * BATCH_SHARE
         is_settled = has_room or self._admits(history)
         # a large file may have been opened and closed again without a read
         is_again = history is not None and not ranking.is_new_use(used_at_bytes, clock_bytes, 0)
@@ -146,7 +146,8 @@ class Ranks:
 
     def evicted(self, freed_bytes: int) -> None:
         """Room was made, so much."""
-        self._full_until_bytes = self.clock_bytes + freed_bytes + int(self._space.limit_bytes * BATCH_SHARE)
+        # before the tier is full again room may be made again, by those who keep some of it free
+        self._refilled_at_bytes = max(self._refilled_at_bytes, self.clock_bytes) + freed_bytes
 
     def leaving(self, page_files: int, is_open: Callable[[int], bool]) -> Iterator[list[int]]:
         """Inodes in the order in which they should leave.

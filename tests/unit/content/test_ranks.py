@@ -118,3 +118,16 @@ def test_files_from_before_there_were_ranks_can_leave(tmp_path: Path) -> None:
         next_life.close()
 
     run(tmp_path, main, limit_bytes=8 * BLOCK)
+
+
+def test_room_that_was_made_ahead_of_need_is_no_room(tmp_path: Path) -> None:
+    async def main(world: World) -> None:
+        await read_others(world, 50)
+        await world.space.shrink(20 * BLOCK)
+        await world.space.shrink(2 * BLOCK)
+        inos = [world.add_object(noise(FILE_BYTES, seed)) for seed in range(10)]
+        for ino in inos:
+            await world.read(ino)
+        assert all(record(world, ino).on_probation for ino in inos)
+
+    run(tmp_path, main, limit_bytes=100 * BLOCK)

@@ -85,6 +85,7 @@ from tierfs.sync.news import News
 from tierfs.sync.pathrules import PathRules
 from tierfs.sync.paths import class_of_key
 from tierfs.sync.scan import Scan
+from tierfs.sync.scrubbing import ScrubLimits
 from tierfs.sync.tasks import Tasks
 from tierfs.sync.verdicts import Verdicts
 from tierfs.telemetry.counters import Counters
@@ -286,11 +287,11 @@ def _archiving(settings: Settings, source: str, parts: ArchivedParts, accounts: 
     return archiving
 
 
-def _tasks(parts: _Parts) -> Tasks:
+def _tasks(parts: _Parts, limits: ScrubLimits) -> Tasks:
     """With those that the daemon before has left."""
     mount = Mount(
         index=parts.index, locations=parts.locations, store=parts.store, files=parts.files, importer=parts.importer,
-        exporter=parts.exporter, tier_bytes=parts.space.limit_bytes,
+        exporter=parts.exporter, tier_bytes=parts.space.limit_bytes, notify=parts.kernel, scrub_limits=limits,
     )  # fmt: skip
     salvage = functools.partial(
         Salvage, index=parts.index, hot=parts.hot, fs=parts.fs, files=parts.files, store=parts.store,
@@ -333,7 +334,7 @@ async def _serve(
     identifier = registry.mount_id(facts.source, str(facts.mountpoint))
     socket_path = settings.control.socket or f"{registry.prepare_run_directory()}/{identifier}.sock"
     scan = Scan(index=parts.index, importer=parts.importer, clock=parts.index.clock, settings=settings.import_)
-    tasks = _tasks(parts)
+    tasks = _tasks(parts, translation.scrub_limits(settings))
     inspector = _inspector(parts, facts, counters, scan)
     metering = Metering(parts.observer.meters, parts.kernel, inspector.status)
     service = _service(settings, parts, facts, inspector, stop, tasks, metering)

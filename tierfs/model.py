@@ -165,6 +165,16 @@ class Spill:
     etag: str
 
 
+@frozen
+class Sum:
+    """The checksum of a range of a backing file, of the bytes as they came from the bucket."""
+
+    start: int
+    stop: int
+    crc: int  # CRC-64/NVME
+    etag_hash: int  # of the version that they are of: rows of an older one say nothing
+
+
 class IntentKind(enum.IntEnum):
     """What the bucket still has to see."""
 

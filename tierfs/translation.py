@@ -11,6 +11,7 @@ from tierfs.policy.cost import PriceTable
 from tierfs.policy.guard import Limits
 from tierfs.policy.prefixes import Mode, Rule, Rules
 from tierfs.sync.attributes import Defaults
+from tierfs.sync.scrubbing import ScrubLimits
 from tierfs.tiering.mover import Budgets
 from tierfs.tiering.opening import OpenPolicy, OpenSettings
 from tierfs.tiering.restorer import RestoreSettings
@@ -42,6 +43,12 @@ def index_settings(settings: Settings) -> IndexSettings:
         commit_interval_s=chosen.commit_interval_s,
         durability_interval_s=chosen.durability_interval_s,
     )
+
+
+def scrub_limits(settings: Settings) -> ScrubLimits:
+    """How a scrub reads."""
+    chosen = settings.scrub
+    return ScrubLimits(chosen.per_second_bytes, objects=chosen.objects, read_only=settings.mount.read_only)
 
 
 def connection_settings(settings: Settings, source: str) -> S3Settings | None:

@@ -8,6 +8,7 @@ import trio
 
 from tests.support.s3double import Fault, S3Double
 from tests.support.weed import READER, WeedServer
+from tierfs import native
 from tierfs.errors import StoreError, StoreErrorKind
 from tierfs.objectstore.base import EXPIRES_UNKNOWN, Always, Capabilities, IfAbsent, IfMatch, ObjectMeta
 from tierfs.objectstore.opening import open_store
@@ -297,6 +298,25 @@ def test_a_completion_whose_answer_was_lost_is_ours(double: S3Double) -> None:
         assert written.etag == (await store.head("k")).etag
 
     run(open_store(f"s3://{bucket}", settings_for(double)), test)
+
+
+@pytest.mark.parametrize("size_bytes", [9, 11 * MIB])
+def test_the_server_tells_the_checksum_that_it_made(double: S3Double, size_bytes: int) -> None:
+    """Whoever wrote the object: so bytes of others are checked as our own are."""
+    store = open_store(f"s3://{double.create_bucket()}", settings_for(double))
+    body = b"x" * size_bytes
+
+    async def test(store: RetryingStore) -> None:
+        if size_bytes < MIB:
+            await store.put("k", body, ObjectMeta(), Always())
+        else:
+            upload = await store.begin_upload("k", ObjectMeta())
+            for number, start in enumerate(range(0, size_bytes, 6 * MIB), start=1):
+                await upload.put_part(number, body[start : start + 6 * MIB])
+            await upload.complete(Always())
+        assert (await store.head("k")).content == f"crc64nvme:{native.crc64nvme(body):016x}"
+
+    run(store, test)
 
 
 def test_metadata_that_is_not_ascii_comes_back(double: S3Double) -> None:

@@ -28,6 +28,7 @@ STAR_IMPORTS = {"tests/conformance/test_memstore.py": "runs the tests of the one
 
 # modules that no test imports by name: where they are tested all the same
 TESTED_ELSEWHERE = {
+    "tierfs/config/checking.py": "tests/unit/test_config.py",
     "tierfs/cli/fsckoptions.py": "tests/unit/cli/test_fsck.py",
     "tierfs/cli/filelists.py": "tests/unit/cli/test_classes.py",
     "tierfs/cli/grammar.py": "tests/unit/cli/test_tierctl.py",
@@ -65,6 +66,7 @@ TESTED_ELSEWHERE = {
     "tierfs/sync/bell.py": "tests/mount/test_cold.py",
     "tierfs/sync/looking.py": "tests/unit/sync/test_eventfeed.py",
     "tierfs/sync/reconcile.py": "tests/unit/sync/test_exporter.py",
+    "tierfs/sync/proofs.py": "tests/unit/sync/test_verifying.py",
     "tierfs/sync/records.py": "tests/unit/sync/test_exporter.py",
     "tierfs/sync/subtree.py": "tests/unit/sync/test_jobs.py",
     "tierfs/sync/vanished.py": "tests/unit/sync/test_guard.py",

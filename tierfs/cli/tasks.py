@@ -30,6 +30,7 @@ KINDS: Final[Mapping[str, str]] = {
     "pin": "keep all files at and below a path in the hot tier, and bring their bytes there",
     "unpin": "let files that were pinned leave the hot tier again",
     "verify": "compare the bytes in the hot tier with the bucket's",
+    "scrub": "read the bytes in the hot tier again, and heal what is damaged here or in the bucket",
     "salvage": "bring files in lost+found of the cache back to their places",
 }
 _NOUNS: Final = {
@@ -41,9 +42,12 @@ _NOTES: Final = {
     "pinned": "pinned",
     "changed_names": "names changed",
     "by_checksum": "proven by their checksum",
+    "by_ranges": "as they were fetched",
     "by_etag": "proven by their ETag",
     "unproven": "by version and size only",
     "changed_meanwhile": "changed meanwhile",
+    "healed_here": "healed from the bucket",
+    "healed_in_bucket": "healed in the bucket",
     "restored": "back in their places",
     "put_beside": "beside what has their names",
     "copies_removed": "removed, since the bucket has their bytes",

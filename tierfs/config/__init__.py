@@ -8,6 +8,7 @@ nothing is guessed and nothing unknown is passed over.
 All values are frozen; reading them is free of checkpoints and safe from any task or thread.
 """
 
+from tierfs.config.checking import GuardSettings
 from tierfs.config.describe import KeyInfo, describe, example_toml
 from tierfs.config.loading import DEFAULT_CONFIG_PATH, load, load_text
 from tierfs.config.operating import ControlSettings, IndexSettings, LogSettings
@@ -17,7 +18,6 @@ from tierfs.config.sections import (
     EventSettings,
     ExportRuleSettings,
     ExportSettings,
-    GuardSettings,
     HotTierSettings,
     ImportSettings,
     MountSettings,

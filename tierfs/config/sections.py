@@ -8,6 +8,7 @@ import attrs
 from attrs import frozen
 
 from tierfs.config.archive import ArchiveSettings, MoveSettings
+from tierfs.config.checking import GuardSettings, ScrubSettings
 from tierfs.config.kinds import (
     DURATION,
     GLOB,
@@ -336,29 +337,6 @@ class ConflictSettings:
 
 
 @frozen(kw_only=True)
-class GuardSettings:
-    """Files and directories that others delete from the bucket go from the mount, too; unless they are too many.
-
-    Then they are all kept, and tierctl sync approve or reject decides.
-    """
-
-    removed_max: int = setting(
-        1000, INTEGER, "Most files and directories that may go within window_s; 0: none.", at_least=0, at_most=2**40
-    )
-    removed_share_max: float = setting(
-        0.2, SHARE, "The same as a share of what the mount knows; 1: removed_max alone counts.", at_least=0, at_most=1
-    )
-    removed_share_from: int = setting(
-        10,
-        INTEGER,
-        "Below so many the share does not count: in a small mount a few files are a large share.",
-        at_least=1,
-        at_most=2**40,
-    )
-    window_s: float = setting(3600.0, DURATION, "How long removals are added up.", at_least=1, at_most=86400 * 30)
-
-
-@frozen(kw_only=True)
 class EventSettings:
     """How tierfs hears of changes that others make in the bucket, so that it need not ask."""
 
@@ -439,6 +417,7 @@ class Settings:
     archive: ArchiveSettings = attrs.field(factory=ArchiveSettings)
     moves: MoveSettings = attrs.field(factory=MoveSettings)
     cost: CostSettings = attrs.field(factory=CostSettings)
+    scrub: ScrubSettings = attrs.field(factory=ScrubSettings)
 
 
 SECTIONS: Final[Mapping[str, type[Any]]] = {
@@ -459,6 +438,7 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "archive": ArchiveSettings,
     "moves": MoveSettings,
     "cost": CostSettings,
+    "scrub": ScrubSettings,
 }
 
 

@@ -20,8 +20,8 @@ from tierfs.content.ledger import Ledger
 from tierfs.content.live import LiveFile
 from tierfs.errors import FsError, StoreError, StoreErrorKind, TierfsError
 from tierfs.faultpoints import Point, reach
-from tierfs.index import inodes
-from tierfs.model import InodeFlag
+from tierfs.index import inodes, sums
+from tierfs.model import InodeFlag, Sum
 from tierfs.objectstore.base import ObjectStore
 
 _log: Final = logging.getLogger(__name__)
@@ -248,7 +248,8 @@ class Fetcher:
                     return
                 if live.present is not None:
                     live.alterations += 1
-                    self._ledger.add_present(live, gaps, is_synced=is_synced)
+                    kept = self._kept_checksums(live, flight, gaps, crcs)
+                    self._ledger.add_present(live, gaps, is_synced=is_synced, checksums=kept)
                     self._ledger.lending.present(live, gaps)
         finally:
             self._ledger.space.unreserve(flight.stop - flight.start)
@@ -314,6 +315,22 @@ class Fetcher:
         if live.checks is not None and self._verifies:
             for (start, stop), crc in zip(gaps, crcs, strict=True):
                 live.checks.add(start, stop, crc)
+
+    def _kept_checksums(
+        self, live: LiveFile, flight: Flight, gaps: list[tuple[int, int]], crcs: list[int]
+    ) -> list[Sum]:
+        """What the index keeps for those who read the bytes again.
+
+        Nothing of a file that is written, nor of one that came whole and has a checksum of its own.
+        """
+        inode = self._ledger.inode(live.ino)
+        if InodeFlag.DATA_DIRTY in inode.flags or inode.base is None or flight.source.is_spill:
+            return []
+        is_whole = gaps == [(0, live.size_bytes)]
+        if is_whole and expected_crc(inode.base.content) is not None:
+            return []
+        version = sums.etag_hash(inode.base.etag)
+        return [Sum(start, stop, crc, version) for (start, stop), crc in zip(gaps, crcs, strict=True)]
 
     def _mismatch(self, live: LiveFile) -> tuple[int, int] | None:
         """(the checksum found, the object's) of a file of which all was fetched, and is not what it should be."""

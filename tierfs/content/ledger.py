@@ -7,6 +7,7 @@ of. So a crash leaves bytes that nobody knows (a leak, swept at the next start),
 
 import errno
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import evolve
@@ -25,9 +26,9 @@ from tierfs.hottier.disk import BackingStat
 from tierfs.hottier.extents import ExtentSet
 from tierfs.hottier.files import BackingFile, HotFiles
 from tierfs.hottier.space import Space
-from tierfs.index import inodes, intents, residency
+from tierfs.index import inodes, intents, residency, sums
 from tierfs.index.env import Index, Txn
-from tierfs.model import HotRecord, Inode, InodeFlag, Residency, Spill
+from tierfs.model import HotRecord, Inode, InodeFlag, Residency, Spill, Sum
 from tierfs.units import NS_PER_S
 
 _BLOCK_BYTES: Final = 512
@@ -262,7 +263,13 @@ class Ledger:
         return backing
 
     def add_present(
-        self, live: LiveFile, ranges: list[tuple[int, int]], *, is_synced: bool = False, inode: Inode | None = None
+        self,
+        live: LiveFile,
+        ranges: list[tuple[int, int]],
+        *,
+        is_synced: bool = False,
+        inode: Inode | None = None,
+        checksums: Sequence[Sum] = (),
     ) -> None:
         """The bytes of `ranges` are in the backing file now (and on the disk, if `is_synced`).
 
@@ -292,6 +299,8 @@ class Ledger:
             residency.hot_put(txn, live.ino, record)
             self.ranks.keep_clock(txn)
             self.release_spills(txn, live.ino, gone)
+            for found in checksums:
+                sums.add(txn, live.ino, found)
             if inode is not None:
                 inodes.put(txn, inode)
         live.record = record
@@ -331,6 +340,7 @@ class Ledger:
                 residency.extents_add(txn, live.ino, 0, live.size_bytes)
             for start, stop in ranges:
                 residency.extents_remove(txn, live.ino, start, stop)
+                sums.remove(txn, live.ino, start, stop)
             if spill is not None:
                 residency.spill_put(txn, live.ino, spill)
             partial = evolve(record, residency=Residency.PARTIAL)

@@ -131,6 +131,27 @@ class Snapshot:
             crc, size_bytes = await self._live.open_backing.checksum(start, stop - start)
         return crc if size_bytes == stop - start else None
 
+    def is_here(self, start: int, stop: int) -> bool:
+        """Is every byte of the range in the hot tier now?"""
+        return not self._live.is_dead and self._live.covers(start, stop)
+
+    async def mend(self, start: int, data: Buffer) -> bool:
+        """Writes what the object has over bytes of [start, ...) here that are no longer the same. FsError.
+
+        For programs nothing changes but that they read the right bytes, so size and times stay. False, and nothing is
+        written, when the file is not what it was at the beginning, or somebody may write to it.
+        """
+        live = self._live
+        async with live.mutate:
+            if not self.unchanged() or live.writers or not live.covers(start, start + len(data)):
+                return False
+            before = live.open_backing.stat()
+            await live.open_backing.write(start, data)
+            await live.open_backing.sync()
+            live.open_backing.set_times(atime_ns=before.atime_ns, mtime_ns=before.mtime_ns)
+            live.alterations += 1
+            return True
+
     def end(self) -> None:
         """The copy here was synced at the beginning; if it did not change, power loss cannot take it."""
         live, ledger = self._live, self._ledger

@@ -35,6 +35,7 @@ from tierfs.index.codec import (
     decode_number,
     decode_rank,
     decode_spill,
+    decode_sum,
     decode_text,
 )
 from tierfs.index.schema import Reader, Table, hash_key, pack_id, pack_pair, unpack_id, unpack_pair
@@ -209,6 +210,13 @@ def _check_extent(reader: Reader, key: bytes, value: bytes) -> Iterator[Finding]
         yield Finding(FindingKind.STRAY_EXTENT, ino, f"[{start}, {stop}) is empty or not apart from the one before")
 
 
+def _check_sum(reader: Reader, key: bytes, value: bytes) -> Iterator[Finding]:
+    ino, start = unpack_pair(key)
+    found = decode_sum(start, value)
+    if not _inode_exists(reader, ino):
+        yield Finding(FindingKind.NO_INODE, ino, f"checksum of [{start}, {found.stop})")
+
+
 def _check_spill(reader: Reader, key: bytes, value: bytes) -> Iterator[Finding]:
     ino, start = unpack_pair(key)
     decode_spill(start, value)
@@ -322,6 +330,7 @@ _CHECKS: Final[dict[Table, Callable[[Reader, bytes, bytes], Iterator[Finding]]]]
     Table.HISTORY: _check_history,
     Table.EXTENTS: _check_extent,
     Table.SPILLS: _check_spill,
+    Table.SUMS: _check_sum,
     Table.INTENTS: _check_intent,
     Table.INTENT_OF: _check_intent_of,
     Table.TOMBSTONES: _check_tombstone,

@@ -34,6 +34,7 @@ HOT (version 2): u8 version, u8 residency, u8 bits (1 synced, 2 writing, 4 pinne
     ends before the rank: it is settled, and worth nothing.
 RANK (value of HISTORY): u8 version, u64 ino, u64 rank, u64 clock of the last use that counted, both in bytes.
 SPILL: u8 version, u64 stop, u16 length of the key, key UTF-8, ETag UTF-8 (to the end).
+SUM: u8 version, u64 stop, u64 CRC-64/NVME, u64 XXH3-64 of the ETag of the object version that the bytes are of.
 INTENT: u8 version, u8 kind, u64 ino, i64 created ns, i64 not before ns, u32 attempts, u16 node,
     u32 epoch, u64 token, u64 job, then key, etag, last error, op id, each with u16 length, UTF-8.
 SEQ, INO and STOP (values of INTENT_OF, TOMBSTONES, LOCATED, EXTENTS): u64.
@@ -44,7 +45,7 @@ import struct
 from typing import Final, NoReturn
 
 from tierfs.errors import FsError, IndexDamageError
-from tierfs.model import Base, HotRecord, Inode, InodeFlag, Intent, IntentKind, Residency, Spill
+from tierfs.model import Base, HotRecord, Inode, InodeFlag, Intent, IntentKind, Residency, Spill, Sum
 
 _VERSION: Final = 1
 _INODE: Final = struct.Struct("<BHHHIIIQqqqqQB")
@@ -59,6 +60,7 @@ _HOT_BEFORE_RANKS: Final = struct.Struct("<BBBQQQ")
 _HOT_VERSION: Final = 2
 _RANK: Final = struct.Struct("<BQQQ")
 _SPILL: Final = struct.Struct("<BQH")
+_SUM: Final = struct.Struct("<BQQQ")
 _INTENT: Final = struct.Struct("<BBQqqIHIQQHHHH")
 _INTENT_DELAY_AT: Final = struct.calcsize("<BBQq")
 _INTENT_DELAY: Final = struct.Struct("<qI")  # not before, attempts: a slice of _INTENT
@@ -389,6 +391,19 @@ def decode_spill(start: int, record: bytes) -> Spill:
     if at > len(record):
         _damage("spill cut short")
     return Spill(start, stop, decode_text(record[_SPILL.size : at]), decode_text(record[at:]))
+
+
+def encode_sum(found: Sum) -> bytes:
+    """SUM; ino and start are the key."""
+    return _SUM.pack(_VERSION, found.stop, found.crc, found.etag_hash)
+
+
+def decode_sum(start: int, record: bytes) -> Sum:
+    """The reverse of encode_sum. Raises IndexDamageError."""
+    if len(record) != _SUM.size or record[0] != _VERSION:
+        _damage(f"checksum of unknown version {record[:1].hex()} or length {len(record)}")
+    _, stop, crc, etag_hash = _SUM.unpack(record)
+    return Sum(start, stop, crc, etag_hash)
 
 
 def encode_intent(intent: Intent) -> bytes:

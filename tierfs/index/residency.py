@@ -7,7 +7,7 @@ page cache kept every byte of the backing file. One of another boot is true only
 
 from typing import Final
 
-from tierfs.index import ranks
+from tierfs.index import ranks, sums
 from tierfs.index.codec import decode_hot, decode_number, decode_spill, encode_hot, encode_number, encode_spill
 from tierfs.index.schema import KEY_STOP, Reader, Table, pack_id, pack_pair, unpack_id, unpack_pair
 from tierfs.index.txn import Txn
@@ -43,7 +43,7 @@ def hot_put(txn: Txn, ino: int, hot: HotRecord) -> None:
 
 
 def hot_delete(txn: Txn, ino: int, *, remembers: bool = False) -> None:
-    """Removes the record and its rows of AGES and RANKS; extents and spills are cleared by their own functions.
+    """Removes the record, its rows of AGES and RANKS and its checksums; extents and spills have functions of their own.
 
     `remembers`: the file itself lives on, and may come back.
     """
@@ -54,6 +54,7 @@ def hot_delete(txn: Txn, ino: int, *, remembers: bool = False) -> None:
             ranks.remember(txn, ino, hot)
         txn.delete(Table.AGES, pack_pair(hot.last_use_s, ino))
         txn.delete(Table.HOT, pack_id(ino))
+        sums.clear(txn, ino)
 
 
 def hot_page(reader: Reader, after_ino: int, limit: int) -> list[tuple[int, HotRecord]]:

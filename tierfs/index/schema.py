@@ -30,6 +30,7 @@ xxh3-128 is, and the row it leads to holds the whole key for comparison.
     RESTORES   ino                        Restore, JSON; on its way back from an archive
     RANKS      order of leaving, ino      nothing; one row for each row of HOT that is not pinned
     HISTORY    slot, of an ino            ino, rank, last use; of files that left the hot tier
+    SUMS       ino, start                 Sum; checksums of ranges as they were fetched, apart from each other
 
 Shareable between nodes (DESIGN.md 11): INODES, DIRENTS, LINKS, XATTRS, FOREIGN, LOCATIONS, LOCATED,
 OVERRIDES. Of this node only: the others.
@@ -73,6 +74,7 @@ class Table(enum.IntEnum):
     RESTORES = 22
     RANKS = 23
     HISTORY = 24
+    SUMS = 25
 
 
 class Reader(Protocol):

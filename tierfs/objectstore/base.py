@@ -81,6 +81,7 @@ class ObjectInfo:
     restore: str = ""  # S3's x-amz-restore header as sent; "" when there is none
     archive_status: str = ""  # of Intelligent-Tiering: ARCHIVE_ACCESS or DEEP_ARCHIVE_ACCESS; a LIST does not say it
     archived: bool = False  # a GET would fail with ARCHIVED
+    content: str = ""  # "crc64nvme:<16 hex digits>" of the body, where the server made it; of a HEAD alone
 
 
 @frozen

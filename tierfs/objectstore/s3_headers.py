@@ -127,7 +127,17 @@ def decode_info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
         restore=restore,
         archive_status=archive_status,
         archived=is_archived(storage_class, restore, archive_status),
+        content=decode_checksum(headers.get("x-amz-checksum-crc64nvme", "")),
     )
+
+
+def decode_checksum(value: str) -> str:
+    """S3's base64 of a CRC-64/NVME, which always is of the whole object, as in ObjectInfo.content; "" for no such."""
+    try:
+        raw = base64.b64decode(value, validate=True)
+    except ValueError:
+        return ""
+    return f"crc64nvme:{raw.hex()}" if len(raw) == 8 else ""
 
 
 def decode_version_id(value: str | None) -> str:

@@ -58,6 +58,7 @@ from tierfs.units import NS_PER_S
 
 CONTENT_KEY: Final = "tierfs-content"
 _PAGE_MAX: Final = 1000
+_TELLS_CHECKSUM: Final = {"x-amz-checksum-mode": "ENABLED"}
 _CONTENT_PREFIX: Final = "crc64nvme:"
 _SYSTEM_NAMES: Final = {header: name for name, header in SYSTEM_HEADERS.items()}
 _OBSTORE_NAMES: Final = frozenset(header.lower() for header in SYSTEM_HEADERS.values()) | {"storage-class"}
@@ -142,7 +143,7 @@ class Requests:
         """The object, and how many tags it has; None where the server did not say (S3 leaves the
         header out when there are none, older servers always)."""
         try:
-            answer = self._wire("HEAD", full)
+            answer = self._wire("HEAD", full, headers=_TELLS_CHECKSUM if self._checksums else None)
         except StoreError as error:
             if error.http_status not in (400, 403):
                 raise

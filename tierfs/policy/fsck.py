@@ -128,6 +128,7 @@ _BY_ROW: Final[Mapping[tuple[FindingKind, str], Repair]] = {
     (FindingKind.UNREADABLE, "INTENT_OF"): Repair.DROP_ROW,
     (FindingKind.UNREADABLE, "TOMBSTONES"): Repair.DROP_ROW,
     (FindingKind.UNREADABLE, "LOCATED"): Repair.DROP_ROW,
+    (FindingKind.UNREADABLE, "SUMS"): Repair.DROP_ROW,
     (FindingKind.UNREADABLE, "TASKS"): Repair.DROP_ROW,
     (FindingKind.UNREADABLE, "TASK_FAILURES"): Repair.DROP_ROW,
     (FindingKind.UNREADABLE, "RESTORES"): Repair.DROP_ROW,

@@ -14,7 +14,7 @@ work is then in the index and in the bucket, and what is done is passed over.
     SALVAGE                starts again: what is in its place is no longer in lost+found
     RELEASE                ends: what programs have read since is not what was meant
     ARCHIVE, TIER, RESTORE start again: what is in its class already, or on its way back, costs nothing
-    VERIFY                 ends: half of a check says nothing of the other half, and the first half is old
+    VERIFY, SCRUB          ends: half of a check says nothing of the other half, and the first half is old
     RENAME                 is never interrupted: it is an intent of the index, and the export goes on with it
 """
 
@@ -35,6 +35,7 @@ class TaskKind(enum.StrEnum):
     WARM = "warm"  # bytes are fetched into the hot tier
     RELEASE = "release"  # bytes that the bucket has leave the hot tier
     VERIFY = "verify"  # bytes in the hot tier are compared with the bucket's
+    SCRUB = "scrub"  # the same, at a bounded rate, and damage is healed
     PIN = "pin"  # files stay in the hot tier, and their bytes are fetched
     UNPIN = "unpin"  # they may go again
     SALVAGE = "salvage"  # files in lost+found of the cache get their places in the mount back
@@ -76,6 +77,7 @@ class FileError(enum.StrEnum):
     CHECKSUM_MISMATCH = "checksum_mismatch"  # verify: the bytes here are not those that were written
     OBJECT_CHANGED = "object_changed"  # verify, and a move: the bucket has another version
     OBJECT_MISSING = "object_missing"  # verify, and a move: the bucket has no object there
+    OBJECT_DAMAGED = "object_damaged"  # scrub: the bytes in the bucket are not those that were written
     INCOMPLETE = "incomplete"  # salvage: parts of it were only in the bucket
     UNKNOWN_PLACE = "unknown_place"  # salvage: nothing says where it belongs, and the bucket has no such bytes
     INTERNAL = "internal"  # a fault of tierfs, which its log tells
@@ -85,7 +87,7 @@ _NEXT: Final[Mapping[TaskState, frozenset[TaskState]]] = {
     TaskState.QUEUED: frozenset({TaskState.RUNNING, TaskState.CANCELLED, TaskState.INTERRUPTED}),
     TaskState.RUNNING: frozenset(TaskState) - {TaskState.RUNNING},
 }
-_RESUMED: Final = frozenset(TaskKind) - {TaskKind.RELEASE, TaskKind.VERIFY, TaskKind.RENAME}
+_RESUMED: Final = frozenset(TaskKind) - {TaskKind.RELEASE, TaskKind.VERIFY, TaskKind.SCRUB, TaskKind.RENAME}
 
 
 @frozen

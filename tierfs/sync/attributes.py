@@ -122,7 +122,12 @@ def op_id_of(info: ObjectInfo) -> str:
 
 
 def content_of(info: ObjectInfo) -> str:
-    """The checksum of the body, "" where it is not known."""
+    """The checksum of the body, "" where it is not known.
+
+    The server's own is of the bytes that it has; the one in the metadata may have come along with another body.
+    """
+    if info.content:
+        return info.content
     return info.meta.user.get("tierfs-content", "") if info.meta is not None else ""
 
 
@@ -193,7 +198,7 @@ def absorb(txn: Txn, inode: Inode, info: ObjectInfo, details: Details) -> Inode:
     view, target = details.view, details.target
     base = inode.base
     if base is not None:
-        base = evolve(base, last_modified_ns=info.last_modified_ns, content=base.content or view.content)
+        base = evolve(base, last_modified_ns=info.last_modified_ns, content=base.content or content_of(info))
     if base is not None and info.storage_class:
         base = evolve(base, storage_class=info.storage_class)
     flags = inode.flags & ~InodeFlag.FOREIGN

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Mapping
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from tierfs.content.handles import Files
 from tierfs.content.ledger import is_clean
@@ -24,6 +24,7 @@ from tierfs.index import held, inodes, intents, residency
 from tierfs.index.env import Index
 from tierfs.model import Inode, InodeFlag, Intent, IntentKind, Residency
 from tierfs.namespace.locations import Locations
+from tierfs.namespace.notify import NoNotify, Notify
 from tierfs.objectstore.base import ObjectStore
 from tierfs.policy.tasks import FileError, Task, TaskKind
 from tierfs.sync import backlog
@@ -31,6 +32,7 @@ from tierfs.sync.exporter import Exporter
 from tierfs.sync.importer import Importer
 from tierfs.sync.paths import Place
 from tierfs.sync.pinning import Pin, Unpin
+from tierfs.sync.scrubbing import Scrub, ScrubLimits
 from tierfs.sync.seen import Visit
 from tierfs.sync.subtree import Subtree, path_of
 from tierfs.sync.tasks import JobMaker, Run, code_of
@@ -51,6 +53,8 @@ class Mount:
     importer: Importer
     exporter: Exporter
     tier_bytes: int
+    notify: Notify = field(factory=NoNotify)
+    scrub_limits: ScrubLimits = field(factory=ScrubLimits)
 
 
 def makers(mount: Mount) -> Mapping[TaskKind, JobMaker]:
@@ -66,6 +70,17 @@ def makers(mount: Mount) -> Mapping[TaskKind, JobMaker]:
         TaskKind.RELEASE: lambda task: Release(mount, subtree(task)),
         TaskKind.PIN: lambda task: Pin(mount.files, subtree(task), Warm(mount, subtree(task))),
         TaskKind.UNPIN: lambda task: Unpin(mount.index, mount.files, subtree(task)),
+        TaskKind.SCRUB: lambda task: Scrub(
+            index=mount.index,
+            locations=mount.locations,
+            store=mount.store,
+            files=mount.files,
+            exporter=mount.exporter,
+            notify=mount.notify,
+            clock=mount.index.clock,
+            subtree=subtree(task),
+            limits=mount.scrub_limits,
+        ),
         TaskKind.VERIFY: lambda task: Verify(
             index=mount.index, locations=mount.locations, store=mount.store, files=mount.files, subtree=subtree(task)
         ),

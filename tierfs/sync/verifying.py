@@ -1,44 +1,31 @@
 """Bytes in the hot tier compared with the bucket's: what can be proven, and what not.
 
-Every file is asked for by one HEAD: the object has to be the version that the index knows (ETag and size). Then
-
-    all of it is here, and the object carries its checksum      the bytes here are read and compared with it
-    all of it is here, its ETag is the MD5 of its bytes         the same
-    else (parts of it are here; a multipart object of others)   nothing more can be proven of the bytes here
-
-A checksum is that of the bytes that were written. An ETag may look like an MD5 and be none (encrypted with KMS): so it
-proves when it is equal, and says nothing when it is not. What was changed here and is not uploaded differs as it
-should: it is passed over. Nothing is repaired: a copy that is damaged goes by `release`.
+Every file is asked for by one HEAD: the object has to be the version that the index knows (ETag and size). Then its
+bytes here are compared with what is known of them: see `proofs`. What was changed here and is not uploaded differs as
+it should: it is passed over. Nothing is repaired: a copy that is damaged goes by `release`, and `scrub` heals it.
 """
 
-import hashlib
-import re
 from typing import Final
 
-from tierfs import native
-from tierfs.content.checks import expected_crc
-from tierfs.content.handles import Files, Snapshot, WhereKind
+from tierfs.content.handles import Files
 from tierfs.errors import TierfsError
-from tierfs.index import inodes, residency
+from tierfs.index import inodes, residency, sums
 from tierfs.index.env import Index
 from tierfs.model import Base, Inode
 from tierfs.namespace.locations import Locations
 from tierfs.objectstore.base import ObjectStore
 from tierfs.policy.tasks import FileError
+from tierfs.sync import proofs
 from tierfs.sync.attributes import head
 from tierfs.sync.paths import Place
 from tierfs.sync.subtree import Subtree
 from tierfs.sync.tasks import Run, code_of
-from tierfs.units import MIB
 
 _WORKERS: Final = 8
-_CHECKSUM_PIECE_BYTES: Final = 64 * MIB  # read in a thread, which cannot be cancelled
-_MD5_PIECE_BYTES: Final = MIB  # hashed between two checkpoints
-_MD5: Final = re.compile("[0-9a-f]{32}")
 
 
 class Verify:
-    """The job. Its notes: "by_checksum", "by_etag", "unproven" (ETag and size only), "changed_meanwhile"."""
+    """The job. Its notes: "changed_meanwhile", and how many files are proven how; see `proofs.Comparison`."""
 
     def __init__(
         self, *, index: Index, locations: Locations, store: ObjectStore, files: Files, subtree: Subtree
@@ -91,37 +78,18 @@ class Verify:
             return FileError.OBJECT_MISSING
         if (info.etag, info.size_bytes) != (base.etag, base.size_bytes):
             return FileError.OBJECT_CHANGED
-        if expected_crc(base.content) is None and not _MD5.fullmatch(base.etag):
+        known = sums.of_version(self._index, inode.ino, base.etag)
+        if not proofs.may_prove(base, known):
             run.note("unproven")
             return ""
         async with self._files.snapshot(inode.ino) as snapshot:
-            proof = await self._compared(snapshot, base)
-            if not snapshot.unchanged() or not self._is_still(inode, base):
-                proof = "changed_meanwhile"
-        if proof == "":
+            found = await proofs.compare(snapshot, base, known)
+            is_still = snapshot.unchanged() and self._is_still(inode, base)
+        if found.damaged and is_still:
             return FileError.CHECKSUM_MISMATCH
-        run.note(proof)
+        run.note(found.proof if is_still else "changed_meanwhile")
         return ""
 
     def _is_still(self, inode: Inode, base: Base) -> bool:
         now = inodes.get(self._index, inode.ino)
         return now is not None and now.parent != 0 and now.base == base and not now.is_dirty
-
-    async def _compared(self, snapshot: Snapshot, base: Base) -> str:
-        """The note that says what is proven; "" when the bytes are others."""
-        crc = expected_crc(base.content)
-        md5, found_crc, at = hashlib.md5(usedforsecurity=False), 0, 0
-        while at < snapshot.size_bytes:
-            stop = min(at + (_MD5_PIECE_BYTES if crc is None else _CHECKSUM_PIECE_BYTES), snapshot.size_bytes)
-            if any(where.kind is not WhereKind.LOCAL for _, _, where in snapshot.ranges()):
-                return "unproven"  # it never was here whole, or some of it has left the tier meanwhile
-            if crc is None:
-                md5.update(await snapshot.read(at, stop))
-            elif (piece := await snapshot.checksum(at, stop)) is not None:
-                found_crc = native.crc64nvme_combine(found_crc, piece, stop - at)
-            else:
-                return "changed_meanwhile"
-            at = stop
-        if crc is None:
-            return "by_etag" if md5.hexdigest() == base.etag else "unproven"
-        return "by_checksum" if found_crc == crc else ""

@@ -53,6 +53,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "TFS3008": Event("files in the hot tier belong to an index that is gone", "look in lost+found of the cache"),
     "TFS3009": Event("a program opens so many files that are not here that its breaker trips", "see tiering.recalls"),
     "TFS3010": Event("the wall clock was set: files age as if it had not been", "set it right, or leave it for a day"),
+    "TFS3021": Event("bytes on the local disk were damaged, and are the bucket's again", "look after that disk"),
+    "TFS3022": Event("an object was damaged, and was uploaded again", "look after the bucket's server"),
     "TFS4001": Event("a change could not be uploaded, and is tried again", "the line says what; tierctl queue"),
     "TFS4002": Event("an export failed by a fault of tierfs", "report it; the traceback is in the log"),
     "TFS4003": Event("the store cannot be reached: exports wait", "it goes on by itself; look at network and server"),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tierfs.errors import StoreError, StoreErrorKind
 from tierfs.objectstore.base import ObjectMeta
 from tierfs.objectstore.s3_headers import (
+    decode_checksum,
     decode_info,
     decode_meta,
     decode_value,
@@ -122,3 +123,18 @@ def test_what_is_no_date_of_a_file_is_corrupt(text: str) -> None:
     with pytest.raises(StoreError) as refused:
         parse_http_date_ns(text)
     assert refused.value.kind is StoreErrorKind.CORRUPT
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [
+        ("rosUhgp5mIg=", "crc64nvme:ae8b14860a799888"),  # of b"123456789", as the CRC catalogue has it
+        ("", ""),
+        ("rosUhgp5mIg=-3", ""),
+        ("AAAA", ""),
+        ("no base64", ""),
+    ],
+)
+def test_the_server_s_own_checksum(value: str, content: str) -> None:
+    assert decode_checksum(value) == content
+    assert decode_info("k", {**HEADERS, "x-amz-checksum-crc64nvme": value}).content == content

@@ -34,7 +34,7 @@ def test_after_a_restart(kind: TaskKind, state: TaskState) -> None:
     found = after_restart(Task(1, kind, "d", 5, state, started_ns=6, counts=counts), 10)
     if state.has_ended:
         assert found.state is state and found.counts == counts
-    elif kind not in (TaskKind.RELEASE, TaskKind.VERIFY, TaskKind.RENAME):
+    elif kind not in (TaskKind.RELEASE, TaskKind.VERIFY, TaskKind.SCRUB, TaskKind.RENAME):
         assert (found.state, found.created_ns) == (S.QUEUED, 5)
         assert found.counts == (Counts() if state is S.RUNNING else counts)
     else:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from attrs import evolve
 
+from tests.support.flips import flip
 from tests.support.sync_rig import Rig, run_rig
 from tests.unit.sync.test_jobs import done
 from tierfs.index import inodes
 from tierfs.objectstore.base import ObjectMeta
-from tierfs.policy.tasks import TaskKind, TaskState
+from tierfs.policy.tasks import FileError, TaskKind, TaskState
 
 
 async def notes(rig: Rig, path: str = "") -> dict[str, int]:
@@ -47,24 +48,27 @@ def test_by_an_etag_that_is_the_md5(tmp_path: Path) -> None:
     run_rig(tmp_path, main)
 
 
-def test_of_a_multipart_object_of_others_only_the_version_is_known(tmp_path: Path) -> None:
+def test_a_multipart_object_of_others_is_what_was_fetched(tmp_path: Path) -> None:
     async def main(rig: Rig) -> None:
         rig.store._store("a", b"x" * 5000, ObjectMeta(), "", etag="0" * 32 + "-2")
         await rig.list()
         assert len(await rig.read("a")) == 5000
-        assert await notes(rig) == {"unproven": 1}
+        assert await notes(rig) == {"by_ranges": 1}
+        flip(Path(rig.hot.path(rig.at("a").ino)), 4000)
+        _, failures = await done(rig, TaskKind.VERIFY, "")
+        assert failures == {"a": FileError.CHECKSUM_MISMATCH}
 
     run_rig(tmp_path, main)
 
 
-def test_of_a_part_only_the_version_is_known(tmp_path: Path) -> None:
+def test_a_part_is_what_was_fetched(tmp_path: Path) -> None:
     async def main(rig: Rig) -> None:
         rig.put_remote("a", b"x" * 30_000_000)
         await rig.list()
         handle = await rig.files.open(rig.at("a").ino, write=False, truncate=False)
         await rig.files.read(handle, 20_000_000, 4096)
         await rig.files.release(handle)
-        assert await notes(rig) == {"unproven": 1}
+        assert await notes(rig) == {"by_ranges": 1}
 
     run_rig(tmp_path, main)
 

@@ -16,7 +16,7 @@ from tierfs.clock import Clock
 from tierfs.content.archive import Archive
 from tierfs.content.checks import RangeChecks
 from tierfs.content.lending import Lending
-from tierfs.content.live import LiveFile
+from tierfs.content.live import LiveFile, cold
 from tierfs.content.placing import PlacementRules
 from tierfs.content.ranks import Ranks
 from tierfs.content.settings import ContentSettings
@@ -102,10 +102,10 @@ class Ledger:
     def _load(self, inode: Inode) -> LiveFile:
         record = residency.hot_get(self.index, inode.ino)
         if record is None:
-            return _cold(inode)
+            return cold(inode)
         backing = self._open_backing(inode)
         if backing is None:
-            return _cold(inode)
+            return cold(inode)
         present = None
         if record.residency is Residency.PARTIAL and inode.size_bytes:
             present = ExtentSet(residency.extents_get(self.index, inode.ino))
@@ -489,10 +489,6 @@ class Ledger:
 def is_clean(inode: Inode) -> bool:
     """All its bytes are in the bucket."""
     return InodeFlag.DATA_DIRTY not in inode.flags and (inode.base is not None or inode.size_bytes == 0)
-
-
-def _cold(inode: Inode) -> LiveFile:
-    return LiveFile(inode.ino, inode.size_bytes, present=ExtentSet() if inode.size_bytes else None)
 
 
 def _is_covered(present: ExtentSet, ranges: list[tuple[int, int]], spill: Spill) -> bool:

@@ -9,7 +9,7 @@ from tierfs.content.checks import RangeChecks
 from tierfs.content.flights import Flight
 from tierfs.hottier.extents import ExtentSet
 from tierfs.hottier.files import BackingFile
-from tierfs.model import HotRecord, Residency, Spill
+from tierfs.model import HotRecord, Inode, Residency, Spill
 from tierfs.policy.readahead import Streams
 
 
@@ -159,3 +159,8 @@ class LiveFile:
                 if flight.start <= offset < flight.stop:
                     return flight
         return None
+
+
+def cold(inode: Inode) -> LiveFile:
+    """Of a file that has nothing here."""
+    return LiveFile(inode.ino, inode.size_bytes, present=ExtentSet() if inode.size_bytes else None)

@@ -172,7 +172,22 @@ static void learn(struct holder *holder, const struct control_request *in, const
     hot_learn(holder->hot, in->ino, hot_note(holder->hot, in->ino), &attr, in->b);
 }
 
-static void carry_out(struct control_link *link, const struct control_request *in, const char *payload,
+/* The list shrinks in place to those that are open. */
+static void revoke_idle(struct holder *holder, uint32_t tag, char *list, size_t list_bytes)
+{
+    size_t kept_bytes = 0;
+    for (size_t at = 0; at + sizeof(uint64_t) <= list_bytes; at += sizeof(uint64_t)) {
+        uint64_t ino;
+        memcpy(&ino, list + at, sizeof ino);
+        if (hot_revoke(holder->hot, ino, 0) == -EBUSY) {
+            memcpy(list + kept_bytes, &ino, sizeof ino);
+            kept_bytes += sizeof ino;
+        }
+    }
+    control_answer(holder, tag, 0, 0, 0, list, kept_bytes);
+}
+
+static void carry_out(struct control_link *link, const struct control_request *in, char *payload,
                       size_t payload_bytes, int fd)
 {
     struct holder *holder = link->holder;
@@ -186,6 +201,9 @@ static void carry_out(struct control_link *link, const struct control_request *i
         return;
     case CONTROL_REVOKE:
         begin_revoke(link, in);
+        return;
+    case CONTROL_REVOKE_IDLE:
+        revoke_idle(holder, in->tag, payload, payload_bytes);
         return;
     case CONTROL_UNMOUNT:
         unmount(holder, in->tag, in->a != 0);

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CONTROL_VERSION = 6, CONTROL_PACKET_MAX_BYTES = 65536 };
+enum { CONTROL_VERSION = 7, CONTROL_PACKET_MAX_BYTES = 65536 };
 
 enum control_kind {
     CONTROL_STATUS = 1,   /* answer: JSON */
@@ -34,6 +34,7 @@ enum control_kind {
     CONTROL_KEEP = 15,    /* as REGISTER, of a file that is served whole, with its descriptor; it is withdrawn */
     CONTROL_DISCARD = 16, /* ino: as REVOKE, when its last RELEASE has come, if it has not */
     CONTROL_CHANGED = 17, /* ino: what was said of its attributes is not true any more */
+    CONTROL_REVOKE_IDLE = 18, /* inodes follow, a u64 each: as REVOKE. Answer: those that are open, and so remain */
     CONTROL_MOUNTED = 100,   /* events, tag 0: status; a = CONTROL_VERSION */
     CONTROL_ENDED = 101,     /* the kernel has ended the session */
     /* status = opcode, a = its id (0: only told), b = inode; its FUSE argument follows. Of a READ the answer says that

@@ -140,3 +140,23 @@ def test_a_forgotten_file_is_given_up_with_its_last_release(run: Run, tmp_path: 
         assert (await rig.holder.status())["registered"] == 0
 
     run(scenario)
+
+
+def test_many_are_taken_back_with_one_message_but_for_those_that_are_open(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "hot").write_bytes(BYTES)
+
+    async def scenario(rig: Rig) -> None:
+        await rig.init()
+        with (tmp_path / "hot").open("rb") as file:
+            for ino in (INO, INO + 1, INO + 2):
+                assert rig.holder.lend(ino, file.fileno(), attributes=b"", valid_s=0)
+        assert (await rig.holder.status())["registered"] == 3
+        assert await open_and_read(rig) == BYTES
+        others = list(range(1000, 6000))
+        assert await rig.holder.revoke_idle([INO, INO + 1, INO + 2, *others]) == {INO + 1, INO + 2, *others}
+        assert (await rig.holder.status())["registered"] == 1
+        assert await rig.holder.revoke_idle([]) == set()
+        await close(rig)
+        assert await rig.holder.revoke_idle([INO]) == {INO}
+
+    run(scenario)

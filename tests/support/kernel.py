@@ -52,12 +52,12 @@ class Kernel:
         self.kept.append(inode)
         return True
 
-    async def recall(self, ino: int) -> bool:
+    async def recall(self, inos: Sequence[int]) -> set[int]:
         await trio.lowlevel.checkpoint()
-        if self.opened.get(ino):
-            return False
-        os.close(self.fds.pop(ino))
-        return True
+        idle = {ino for ino in inos if not self.opened.get(ino)}
+        for ino in idle & self.fds.keys():
+            os.close(self.fds.pop(ino))
+        return idle
 
     def offer(
         self,

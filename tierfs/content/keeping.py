@@ -54,8 +54,9 @@ class Keeping:
     async def release(self, inos: Iterable[int]) -> tuple[int, int]:
         """Evicts closed clean files; passes over the others. Returns (files, bytes)."""
         files = freed_bytes = 0
-        for ino in inos:
-            if self._has_handles(ino) or not await self._ledger.lending.recall(ino) or self._has_handles(ino):
+        came_back = await self._ledger.lending.recall_all([ino for ino in inos if not self._has_handles(ino)])
+        for ino in came_back:
+            if self._has_handles(ino):
                 continue
             freed_bytes += self._evictor.evict(ino)
             files += residency.hot_get(self._ledger.index, ino) is None

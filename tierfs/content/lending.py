@@ -46,8 +46,8 @@ class Borrower(Protocol):
         """As `lend`, of an inode that was offered whole, and is not any more. False: that could not be said."""
         ...
 
-    async def recall(self, ino: int) -> bool:
-        """Ends it; False when the kernel has the file open, and then nothing is changed."""
+    async def recall(self, inos: Sequence[int]) -> set[int]:
+        """Ends it for those that the kernel has not open, and returns them; nothing is changed for the others."""
         ...
 
     def offer(
@@ -108,7 +108,10 @@ class Lending:
         self.borrower: Borrower | None = None
         self.hears_of_closes: Callable[[int], bool] = lambda ino: False
         self._limit_files = limit_files
-        self._lent: OrderedDict[int, bool] = OrderedDict()  # oldest use by an open that we saw first
+        self._lent: OrderedDict[int, int] = (
+            OrderedDict()
+        )  # oldest use by an open that we saw first; the how manieth loan
+        self._loans_count = 0
         self._served: dict[int, bool] = {}  # by inode: is it written there, too?
         self._withdrawing: dict[int, trio.Event] = {}
         # closed by all, and whether the borrower has heard so is not known: the how manieth, None: not said yet
@@ -173,8 +176,12 @@ class Lending:
             return False
         if is_understood:
             self._is_failing = False
-            self._lent[ino] = True
+            self._note_lent(ino)
         return is_understood
+
+    def _note_lent(self, ino: int) -> None:
+        self._loans_count += 1
+        self._lent[ino] = self._loans_count
 
     async def trim(self) -> None:
         """As many are lent as may be."""
@@ -196,7 +203,7 @@ class Lending:
 
     def adopt(self, ino: int) -> None:
         """It is lent since before our start."""
-        self._lent[ino] = True
+        self._note_lent(ino)
 
     def serve(self, live: LiveFile, *, limit_bytes: int, is_new: bool = False) -> None:
         """An open file that is not lent: all that is present may be read there, and written up to `limit_bytes`.
@@ -290,18 +297,25 @@ class Lending:
 
     async def recall(self, ino: int) -> bool:
         """True when the kernel has no way to the backing file any more but mappings for reading."""
-        await self.withdraw(ino)
-        if ino not in self._lent or self.borrower is None:
-            return True
+        return ino in await self.recall_all([ino])
+
+    async def recall_all(self, inos: Sequence[int]) -> set[int]:
+        """Those of the inodes to whose backing file the kernel has no way any more but mappings for reading."""
+        for ino in inos:
+            await self.withdraw(ino)
+        loans = {ino: self._lent[ino] for ino in inos if ino in self._lent}
+        if self.borrower is None or not loans:
+            return set(inos)
         try:
-            is_back = await self.borrower.recall(ino)
+            came_back = await self.borrower.recall(list(loans))
         except OSError as error:
             self._note_failure(error)
-            return False
-        if is_back and ino in self._lent:
-            del self._lent[ino]
-            self._perhaps_mapped.add(ino)
-        return is_back
+            return set(inos) - loans.keys()
+        for ino in came_back:
+            if self._lent.get(ino) == loans[ino]:  # else it was forgotten meanwhile, and perhaps lent again
+                del self._lent[ino]
+                self._perhaps_mapped.add(ino)
+        return {ino for ino in inos if ino not in self._lent}
 
     async def _recall_oldest(self) -> bool:
         """Those that are in use go to the end: an open that the kernel answered is newer than we know."""
@@ -316,7 +330,7 @@ class Lending:
     def forgotten(self, ino: int) -> None:
         """The kernel has dropped the inode, so nothing of it is open or mapped."""
         self._perhaps_mapped.discard(ino)
-        if self._lent.pop(ino, False) and self.borrower is not None:
+        if self._lent.pop(ino, 0) and self.borrower is not None:
             self.borrower.discard(ino)
 
     def dropped(self, ino: int) -> None:

@@ -42,13 +42,12 @@ class Evictor:
         for page in ledger.ranks.leaving(_PAGE_FILES, is_open=lambda ino: ino in ledger.lives):
             if freed >= wanted:
                 break
-            candidates = [self._candidate(ino) for ino in page]
-            for victim in choose(candidates, wanted - freed):
+            victims = choose([self._candidate(ino) for ino in page], wanted - freed)
+            came_back = await ledger.lending.recall_all([victim.ino for victim in victims])
+            for victim in victims:
                 # it may have been opened for writing since it was chosen, and be mapped for all the borrower can tell
                 live = ledger.lives.get(victim.ino)
-                if live is not None and _is_kept_for_writers(live):
-                    continue
-                if not await ledger.lending.recall(victim.ino):
+                if victim.ino not in came_back or (live is not None and _is_kept_for_writers(live)):
                     continue
                 record = residency.hot_get(ledger.index, victim.ino)
                 if record is None or record.used_at_bytes != victim.used_at_bytes:

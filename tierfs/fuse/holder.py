@@ -147,6 +147,15 @@ class Holder:
         flags = (wire.Revoke.WAIT if wait_s > 0 else 0) | (wire.Revoke.NO_WRITERS if no_writers else 0)
         await self._call(wire.Kind.REVOKE, ino, int(flags), math.ceil(wait_s * 1000))
 
+    async def revoke_idle(self, inos: Sequence[int]) -> set[int]:
+        """As `revoke`, of those that are not open; returns them, and those that are not registered."""
+        gone: set[int] = set()
+        for at in range(0, len(inos), wire.INOS_MAX):
+            asked = inos[at : at + wire.INOS_MAX]
+            busy = (await self._call(wire.Kind.REVOKE_IDLE, payload=struct.pack(f"={len(asked)}Q", *asked))).payload
+            gone |= set(asked).difference(struct.unpack(f"={len(busy) // 8}Q", busy))
+        return gone
+
     def serve(
         self,
         ino: int,

@@ -6,11 +6,13 @@ from typing import Final
 
 from tierfs.units import NS_PER_S
 
-VERSION: Final = 6
+VERSION: Final = 7
 REQUEST: Final = struct.Struct("=IIQQQ")  # kind, tag, ino, a, b
 ANSWER: Final = struct.Struct("=IIiIQQ")  # kind, tag, status, padding, a, b
 USE: Final = struct.Struct("=QQQQ")  # ino, opens, bytes, last_use_ns
 RANGE: Final = struct.Struct("=QQ")
+
+INOS_MAX: Final = 4096  # in one message
 
 HOLDER_HANDLES: Final = 1 << 63
 """File handles from here on belong to opens that the holder answered: this, and the inode."""
@@ -36,6 +38,7 @@ class Kind(IntEnum):
     KEEP = 15
     DISCARD = 16
     CHANGED = 17
+    REVOKE_IDLE = 18
     MOUNTED = 100
     ENDED = 101
     REQUEST = 102

@@ -114,17 +114,9 @@ class Kernel:
         entry = self._operations.attributes(inode)
         return packed_attributes(entry), entry.attr_timeout
 
-    async def recall(self, ino: int) -> bool:
+    async def recall(self, inos: Sequence[int]) -> set[int]:
         """See Borrower."""
-        try:
-            await self._of().revoke(ino)
-        except FileNotFoundError:
-            return True
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-            return False
-        return True
+        return await self._of().revoke_idle(inos)
 
     def offer(
         self,

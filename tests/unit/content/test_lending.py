@@ -3,6 +3,7 @@
 import errno
 import mmap
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -307,3 +308,25 @@ def test_what_is_closed_is_not_kept_where_it_cannot_be(tmp_path: Path) -> None:
         assert not kernel.served
 
     run(tmp_path, main, settings=evolve(SETTINGS, lent_files_max=1))
+
+
+def test_what_is_lent_again_while_it_is_recalled_is_not_back(tmp_path: Path) -> None:
+    """The kernel forgot the inode and found it again before the answer came."""
+
+    async def main(world: World) -> None:
+        kernel = lending_to(world)
+        first, second = await hot_file(world), await hot_file(world)
+        recall = kernel.recall
+
+        async def recall_slowly(inos: Sequence[int]) -> set[int]:
+            came_back = await recall(inos)
+            kernel.fds[first] = os.open(os.devnull, os.O_RDONLY)  # for `discard`, which closes it
+            world.files.forgotten(first)
+            assert await world.read(first) == DATA
+            return came_back
+
+        kernel.recall = recall_slowly  # type: ignore[method-assign]
+        assert await world.files.lending.recall_all([first, second]) == {second}
+        assert list(kernel.fds) == [first] and world.files.lending.has(first)
+
+    run(tmp_path, main)

@@ -327,6 +327,15 @@ def _kernel(settings: Settings, index: Index, takeover: Takeover | None, hold_s:
     )
 
 
+def _operations(settings: Settings, parts: _Parts, failures: Failures) -> Operations:
+    mount, kernel = settings.mount, parts.kernel
+    timeouts = Timeouts(entry_s=mount.entry_timeout_s, attr_s=mount.attr_timeout_s, negative_s=mount.negative_timeout_s)
+    return Operations(
+        parts.fs, timeouts, kernel, failures, parts.index.answers, kernel.directories, parts.observer,
+        translation.ownership(settings),
+    )  # fmt: skip
+
+
 async def _serve(
     settings: Settings, parts: _Parts, facts: MountFacts, counters: Counters, ready: Callable[[], None], stop: Stop
 ) -> None:
@@ -340,11 +349,6 @@ async def _serve(
     service = _service(settings, parts, facts, inspector, stop, tasks, metering)
     limits = server.Limits(max_clients=settings.control.max_clients, idle_timeout_s=settings.control.idle_timeout_s)
     manager = ServiceManager.of(os.environ)
-    timeouts = Timeouts(
-        entry_s=settings.mount.entry_timeout_s,
-        attr_s=settings.mount.attr_timeout_s,
-        negative_s=settings.mount.negative_timeout_s,
-    )
     async with trio.open_nursery() as nursery, parts.events.running():
         nursery.start_soon(parts.index.run)
         nursery.start_soon(parts.files.run)
@@ -355,10 +359,7 @@ async def _serve(
             nursery.start_soon(metering.serve, settings.metrics.listen)
         await parts.fs.reopen()
         failures = Failures()
-        directories = parts.kernel.directories
-        operations = Operations(
-            parts.fs, timeouts, parts.kernel, failures, parts.index.answers, directories, parts.observer
-        )
+        operations = _operations(settings, parts, failures)
         calls = Calls(parts.fs, failures, parts.observer)
         async with parts.kernel.mounted(operations, calls, facts.mountpoint, _mount_options(settings, facts)):
             if parts.kernel.takes_files:

@@ -9,6 +9,7 @@ from tierfs.objectstore.settings import RetrySettings, S3Settings
 from tierfs.policy.classes import Speed
 from tierfs.policy.cost import PriceTable
 from tierfs.policy.guard import Limits
+from tierfs.policy.identity import Ownership, Squash
 from tierfs.policy.prefixes import Mode, Rule, Rules
 from tierfs.sync.attributes import Defaults
 from tierfs.sync.scrubbing import ScrubLimits
@@ -95,6 +96,12 @@ def guard_limits(settings: Settings) -> Limits:
     """How many removals pass."""
     guard = settings.guard
     return Limits(guard.removed_max, guard.removed_share_max, guard.removed_share_from, guard.window_s)
+
+
+def ownership(settings: Settings) -> Ownership:
+    """To whom belongs what is made here."""
+    mount = settings.mount
+    return Ownership(Squash(mount.squash), mount.squash_uid, mount.squash_gid)
 
 
 def key_prefix_bytes(source: str) -> int:

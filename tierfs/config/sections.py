@@ -70,6 +70,14 @@ class MountSettings:
         auto=lambda: os.geteuid() == 0,
     )
     read_only: bool = setting(False, SWITCH, "Refuse every change (EROFS).")
+    squash: str = setting(
+        "none",
+        one_of("none", "root", "all"),
+        """Whose new files and directories belong to squash_uid and squash_gid: nobody's, root's, everybody's. Who
+        may do what, the kernel decides as before.""",
+    )
+    squash_uid: int = setting(65_534, INTEGER, "Owner of what squash is about.", at_least=0, at_most=_ID_MAX)
+    squash_gid: int = setting(65_534, INTEGER, "Group of what squash is about.", at_least=0, at_most=_ID_MAX)
     fsname: str = setting("", TEXT, "What mount and df show as the device; empty: the source.")
     kernel_options: tuple[str, ...] = setting(
         (), WORDS, 'More options for the kernel, such as "nosuid", "nodev", "noexec".'

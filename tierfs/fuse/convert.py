@@ -6,11 +6,12 @@ import struct
 from typing import Final
 
 import pyfuse3
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tierfs.model import Inode, InodeFlag
 from tierfs.namespace.changes import AttrChange, RenameMode
 from tierfs.namespace.verbs import Caller, Usage
+from tierfs.policy.identity import Ownership
 from tierfs.units import NS_PER_S
 
 _BLOCK_BYTES: Final = 4096
@@ -35,6 +36,12 @@ class Timeouts:
 def caller(ctx: pyfuse3.RequestContext) -> Caller:
     """Who sent a request."""
     return Caller(uid=ctx.uid, gid=ctx.gid, token=token(ctx), umask=ctx.umask, pid=max(0, ctx.pid))
+
+
+def maker(ctx: pyfuse3.RequestContext, ownership: Ownership) -> Caller:
+    """The same, as the owner of what the request makes."""
+    uid, gid = ownership.of(ctx.uid, ctx.gid)
+    return evolve(caller(ctx), uid=uid, gid=gid)
 
 
 def token(ctx: pyfuse3.RequestContext) -> int:

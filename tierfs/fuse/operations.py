@@ -25,6 +25,7 @@ from tierfs.fuse.failures import Failures
 from tierfs.fuse.observer import INTERRUPTED, Observer
 from tierfs.index.answers import Answers
 from tierfs.model import NAME_MAX_BYTES, Inode
+from tierfs.policy.identity import Ownership
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -98,6 +99,9 @@ class HolderView(Protocol):
         ...
 
 
+EVERYBODYS_OWN: Final = Ownership()
+
+
 class Operations(pyfuse3.Operations):
     """One mounted file system."""
 
@@ -114,8 +118,10 @@ class Operations(pyfuse3.Operations):
         answers: Answers,
         directories: Directories,
         observer: Observer | None = None,
+        ownership: Ownership = EVERYBODYS_OWN,
     ) -> None:
         super().__init__()
+        self._ownership = ownership
         self._observer = observer or Observer()
         self._fs = fs
         self._timeouts = timeouts
@@ -231,14 +237,14 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
         made = await self._made(ctx, parent_inode, name)
-        inode = made or await self._fs.mknod(parent_inode, name, mode, rdev, convert.caller(ctx))
+        inode = made or await self._fs.mknod(parent_inode, name, mode, rdev, convert.maker(ctx, self._ownership))
         self._changed(parent_inode)
         return self._entry(inode)
 
     @_once
     async def mkdir(self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext) -> EntryAttributes:
         made = await self._made(ctx, parent_inode, name)
-        inode = made or await self._fs.mkdir(parent_inode, name, mode, convert.caller(ctx))
+        inode = made or await self._fs.mkdir(parent_inode, name, mode, convert.maker(ctx, self._ownership))
         self._changed(parent_inode)
         if made is None:
             self._directories.made(inode.ino)
@@ -261,7 +267,7 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
         made = await self._made(ctx, parent_inode, name)
-        inode = made or await self._fs.symlink(parent_inode, name, target, convert.caller(ctx))
+        inode = made or await self._fs.symlink(parent_inode, name, target, convert.maker(ctx, self._ownership))
         self._changed(parent_inode)
         return self._entry(inode)
 
@@ -315,7 +321,7 @@ class Operations(pyfuse3.Operations):
         if made is not None:
             inode, handle = made, await self._fs.open(made.ino, os.O_RDWR)
         else:
-            inode, handle = await self._fs.create(parent_inode, name, mode, convert.caller(ctx))
+            inode, handle = await self._fs.create(parent_inode, name, mode, convert.maker(ctx, self._ownership))
         self._observer.opened(handle, ctx.uid, ctx.pid)
         info = FileInfo(fh=FileHandleT(handle), keep_cache=True, direct_io=self._goes_direct(InodeT(inode.ino), flags))
         self._changed(parent_inode)

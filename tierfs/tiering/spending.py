@@ -1,6 +1,6 @@
 """What is asked of the bucket, counted: in memory at once, in the index every minute.
 
-Requests are told of in the threads that make them (`note`), which takes 2 us and no I/O. A SIGKILL loses what was
+Requests are told of in the threads that make them (`note`), which takes 5 us and no I/O. A SIGKILL loses what was
 counted since the last write. The groups of a month are bounded: what comes beyond them is counted under OTHERS. The
 class of a GET that does not say it is looked up in the index, where objects of more than one class lie.
 

@@ -30,6 +30,8 @@ CODES: Final = (
     ExitCode.INTERRUPTED,
 )
 
+_LISTED_MAX: Final = 8
+
 
 class Parser(argparse.ArgumentParser):
     """Says of a verb that is none which one was meant."""
@@ -40,8 +42,12 @@ class Parser(argparse.ArgumentParser):
         if found is not None:
             known = re.findall(r"'([^']*)'", found[2])
             close = difflib.get_close_matches(found[1], known, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"`{self.prog} --help` lists what there is"
-            message = f"there is no {found[1]!r}; {hint}"
+            hints = [f"did you mean {close[0]!r}?"] if close else []
+            if len(known) <= _LISTED_MAX:
+                hints.append(f"choose from {found[2]}")
+            elif not close:
+                hints.append(f"`{self.prog} --help` lists what there is")
+            message = f"there is no {found[1]!r}; {' '.join(hints)}"
         super().error(message)
 
 

@@ -124,7 +124,7 @@ def test_what_cannot_be_resolved_does_not_hold_up_the_rest(tmp_path: Path, capsy
     ("argv", "message"),
     [
         (["conflicts"], "usage: tierctl conflicts [-h] list|diff|resolve"),
-        (["conflicts", "explode"], "invalid choice: 'explode' (choose from 'list', 'diff', 'resolve')"),
+        (["conflicts", "explode"], "there is no 'explode'; choose from 'list', 'diff', 'resolve'"),
         (["conflicts", "diff"], "usage: tierctl conflicts diff"),
         (["conflicts", "diff", "mine"], "'mine' is not the number of a conflict; tierctl conflicts list shows them"),
         (["conflicts", "resolve", "1"], "the following arguments are required: --keep"),

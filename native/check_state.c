@@ -275,7 +275,7 @@ static void open_one(struct hot_table *table, uint64_t ino, struct open *slot)
     REQUIRE(!fresh.passes || !(out.open_flags & FOPEN_KEEP_CACHE), "passthrough with a cache");
     REQUIRE(!fresh.passes || file->registered, "passthrough of nothing");
     require_one_mode(file, &fresh);
-    opens_total += file->registered;
+    opens_total += fresh.here;
     *slot = fresh;
 }
 

@@ -321,7 +321,7 @@ int hot_opened(struct hot_table *table, uint64_t ino, uint32_t open_flags, struc
         entry->written = entry->written || writes;
         table->counts.open_in_python++;
         if (entry->fd >= 0)
-            note_use(table, entry, 1, 0);
+            note_use(table, entry, 0, 0); /* Python has counted this open */
     }
     if (result != 0)
         drop_if_unused(table, ino);

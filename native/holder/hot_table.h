@@ -83,7 +83,7 @@ void hot_brake(struct hot_table *table, bool on);
 int hot_write(struct hot_table *table, int fd);
 
 struct hot_use {
-    uint64_t ino, opens, bytes, last_use_ns; /* bytes: of reads answered here; passthrough is out of sight */
+    uint64_t ino, opens, bytes, last_use_ns; /* opens and reads answered here; passthrough is out of sight */
 };
 
 /* Takes the uses since the last call, up to `capacity` of them; `more` says whether some are left. */

@@ -44,7 +44,8 @@ _UINT64: Final = (1 << 64) - 1
 
 @frozen
 class Use:
-    """Opens and bytes of a registered file since the last drain. Bytes read by passthrough are not seen."""
+    """Opens and bytes that the holder answered of a registered file since the last drain; bytes read by passthrough are
+    not seen."""
 
     ino: int
     opens: int

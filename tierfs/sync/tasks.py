@@ -110,7 +110,8 @@ JobMaker = Callable[[Task], Job]
 
 
 class Several:
-    """The job of a task with several paths: all of them, some at a time. One that is not there is a failure."""
+    """The job of a task with several paths: all of them in their order, some at a time. One that is not there is a
+    failure."""
 
     def __init__(self, jobs: Mapping[str, Job]) -> None:
         self._jobs = dict(jobs)
@@ -127,17 +128,19 @@ class Several:
 
     async def carry_out(self, run: Run) -> None:
         """See Job."""
-        slots = trio.CapacityLimiter(_PATHS_AT_A_TIME)
+        slots = trio.Semaphore(_PATHS_AT_A_TIME)
 
         async def one(path: str, job: Job) -> None:
-            async with slots:
-                try:
-                    await job.carry_out(run)
-                except TierfsError as error:
-                    run.failed(path, code_of(error))
+            try:
+                await job.carry_out(run)
+            except TierfsError as error:
+                run.failed(path, code_of(error))
+            finally:
+                slots.release()
 
         async with trio.open_nursery() as nursery:
             for path, job in self._jobs.items():
+                await slots.acquire()  # here: those who wait in tasks of their own have no order
                 nursery.start_soon(one, path, job)
 
 

@@ -270,3 +270,32 @@ def test_work_that_was_done_elsewhere_is_remembered(tmp_path: Path) -> None:
 
     run_tasks(tmp_path, all_done, main)
     run_tasks(tmp_path, all_done, later)
+
+
+def test_several_paths_are_worked_on_in_their_order(tmp_path: Path) -> None:
+    paths = [f"{number:03}" for number in range(100)]
+    begun: list[str] = []
+
+    async def main() -> None:
+        index = opened(tmp_path)
+
+        def job_of(task: Task) -> ScriptedJob:
+            async def body(run: Run) -> None:
+                begun.append(task.path)
+                await trio.lowlevel.checkpoint()
+
+            return ScriptedJob(body)
+
+        tasks = Tasks(index=index, clock=TrioWallClock(), makers={TaskKind.WARM: job_of})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tasks.run)
+            for _ in range(5):  # one that leaves the order to trio may be lucky
+                task = tasks.start(TaskKind.WARM, paths[0], others=tuple(paths[1:]))
+                assert (await ended(tasks, task.number)).state is TaskState.DONE
+            nursery.cancel_scope.cancel()
+        index.close()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    # trio wakes those who are ready in any order: eight are at work
+    moved = [abs(place % len(paths) - paths.index(path)) for place, path in enumerate(begun)]
+    assert len(moved) == 5 * len(paths) and max(moved) < registry._PATHS_AT_A_TIME

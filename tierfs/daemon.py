@@ -30,6 +30,7 @@ from tierfs.control.inspector import Inspector, MountFacts
 from tierfs.control.metering import Metering
 from tierfs.control.observing import ObservingVerbs
 from tierfs.control.operating import OperatorVerbs
+from tierfs.control.profiling import ProfileVerbs
 from tierfs.control.removals import Removals
 from tierfs.control.renametasks import RenameTasks
 from tierfs.control.restarting import Restart
@@ -86,8 +87,10 @@ from tierfs.sync.pathrules import PathRules
 from tierfs.sync.paths import class_of_key
 from tierfs.sync.scan import Scan
 from tierfs.sync.scrubbing import ScrubLimits
+from tierfs.sync.subtree import Subtree
 from tierfs.sync.tasks import Tasks
 from tierfs.sync.verdicts import Verdicts
+from tierfs.telemetry.accesses import AccessLog
 from tierfs.telemetry.counters import Counters
 from tierfs.telemetry.meters import Meters
 from tierfs.telemetry.oplog import OperationLog
@@ -164,7 +167,7 @@ async def _main(settings: Settings, source: str, mountpoint: Path, cache: Path, 
             unanswered=takeover.state.tokens if takeover is not None else frozenset(),
         )
         stack.callback(index.close)
-        counters, observer = Counters(), Observer(Meters(), OperationLog(clock))
+        counters, observer = Counters(), Observer(Meters(), OperationLog(clock), AccessLog(clock))
         accounts = accounts_of(settings.cost, index, functools.partial(class_of_key, index))
         stack.callback(accounts.spending.close)
         store = open_store(
@@ -394,6 +397,7 @@ def _used(parts: _Parts, use: Use) -> None:
     """The kernel and the holder have used a hot file without us."""
     parts.fs.used(use.ino, use.last_use_ns)
     parts.observer.meters.used(use.opens, use.bytes_read)
+    parts.observer.accesses.used(use.ino, use.opens, use.last_use_ns)
 
 
 def _inspector(parts: _Parts, facts: MountFacts, counters: Counters, scan: Scan) -> Inspector:
@@ -468,6 +472,11 @@ def _verb_groups(settings: Settings, parts: _Parts, tasks: Tasks, metering: Mete
             explainer=tiering.explainer(parts.files), abilities=parts.archiving.abilities,
         ),
         CostVerbs.over(parts.index, parts.accounts, parts.space.limit_bytes, parts.store.part_size_bytes),
+        ProfileVerbs(
+            index=parts.index, accesses=parts.observer.accesses, live=parts.files.live,
+            find=lambda path: Subtree(parts.index, parts.importer, path).found(),
+            hear_uses=functools.partial(parts.kernel.tell_uses, functools.partial(_used, parts)),
+        ),
     ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import trio
 
 from tests.support.control_archiving import ScriptedArchiving
 from tests.support.control_observing import ScriptedObserving
+from tests.support.control_profiling import ScriptedProfiling
 from tests.support.control_tasks import ScriptedTasks
 from tierfs.control import registry, server
 from tierfs.control.arguments import Progress
@@ -60,7 +61,8 @@ class ScriptedDaemon:
         self.tasks = ScriptedTasks()
         self.archiving = ScriptedArchiving()
         self.observing = ScriptedObserving()
-        self.verb_groups = [TaskVerbs(self.tasks), self.observing, self.archiving]
+        self.profiling = ScriptedProfiling()
+        self.verb_groups = [TaskVerbs(self.tasks), self.observing, self.archiving, self.profiling]
 
     def add_conflict(self, number: int, path: str, *, uid: int = 0, state: str = "open") -> None:
         """One where both sides changed `path`, whose versions belong to `uid`."""

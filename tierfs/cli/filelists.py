@@ -51,10 +51,11 @@ def requests_of(options: argparse.Namespace) -> tuple[Entry, Iterator[list[str]]
     paths = paths_of(options)
     entry = registry.find(paths[0])
     within = [protocol.path_to_json(registry.path_within(entry, path)) for path in paths]
-    return entry, _batches(within)
+    return entry, batches(within)
 
 
-def _batches(paths: list[str]) -> Iterator[list[str]]:
+def batches(paths: list[str]) -> Iterator[list[str]]:
+    """Paths within a mount, as many at a time as fit into a request, in their order."""
     batch: list[str] = []
     size_bytes = 0
     for path in paths:

@@ -87,19 +87,28 @@ def add_verbs(verbs: Verbs) -> None:
 
 
 def add_work(parser: argparse.ArgumentParser, kind: str) -> None:
-    """The arguments of a verb that starts a task."""
-    parser.set_defaults(kind=kind, asked={})
+    """The arguments of a verb that starts a task for paths."""
     filelists.add_paths(parser)
+    add_conduct(parser, kind)
+
+
+def add_conduct(parser: argparse.ArgumentParser, kind: str) -> None:
+    """The same without the paths."""
+    parser.set_defaults(kind=kind, asked={})
     parser.add_argument("--background", action="store_true", help="do not wait for it; tierctl tasks shows it")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
 
 def run_start(options: argparse.Namespace) -> int:
+    """For the paths of the command line."""
+    return start_each(options, *filelists.requests_of(options))
+
+
+def start_each(options: argparse.Namespace, entry: Entry, requests: Iterator[list[str]]) -> int:
     """Starts a task and waits for it, unless it shall run in the background; a long list is several, in turn.
 
     `options.asked`: what its kind needs beside the paths, as `task_start` takes it.
     """
-    entry, requests = filelists.requests_of(options)
     return max(_start(options, entry, paths) for paths in requests)
 
 

@@ -20,6 +20,7 @@ from tierfs.cli import (
     events,
     live,
     oplog,
+    profiling,
     space,
     status,
     syncing,
@@ -55,6 +56,7 @@ _MODULES: Final = (
     (
         "what stays on the local disk",
         tiering,
+        profiling,
     ),
     (
         "what it costs",
@@ -86,6 +88,7 @@ examples:
   tierctl du /mnt/data/train            how large, and how much of it is here
   tierctl sync held                     what the bucket has lost and is kept here
   tierctl warm /mnt/data/train          bring it to the local disk, and wait
+  tierctl profile record /mnt/data/train  what a job opens; replay brings it for the next
   tierctl explain /mnt/data/model.pt    which rule does it have, what becomes of it when?
   tierctl tasks list                    long work that goes on
   tierctl state -r /mnt/data/old        here, in the bucket, in an archive?

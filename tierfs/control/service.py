@@ -27,6 +27,7 @@
 | figures | | yes | yes: numbers only |
 | oplog | after? | yes | no |
 | busiest | after? | yes | no |
+| profile_record, profile_show, profile_stop, profile_page, profile_drop | see profiling | yes | no |
 | du | path? | any path; none = all | paths that they own |
 | children | path?, after? | any path; none = all | paths that they own |
 | conflicts | path?, after? | everything | those of which they own every version |

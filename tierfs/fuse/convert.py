@@ -93,6 +93,11 @@ def written_handle(fh: int) -> tuple[int, bool]:
     return fh & ~_WRITEBACK_FH, bool(fh & _WRITEBACK_FH)
 
 
+def needs_no_bytes(flags: int) -> bool:
+    """Does an open(2) with these flags go without what is in the file?"""
+    return flags & os.O_ACCMODE == os.O_WRONLY or bool(flags & os.O_TRUNC)
+
+
 def attr_change(attributes: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields) -> tuple[AttrChange, int | None]:
     """(the attributes to change, the new size or None)."""
     change = AttrChange(

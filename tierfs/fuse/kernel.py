@@ -312,7 +312,11 @@ class Kernel:
         """Tells of the uses that the kernel made of lent files, about every second, until it is cancelled."""
         holder = self._holder
         while holder is not None and not holder.ended.is_set():
-            with suppress(OSError):  # the session is ending
-                for use in await holder.drain():
-                    used(use)
+            await self.tell_uses(used)
             await trio.sleep(_DRAIN_INTERVAL_S)
+
+    async def tell_uses(self, used: Callable[[Use], None]) -> None:
+        """Tells of those that nobody was told of yet, at once. Nothing without a holder."""
+        with suppress(OSError):  # the session is ending
+            for use in await self._holder.drain() if self._holder is not None else ():
+                used(use)

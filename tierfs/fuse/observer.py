@@ -8,6 +8,7 @@ from typing import Any, Final
 from attrs import define
 
 from tierfs.clock import SystemClock
+from tierfs.telemetry.accesses import AccessLog
 from tierfs.telemetry.meters import Meters
 from tierfs.telemetry.oplog import NOBODY, OperationLog, Running, waited_for_bucket
 
@@ -28,9 +29,12 @@ class Watched:
 class Observer:
     """Of one mount."""
 
-    def __init__(self, meters: Meters | None = None, log: OperationLog | None = None) -> None:
+    def __init__(
+        self, meters: Meters | None = None, log: OperationLog | None = None, accesses: AccessLog | None = None
+    ) -> None:
         self.meters = meters or Meters()
         self.log = log or OperationLog(SystemClock())
+        self.accesses = accesses if accesses is not None else AccessLog(SystemClock())
         self._openers: dict[int, tuple[int, int]] = {}  # file handle -> uid and pid; the kernel tells both at OPEN only
 
     def opened(self, handle: int, uid: int, pid: int) -> None:

@@ -305,6 +305,7 @@ class Operations(pyfuse3.Operations):
         left = flags & ~os.O_TRUNC if self._was_made(ctx) else flags
         handle = await self._fs.open(inode, left, convert.caller(ctx), strips_privileges=self._strips(ctx))
         self._observer.opened(handle, ctx.uid, ctx.pid)
+        self._observer.accesses.opened(inode, writes=convert.needs_no_bytes(flags))
         # the daemon owns the namespace and invalidates what an import changes: pages stay valid
         return FileInfo(fh=FileHandleT(handle), keep_cache=True, direct_io=self._goes_direct(inode, flags))
 
@@ -323,6 +324,7 @@ class Operations(pyfuse3.Operations):
         else:
             inode, handle = await self._fs.create(parent_inode, name, mode, convert.maker(ctx, self._ownership))
         self._observer.opened(handle, ctx.uid, ctx.pid)
+        self._observer.accesses.opened(inode.ino, writes=True)
         info = FileInfo(fh=FileHandleT(handle), keep_cache=True, direct_io=self._goes_direct(InodeT(inode.ino), flags))
         self._changed(parent_inode)
         return info, self._entry(inode)

@@ -2,7 +2,7 @@
 
 | layout | first line | an object is |
 |---|---|---|
-| tierfs | `time_s,op,key,size_bytes` and more columns, in any order | a file, by its path |
+| tierfs | `time_s,op,key,size_bytes` and more columns, in any order | a file, by its path from the root of the mount |
 | CacheLib | `key,op,size,op_count,key_size` and the like | a key |
 | MSR Cambridge | no names: `128166372003061629,usr,0,Read,7014609920,24576,41286` | 64 KiB of a disk |
 
@@ -37,6 +37,7 @@ _MSR_COLUMNS: Final = 7
 _MSR_TICKS_PER_S: Final = 10_000_000
 _MSR_BLOCK_BYTES: Final = 64 * KIB
 _REPEATS_MAX: Final = 1000
+_ERRORS: Final = "surrogateescape"  # a path need not be UTF-8
 
 Access: TypeAlias = tuple[float, int, int, bool]
 """(time in s, number of the object, its size in bytes, is it written?)"""
@@ -86,7 +87,7 @@ def read(path: Path) -> Trace:
     try:
         with _opened(path) as file:
             accesses = list(_accesses(path, csv.reader(file), numbers))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, lzma.LZMAError) as error:
+    except (OSError, EOFError, csv.Error, lzma.LZMAError) as error:
         raise ConfigError(f"{path}: {error}") from error
     if not accesses:
         raise ConfigError(f"{path}: there is no access in it")
@@ -95,10 +96,10 @@ def read(path: Path) -> Trace:
 
 def _opened(path: Path) -> TextIO:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", newline="")
+        return gzip.open(path, "rt", encoding="utf-8", errors=_ERRORS, newline="")
     if path.suffix == ".xz":
-        return lzma.open(path, "rt", newline="")
-    return path.open(newline="")
+        return lzma.open(path, "rt", encoding="utf-8", errors=_ERRORS, newline="")
+    return path.open(encoding="utf-8", errors=_ERRORS, newline="")
 
 
 def _accesses(path: Path, rows: Iterator[list[str]], numbers: _Numbers) -> Iterator[Access]:

@@ -222,10 +222,10 @@ def _build(
         index=index, hot=hot, space=space, store=store, clock=clock, settings=translation.content_settings(settings),
         locate=lambda ino: locations.actual_key(index, tree.inode(ino)), rules=tiering.placements,
         wake_export=bell.wake, hurry_export=bell.make_room, on_stale=bell.doubt, quiet_s_of=tiering.placements.quiet_s,
-        meters=observer.meters,
+        meters=observer.meters, is_local=rules.is_local,
     )  # fmt: skip
     files.recover()
-    applier = _applier(settings, index, locations, files, clock, kernel, news)
+    applier = _applier(settings, index, locations, files, clock, kernel, news, rules)
     importer = Importer(
         index=index, store=store, locations=locations, files=files, clock=clock, settings=settings.import_,
         applier=applier, activity=activity, notify=kernel, is_told_of=flow.tells_of,
@@ -309,12 +309,14 @@ def _tasks(parts: _Parts, limits: ScrubLimits) -> Tasks:
 
 
 def _applier(
-    settings: Settings, index: Index, locations: Locations, files: Files, clock: Clock, kernel: Kernel, news: News
-) -> Applier:
+    settings: Settings, index: Index, locations: Locations, files: Files, clock: Clock, kernel: Kernel, news: News,
+    rules: PathRules,
+) -> Applier:  # fmt: skip
     return Applier(
         index=index, locations=locations, files=files, clock=clock, notify=kernel,
         defaults=translation.attribute_defaults(settings),
         guard=Guard(index=index, clock=clock, limits=translation.guard_limits(settings)), news=news,
+        rules=rules,
     )  # fmt: skip
 
 

@@ -249,9 +249,8 @@ class FileSystem:
         return inode
 
     async def link(self, ino: int, parent: int, name: bytes, *, token: int = 0) -> Inode:
-        """A hard link. EPERM for directories, EMLINK, EEXIST."""
-        self._rules.check_name(parent, name)
-        self._rules.check_inode(ino)
+        """A hard link. EPERM for directories, EMLINK, EEXIST, EXDEV."""
+        self._rules.check_link(ino, parent, name)
         await self._with_attributes(self._tree.inode(ino))
         await self._importer.ensure_listed(parent)
         inode = self._tree.link(ino, parent, name, token=token)
@@ -288,12 +287,12 @@ class FileSystem:
             await self._importer.ensure_listed(directory)
         for directory, entry in places:
             inode = self._tree.lookup(directory, entry)
+            if inode is not None:
+                self._rules.check_move(inode, places)
             if inode is not None and not inode.is_dir:
                 await self._with_attributes(inode)  # the move rewrites the object's metadata: it must be known
-            elif inode is not None:
-                self._rules.check_below(places)
-                if directory == new_parent:
-                    await self._importer.ensure_listed(inode.ino)  # is the target empty?
+            elif inode is not None and directory == new_parent:
+                await self._importer.ensure_listed(inode.ino)  # is the target empty?
         renamed = self._tree.rename(parent, name, new_parent, new_name, mode, token=token)
         if renamed.replaced is not None:
             self._purge_if_unused(renamed.replaced.ino)

@@ -1,6 +1,7 @@
 """From the settings that a user writes to those that the parts of a mount take. Pure."""
 
 from tierfs.config import Settings
+from tierfs.config.sections import ExportRuleSettings
 from tierfs.content.settings import ContentSettings
 from tierfs.control.archiving import ArchivingSettings
 from tierfs.index.options import IndexSettings
@@ -85,11 +86,17 @@ def export_rules(settings: Settings) -> Rules:
             Rule(
                 tuple(rule.path.split("/")),
                 Mode(rule.mode),
-                export.quiet_s if rule.quiet_s is None else rule.quiet_s,
+                _quiet_s(export.quiet_s, rule),
             )
             for rule in export.rules
         ),
     )
+
+
+def _quiet_s(default_s: float, rule: ExportRuleSettings) -> float:
+    if rule.mode == Mode.IGNORE:
+        return 0.0  # there is nothing to wait for
+    return default_s if rule.quiet_s is None else rule.quiet_s
 
 
 def guard_limits(settings: Settings) -> Limits:

@@ -19,6 +19,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "quiet_s": 3600,
         "max_dirty_age_s": 86400,
         "rules": [
+            {"path": "**/*.tmp", "mode": "ignore"},
             {"path": "safe", "mode": "on-close"},
             {"path": "kept", "mode": "read-only"},
             {"path": "soon", "quiet_s": 0.1},
@@ -106,6 +107,36 @@ def test_each_part_rests_for_its_own_time(mount: Mount, tmp_path: Path) -> None:
     (mount.path / "soon/new").write_bytes(b"bytes")
     assert programs.wait_until((tmp_path / "bucket/soon/new").exists, 60)
     assert not (tmp_path / "bucket/rests").exists()
+
+
+def test_what_is_ignored_stays_here(mount: Mount, tmp_path: Path) -> None:
+    bucket, soon = tmp_path / "bucket", mount.path / "soon"
+    (bucket / "theirs.tmp").mkdir()
+    (bucket / "theirs.tmp/file").write_bytes(b"theirs")
+    work = soon / "work.tmp"
+    work.mkdir()
+    (work / "part").write_bytes(b"local bytes")
+    (soon / "f.tmp").write_bytes(b"new bytes")
+    mount.wait_synced()
+    assert sorted(os.listdir(bucket / "soon")) == ["old"] and "theirs.tmp" not in os.listdir(mount.path)
+    assert mount.status()["pending_exports"] == 0
+    info = json.loads(mount.tierctl("info", work / "part", "--json").stdout)
+    assert info["export"]["mode"] == "ignore" and info["dirty"] and not info["synced"] and info["pending"] is None
+    assert "without these changes" in mount.tierctl("info", work / "part").stdout
+    with pytest.raises(OSError) as caught:
+        work.rename(soon / "work")
+    assert caught.value.errno == errno.EXDEV
+    shutil.move(work, soon / "work")  # as mv(1) does
+    (soon / "f.tmp").rename(soon / "f")
+    (soon / "old").rename(soon / "old.tmp")
+    mount.wait_synced()
+    assert (bucket / "soon/f").read_bytes() == b"new bytes"
+    assert (bucket / "soon/work/part").read_bytes() == b"local bytes"
+    assert not (bucket / "soon/old").exists() and (soon / "old.tmp").read_bytes() == b"old bytes"
+    mount.umount()
+    mount.mount()
+    assert (soon / "old.tmp").read_bytes() == b"old bytes"
+    assert (bucket / "theirs.tmp/file").read_bytes() == b"theirs"
 
 
 def test_a_rule_that_cannot_be_used_is_refused_with_its_line(tmp_path: Path) -> None:

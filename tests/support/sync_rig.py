@@ -119,6 +119,7 @@ class Rig:
         self.files = Files(
             index=self.index, hot=hot, space=space, store=asked, clock=self.clock, locate=self._locate,
             settings=ContentSettings(), quiet_s_of=self.rules.quiet_s, rules=self.tiering.placements,
+            is_local=self.rules.is_local,
             wake_export=lambda: self.exporter.wake(),  # noqa: PLW0108 - made after the files
         )  # fmt: skip
         self.news = News(self.index, self.clock)
@@ -127,7 +128,7 @@ class Rig:
         self.guard = Guard(index=self.index, clock=self.clock, limits=limits or Limits())
         self.applier = Applier(
             index=self.index, locations=self.locations, files=self.files, clock=self.clock, notify=self.told,
-            defaults=Defaults(UID, GID, 0o600, 0o700), guard=self.guard, news=self.news,
+            defaults=Defaults(UID, GID, 0o600, 0o700), guard=self.guard, news=self.news, rules=self.rules,
         )  # fmt: skip
         self.importer = Importer(
             index=self.index, store=asked, locations=self.locations, files=self.files, clock=self.clock,

@@ -140,6 +140,7 @@ def test_auto_is_a_value_only_where_it_is_promised(tmp_path: Path) -> None:
         ('[[export.rules]]\npaths = "a"\n', 2, "unknown key 'paths'; did you mean 'path'?"),
         ('[[export.rules]]\npath = "a"\nquiet_s = "2d"\n', 3, "quiet_s"),
         ('[[export.rules]]\npath = "a"\nquiet_s = 1\nmode = "read-only"\n', 3, "quiet_s has no meaning"),
+        ('[[export.rules]]\npath = "a"\nquiet_s = 1\nmode = "ignore"\n', 3, "quiet_s has no meaning"),
         ('[export]\nrules = [{ path = "a" }, { path = "b", mode = "x" }]\n', 2, "[[export.rules]] mode: 'x' is not"),
         ('[[export.rules]]\npath = "a"\nquiet_s = 1\n[export]\nquiet_s = "soon"\n', 5, "'soon' is not a duration"),
     ],

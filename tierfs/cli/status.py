@@ -18,7 +18,11 @@ from tierfs.control.exitcodes import ExitCode
 from tierfs.units import format_size
 
 _WARNING_COLUMNS: Final = 64
-_MODES: Final = {"on-close": "close(2) waits until the bucket has them", "read-only": "none, by a rule of the settings"}
+_MODES: Final = {
+    "on-close": "close(2) waits until the bucket has them",
+    "read-only": "none, by a rule of the settings",
+    "ignore": "stay here, by a rule of the settings",
+}
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -117,7 +121,7 @@ def info_text(path: str, info: Mapping[str, Any]) -> str:
         ("size", f"{format_size(info['size_bytes'])} ({info['size_bytes']} bytes)"),
         ("modified", _time(info["mtime_ns"])),
         ("local disk", here),
-        ("bucket", "up to date" if info["synced"] else "not yet: upload pending"),
+        ("bucket", _in_bucket(info)),
         ("key", info["key"]),
     ]
     if pending := info.get("pending"):
@@ -130,6 +134,13 @@ def info_text(path: str, info: Mapping[str, Any]) -> str:
     if info.get("storage_class"):
         rows.append(("class", info["storage_class"]))
     return terminal.fields(path, rows)
+
+
+def _in_bucket(info: Mapping[str, Any]) -> str:
+    if info["synced"]:
+        return "up to date"
+    is_kept_out = info.get("export", {}).get("mode") == "ignore"
+    return "without these changes" if is_kept_out else "not yet: upload pending"
 
 
 def _time(time_ns: int) -> str:

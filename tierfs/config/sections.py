@@ -240,9 +240,10 @@ class ExportRuleSettings:
     )
     mode: str = setting(
         "write-back",
-        one_of("write-back", "on-close", "read-only"),
+        one_of("write-back", "on-close", "read-only", "ignore"),
         """When a changed file is uploaded: "write-back": when it has rested; "on-close": at once, and close(2) waits
-        for that and fails with its error; "read-only": nothing may be changed (EROFS).""",
+        for that and fails with its error; "read-only": nothing may be changed (EROFS); "ignore": never, and what the
+        bucket has there is not shown.""",
     )
     quiet_s: float | None = setting(
         None, DURATION, "As quiet_s above; left out: the same value.", at_least=0, at_most=86400
@@ -251,8 +252,8 @@ class ExportRuleSettings:
     def __attrs_post_init__(self) -> None:
         if not self.path:
             raise ValueError("path is missing")
-        if self.mode == "read-only" and self.quiet_s is not None:
-            raise ValueError("quiet_s has no meaning where nothing may be changed")
+        if self.mode in ("read-only", "ignore") and self.quiet_s is not None:
+            raise ValueError("quiet_s has no meaning where nothing is uploaded")
 
 
 @frozen(kw_only=True)

@@ -68,9 +68,11 @@ class Files:
         quiet_s_of: intents.QuietTime = lambda reader, inode: 5.0,
         meters: Meters | None = None,
         rules: PlacementRules | None = None,
+        is_local: Callable[[int], bool] = lambda ino: False,
     ) -> None:
         """`locate`: the key of an inode's base object now. `hurry_export`: the tier is full of dirty bytes, export
-        without quiet time (default: as `wake_export`). `on_stale`: an object was found changed or gone."""
+        without quiet time (default: as `wake_export`). `on_stale`: an object was found changed or gone. `is_local`:
+        whether the inode's bytes may not leave for the bucket."""
         self._index = index
         self._hot = hot
         self._ledger = Ledger(index, hot, space, clock, settings, quiet_s_of, rules or NoRules())
@@ -82,7 +84,7 @@ class Files:
         self._reader = Reader(self._ledger, self._fetcher, store, on_stale, self._meters)
         self._next_files = NextFiles(self._ledger, self._fetcher)
         part_bytes = spill_part_bytes(store.part_size_bytes, space.limit_bytes)
-        self._spiller = Spiller(self._ledger, store, self._running, part_bytes=part_bytes)
+        self._spiller = Spiller(self._ledger, store, self._running, part_bytes=part_bytes, is_local=is_local)
         self._writer = Writer(self._ledger, part_bytes=part_bytes, on_growth=self._spiller.grown)
         self._evictor = Evictor(self._ledger, self._hurry)
         space.reclaimer = self._evictor

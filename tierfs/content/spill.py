@@ -76,11 +76,13 @@ class Spiller:
     """Uploads stable parts of files that are being written."""
 
     def __init__(
-        self, ledger: Ledger, store: ObjectStore, nursery: Callable[[], trio.Nursery], *, part_bytes: int
-    ) -> None:
+        self, ledger: Ledger, store: ObjectStore, nursery: Callable[[], trio.Nursery], *, part_bytes: int,
+        is_local: Callable[[int], bool],
+    ) -> None:  # fmt: skip
         self._ledger = ledger
         self._store = store
         self._part_bytes = part_bytes
+        self._is_local = is_local
         self._nursery = nursery
         self._share_bytes = int(ledger.space.limit_bytes * ledger.settings.spill_share)
         self._bodies = trio.CapacityLimiter(ledger.settings.spill_parallel)
@@ -101,7 +103,7 @@ class Spiller:
             return
         if self._ledger.lending.is_mapped(live):
             return
-        if not self._candidates(live, is_pressed=is_pressed):
+        if self._is_local(live.ino) or not self._candidates(live, is_pressed=is_pressed):
             live.spill_not_before_s = trio.current_time() + _LOOK_AGAIN_S
             return
         live.is_spilling = True

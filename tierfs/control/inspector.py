@@ -19,7 +19,7 @@ from tierfs.control.protocol import Json
 from tierfs.hottier.space import Space
 from tierfs.index import intents, residency
 from tierfs.index.env import Index, IndexState
-from tierfs.model import Residency
+from tierfs.model import InodeFlag, Residency
 from tierfs.namespace.locations import Locations
 from tierfs.objectstore.retrying import RetryingStore
 from tierfs.sync.eventservice import Events
@@ -182,7 +182,9 @@ class Inspector:
             "hot_bytes": hot.bytes_charged if hot is not None else 0,
             "pinned": hot is not None and hot.pinned,
             "dirty": inode.is_dirty,
-            "synced": pending is None and object_key in (None, target_key(self._index, self._locations, inode)),
+            "synced": pending is None
+            and InodeFlag.LOCAL not in inode.flags
+            and object_key in (None, target_key(self._index, self._locations, inode)),
             "export": {"mode": rule.mode.value, "quiet_s": rule.quiet_s},
             "key": key,
             "object_key": object_key,

@@ -107,7 +107,7 @@ class Usage:
             "residency": RESIDENCY_NAMES[hot.residency if hot is not None else Residency.COLD],
             "hot_bytes": hot.bytes_charged if hot is not None else 0,
             "pinned": hot is not None and hot.pinned,
-            "synced": not is_pending,
+            "synced": not is_pending and InodeFlag.LOCAL not in inode.flags,
             **({"listed": _is_listed(inode)} if inode.is_dir else {}),
         }
 

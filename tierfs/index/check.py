@@ -39,7 +39,7 @@ from tierfs.index.codec import (
     decode_text,
 )
 from tierfs.index.schema import Reader, Table, hash_key, pack_id, pack_pair, unpack_id, unpack_pair
-from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Inode, IntentKind, Residency
+from tierfs.model import NAME_MAX_BYTES, ROOT_INO, Inode, InodeFlag, IntentKind, Residency
 from tierfs.policy.fsck import Finding, FindingKind
 
 _PAGE_ROWS: Final = 1000
@@ -123,7 +123,8 @@ def _check_inode(reader: Reader, key: bytes, value: bytes) -> Iterator[Finding]:
                 yield Finding(FindingKind.NO_DIRENT, inode.ino, f"{inode.name!r} in directory {inode.parent}")
         if inode.is_dir and inode.ino != ROOT_INO and lies_below(reader, inode.parent, inode.ino):
             yield Finding(FindingKind.RING, inode.ino, f"{inode.name!r} in directory {inode.parent}")
-        if inode.is_dirty and reader.get(Table.INTENT_OF, key) is None:
+        is_exported = inode.is_dirty and InodeFlag.LOCAL not in inode.flags
+        if is_exported and reader.get(Table.INTENT_OF, key) is None:
             yield Finding(FindingKind.NO_INTENT, inode.ino, repr(inode.flags))
     counted = count_links(reader, inode)
     if inode.nlink != counted:

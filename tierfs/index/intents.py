@@ -1,7 +1,7 @@
 """Rows of INTENTS, INTENT_OF and TOMBSTONES: what the bucket still has to see, in the order in which it was decided."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from tierfs.errors import IndexDamageError
 from tierfs.index import inodes
@@ -11,6 +11,7 @@ from tierfs.index.txn import Txn
 from tierfs.model import Inode, InodeFlag, Intent, IntentKind, revise
 from tierfs.units import NS_PER_S
 
+_EXPORTED: Final = ~InodeFlag.LOCAL
 QuietTime: TypeAlias = Callable[[Reader, Inode], float]
 """How long a changed inode rests before it is exported, in seconds."""
 
@@ -109,7 +110,7 @@ def mark_dirty(
     `created_ns`); only `not_before_ns` moves to now + quiet_s, and never forward out of a backoff.
     `token` and `job` are the transaction's where they are 0. Puts the inode and returns it as put.
     """
-    changed = revise(inode, flags=inode.flags | flags, write_seq=inode.write_seq + 1)
+    changed = revise(inode, flags=inode.flags & _EXPORTED | flags, write_seq=inode.write_seq + 1)
     inodes.put(txn, changed)
     not_before_ns = now_ns + int(quiet_s * NS_PER_S)
     ino_key = pack_id(inode.ino)

@@ -20,6 +20,7 @@ class Mode(enum.StrEnum):
     WRITE_BACK = "write-back"  # when the file has rested
     ON_CLOSE = "on-close"  # close(2) waits for it
     READ_ONLY = "read-only"  # there is none: EROFS
+    IGNORE = "ignore"  # never, nor comes what the bucket has there
 
 
 @frozen
@@ -38,16 +39,21 @@ class Rules:
     default: Rule
     rules: tuple[Rule, ...] = ()
 
+    @property
+    def ignores_some(self) -> bool:
+        """Whether any path has to be asked for."""
+        return any(rule.mode is Mode.IGNORE for rule in self.rules)
+
     def of(self, path: tuple[str, ...]) -> Rule:
         """The first rule that names the path or a directory above it."""
         return next((rule for rule in self.rules if names(rule.pattern, path)), self.default)
 
-    def has_read_only_below(self, path: tuple[str, ...]) -> bool:
-        """Whether a rule forbids changes of something below the directory, which would change with its path.
+    def has_below(self, path: tuple[str, ...], mode: Mode) -> bool:
+        """Whether a rule gives the mode to something below the directory, which would lose it with its path.
 
-        What begins with `**` is forbidden wherever it lies, so a directory takes it along.
+        What begins with `**` has it wherever it lies, so a directory takes it along.
         """
-        return any(rule.mode is Mode.READ_ONLY and _leads_below(rule.pattern, path) for rule in self.rules)
+        return any(rule.mode is mode and _leads_below(rule.pattern, path) for rule in self.rules)
 
 
 def names(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:

@@ -23,11 +23,13 @@ from tierfs.namespace.notify import Notify
 from tierfs.objectstore import dialects
 from tierfs.objectstore.base import ObjectInfo
 from tierfs.policy.merge import Decision, Local, decide
+from tierfs.policy.prefixes import Mode, Rule, Rules
 from tierfs.sync import attributes, hardlinks
 from tierfs.sync.activity import Activity
 from tierfs.sync.attributes import Defaults
 from tierfs.sync.guard import Guard
 from tierfs.sync.news import News, What
+from tierfs.sync.pathrules import PathRules
 from tierfs.sync.paths import Place
 from tierfs.sync.plan import BESIDE_SUFFIX
 from tierfs.sync.spoken_for import is_spoken_for
@@ -73,8 +75,10 @@ class Applier:
         defaults: Defaults,
         guard: Guard,
         news: News | None = None,
+        rules: PathRules | None = None,
     ) -> None:
         self.guard = guard  # to be asked before `remove_name`
+        self.rules = rules or PathRules(index, Rules(Rule((), Mode.WRITE_BACK, 0.0)))  # what is not taken in
         self.news = news or News(index, clock)
         self._index = index
         self._locations = locations

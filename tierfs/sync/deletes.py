@@ -1,9 +1,9 @@
 """Tombstones carried out: objects that lost their inode are deleted, in the version that was known here.
 
-Three things come before a delete. A live file that belongs at the same key is written over it instead, so
-that a reader of the bucket sees the old or the new version and never none. A directory without a
-marker gets one before its last object goes, so that it does not vanish for others. And what an open file
-still reads of the object is put aside.
+What lies where a rule ignores the tree stays. Three things come before a delete. A live file that belongs at the
+same key is written over it instead, so that a reader of the bucket sees the old or the new version and never none. A
+directory without a marker gets one before its last object goes, so that it does not vanish for others. And what an
+open file still reads of the object is put aside.
 """
 
 import logging
@@ -21,6 +21,7 @@ from tierfs.sync.activity import Activity
 from tierfs.sync.aside import Aside
 from tierfs.sync.claims import Claims
 from tierfs.sync.disputes import Disputes
+from tierfs.sync.localonly import LocalOnly
 from tierfs.sync.outcomes import BlockedError
 from tierfs.sync.paths import find_owner
 from tierfs.sync.plan import target_key
@@ -44,6 +45,7 @@ class Deleter:
         reconciler: Reconciler,
         aside: Aside,
         activity: Activity,
+        local: LocalOnly,
     ) -> None:
         self._index = index
         self._store = store
@@ -53,11 +55,14 @@ class Deleter:
         self._reconciler = reconciler
         self._aside = aside
         self._activity = activity
+        self._local = local
 
     async def delete(self, seq: int) -> None:
         """Returns when the object is gone or turned out not to be ours. BlockedError, StoreError, FsError."""
         tombstone = intents.get(self._index, seq)
         if tombstone is None:
+            return
+        if self._local.leaves(tombstone):
             return
         successor = self._successor(tombstone.key)
         if successor is not None:

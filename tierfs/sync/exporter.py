@@ -44,6 +44,7 @@ from tierfs.sync.deletes import Deleter
 from tierfs.sync.disputes import Disputes
 from tierfs.sync.due import AT_ONCE, Haste, aged_ns, backoff_s, due_ns
 from tierfs.sync.linkwriter import LinkWriter
+from tierfs.sync.localonly import LocalOnly
 from tierfs.sync.news import Direction
 from tierfs.sync.outcomes import BlockedError, NotYetError
 from tierfs.sync.reconcile import Reconciler
@@ -87,8 +88,7 @@ class Exporter:
         rules: ConflictRules,
         authority: Authority | None = None,
     ) -> None:
-        self._index = index
-        self._store, self._locations = store, locations
+        self._index, self._store, self._locations = index, store, locations
         self._clock, self.settings = clock, settings  # exchanged while it works, see `tierfs.tuning`
         self.claims = claims = Claims()
         self.records = records = Records(index, locations, clock, activity, quiet_s=settings.quiet_s)
@@ -96,41 +96,42 @@ class Exporter:
             index=index, store=store, locations=locations, files=files, clock=clock, applier=applier,
             notify=notify, rules=rules,
         )  # fmt: skip
+        self._local = LocalOnly(
+            index, store, locations, files, clock, disputes=disputes, claims=claims, rules=applier.rules
+        )
         aside = Aside(index=index, store=store, locations=locations, records=records, claims=claims)
         self.uploader = Uploader(index, store, buffers=2 * settings.concurrency)
+        link_writer = LinkWriter(
+            index=index, store=store, locations=locations, records=records, disputes=disputes, claims=claims,
+            clock=clock,
+        )  # fmt: skip
         self._reconciler = Reconciler(
             index=index, store=store, locations=locations, files=files, clock=clock, records=records,
-            disputes=disputes, claims=claims, aside=aside, uploader=self.uploader,
-            link_writer=LinkWriter(
-                index=index, store=store, locations=locations, records=records, disputes=disputes,
-                claims=claims, clock=clock,
-            ),
-            authority=authority or SoleNode(),
+            disputes=disputes, claims=claims, aside=aside, uploader=self.uploader, link_writer=link_writer,
+            local=self._local, authority=authority or SoleNode(),
         )  # fmt: skip
         self._deleter = Deleter(
             index=index, store=store, locations=locations, claims=claims, disputes=disputes,
-            reconciler=self._reconciler, aside=aside, activity=activity,
+            reconciler=self._reconciler, aside=aside, activity=activity, local=self._local,
         )  # fmt: skip
         self.mover = TreeMover(
             index=index, store=store, locations=locations, clock=clock, applier=applier, disputes=disputes,
-            activity=activity, next_change=self._next_change, wake=self.wake,
+            activity=activity, next_change=self._next_change, wake=self.wake, local=self._local,
         )  # fmt: skip
         self._nursery: trio.Nursery | None = None
         self._news = applier.news
         self._scan_waited_s = 0.0  # of the scan under way, for a free slot: not work
-        self._running: dict[int, Intent] = {}
-        self._blocked: dict[int, Blocked] = {}
+        self._running, self._blocked = dict[int, Intent](), dict[int, Blocked]()
         self._failing: dict[int, Failing] = {}
-        self._urgent: set[int] = set()  # tried now whatever its backoff says
-        self._starved: set[int] = set()  # failed because the store was away
+        # tried now whatever their backoff says; failed because the store was away
+        self._urgent, self._starved = set[int](), set[int]()
         self._watches: dict[int, list[Watch]] = {}
         self._running_by_class = dict.fromkeys(SizeClass, 0)
         self._haste = Haste.NOBODY
         self._last_seq, self._ended = 0, 0  # of the intents that a scan has met; how many attempts have ended
-        self._wake = trio.Event()
+        self._wake, self._change = trio.Event(), trio.Event()  # the latter: some work ended, or the state changed
         self._news_at_s = math.inf  # trio time
         self._resting = trio.CancelScope()
-        self._change = trio.Event()  # some work ended, or the state changed
         self._outage: Outage | None = None
 
     # ---- what others ask ----
@@ -196,6 +197,7 @@ class Exporter:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self.uploader.drop_left)
+            nursery.start_soon(self._local.review, self.wake)
             due_at_s = -math.inf
             while True:
                 # what is new alone is looked at by itself: a pass over a long queue for each burst would be dear

@@ -134,7 +134,7 @@ class Importer:
         return is_fresh and (InodeFlag.UNSAMPLED not in inode.flags or trio.current_time() < self._away_until_s)
 
     def _is_fresh(self, inode: Inode) -> bool:
-        if not inode.is_dir or inode.parent == 0:
+        if not inode.is_dir or inode.parent == 0 or self._is_local(inode):
             return True
         if InodeFlag.LISTED not in inode.flags:
             return False
@@ -150,8 +150,13 @@ class Importer:
         inode = inodes.get(self._index, ino)
         if inode is None or not self._is_fresh(inode):
             return 0.0
-        age_s = 0.0 if self._is_told_of(inode.listed_ns) else (self._clock.now_ns() - inode.listed_ns) / NS_PER_S
+        is_current = self._is_told_of(inode.listed_ns) or self._is_local(inode)
+        age_s = 0.0 if is_current else (self._clock.now_ns() - inode.listed_ns) / NS_PER_S
         return max(0.0, self.settings.revalidate_s - age_s)
+
+    def _is_local(self, inode: Inode) -> bool:
+        """A rule keeps out what the bucket has there."""
+        return self._applier.rules.ignores(self._index, inode)
 
     def _is_overlaid(self, inode: Inode) -> bool:
         """Under its prefix lies what a renamed directory has not taken away yet: not to be told from its own."""
@@ -211,7 +216,8 @@ class Importer:
         """A range of the bucket's keys, to be listed page by page."""
         return FlatListing(
             keys, index=self._index, store=self._store, locations=self._locations, clock=self._clock,
-            lister=self._lister, activity=self._activity, turns=self._turns, visit=visit, enters=enters,
+            lister=self._lister, activity=self._activity, turns=self._turns, visit=visit,
+            enters=lambda inode: not self._is_local(inode) and enters(inode),
         )  # fmt: skip
 
     @property

@@ -89,11 +89,12 @@ class Lister:
 
     async def refresh(self, ino: int, visit: Visit | None = None) -> bool:
         """Brings the directory up to date; True when attributes of its entries are worth reading. StoreError."""
-        while True:
+        while not self._applier.rules.is_local(ino):
             try:
                 return await self._list(ino, visit or Visit())
             except MovedError:
                 continue
+        return False
 
     def begin(self, inode: Inode) -> Listing:
         """A listing of a part of a directory; its mark has to be ended."""
@@ -170,7 +171,8 @@ class Lister:
         """Applies what the bucket has. MovedError when it is no longer the directory's; StoreError."""
         reach(Point.PAGE_LISTED)
         entries = self._directories(listing, page) + self._objects(listing, page)
-        entries = await self._with_heads(listing, entries)
+        is_ignored = self._applier.rules.ignored_in(self._index, listing.ino)
+        entries = [seen for seen in await self._with_heads(listing, entries) if not is_ignored(seen.name)]
         self.check_place(listing)
         for seen in entries:
             if seen.is_dir and not self._activity.touched_since(listing.mark, seen.key):

@@ -122,6 +122,8 @@ class Looker:
         inode = inodes.get(self._index, ino)
         if inode is None or inode.parent == 0:
             return False
+        if self._applier.rules.ignores(self._index, inode):
+            return True
         listing = self._lister.begin(inode)
         try:
             if not all(key.startswith(listing.prefix) for key in keys):

@@ -40,6 +40,7 @@ from tierfs.sync.bodies import Stretch, Uploader, checksum_text, read_small
 from tierfs.sync.claims import Claims
 from tierfs.sync.disputes import LOST_PREFIX, Disputes
 from tierfs.sync.linkwriter import LinkWriter
+from tierfs.sync.localonly import LocalOnly
 from tierfs.sync.outcomes import BlockedError, LookAgainError, NotYetError, RefusedError, UnprovenError
 from tierfs.sync.plan import Plan, Work, condition, is_root_key, plan
 from tierfs.sync.records import Records, Sent
@@ -86,6 +87,7 @@ class Reconciler:
         aside: Aside,
         uploader: Uploader,
         link_writer: LinkWriter,
+        local: LocalOnly,
         authority: Authority,
     ) -> None:
         self._index = index
@@ -99,6 +101,7 @@ class Reconciler:
         self._aside = aside
         self._uploader = uploader
         self._links = link_writer
+        self._local = local
         self._authority = authority
         # of writes that may still arrive late, after their attempt was given up: the key that each of them was sent to
         self._op_ids: LRUCache[str, str] = LRUCache(_OP_IDS_KEPT)
@@ -131,12 +134,15 @@ class Reconciler:
                     raise BlockedError(f"{intent.key!r} is in use")
                 await self._recover(ino, intent)
             return False
+        is_local = self._local.holds(inode)
         work = plan(self._index, self._locations, inode)
-        if work.work is Work.NOTHING:
+        if work.work is Work.NOTHING and not is_local:
             return self._records.finish(ino, inode.write_seq)
         if intent is None:
             self._disputes.mark(ino)  # a move without an intent of its own: make it one that survives a crash
             return False
+        if is_local:
+            return await self._local.keep(inode, work)
         if await self._clear_way(work, ino, chain):
             return False
         progress = await self._write(inode, work, is_aged)

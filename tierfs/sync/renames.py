@@ -32,6 +32,7 @@ from tierfs.sync import attributes
 from tierfs.sync.activity import Activity
 from tierfs.sync.apply import Applier, Seen
 from tierfs.sync.disputes import Disputes
+from tierfs.sync.localonly import LocalOnly
 from tierfs.sync.outcomes import UnfinishedError
 from tierfs.sync.paths import Place, display_path, find_entry, find_owner
 from tierfs.sync.plan import BESIDE_SUFFIX, target_key
@@ -68,6 +69,7 @@ class TreeMover:
         activity: Activity,
         next_change: Callable[[], Awaitable[None]],
         wake: Callable[[], None],
+        local: LocalOnly,
     ) -> None:
         self._index = index
         self._store = store
@@ -78,6 +80,7 @@ class TreeMover:
         self._activity = activity
         self._next_change = next_change
         self._wake = wake
+        self._local = local
         self.moves: dict[int, Move] = {}
         """By the intent's seq; those that have begun and not ended."""
         self.on_end: Callable[[Intent, Move], None] = lambda intent, move: None
@@ -92,7 +95,9 @@ class TreeMover:
             return
         move = self.moves.setdefault(seq, Move(self._clock.now_ns()))
         directory = inodes.get(self._index, intent.ino)
-        if directory is not None and directory.parent != 0:
+        if directory is not None and self._local.holds(directory):
+            await self._local.leave_tree(intent.ino)
+        elif directory is not None and directory.parent != 0:
             while (prefix := rows.override(self._index, intent.ino)) is not None:
                 if await self._pass(intent, prefix, move):
                     self._end_override(intent.ino, prefix)
@@ -185,7 +190,7 @@ class TreeMover:
     def _admit(self, intent: Intent, prefix: str, info: ObjectInfo) -> int | None:
         """The inode that has to be moved away from this key, with an intent from now on; None: leave it."""
         key = info.key
-        if intents.tombstone(self._index, key) is not None:
+        if intents.tombstone(self._index, key) is not None or self._local.passes_over(intent.ino, prefix, key):
             return None
         if is_at_home(self._index, self._locations, key):
             return None  # of a directory that has the old name now

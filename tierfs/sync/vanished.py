@@ -162,11 +162,13 @@ class Vanished:
         return not self._activity.touched_since(listing.mark, key)
 
     def _is_on_its_way(self, inode: Inode) -> bool:
-        """The bucket has to hear of it yet; of a renamed directory, the objects that it lives by are to be moved."""
+        """The bucket has to hear of it yet, or never will; of a renamed directory, the objects that it lives by are to
+        be moved."""
         return (
             inode.is_dirty
             or intents.of_inode(self._index, inode.ino) is not None
             or rows.override(self._index, inode.ino) is not None
+            or self._applier.rules.ignores(self._index, inode)
         )
 
     def key_of(self, inode: Inode, place: Place) -> str:

@@ -36,6 +36,11 @@ def test_a_pattern_names_what_has_the_path_and_all_below(pattern: str, named: li
     assert [path for path in others if found.of(names(path)) is not DEFAULT] == []
 
 
+def test_whether_anything_is_ignored() -> None:
+    assert rules(("a", Mode.READ_ONLY), ("b", Mode.IGNORE)).ignores_some
+    assert not rules(("a", Mode.READ_ONLY), ("b", Mode.ON_CLOSE)).ignores_some
+
+
 def test_the_first_that_names_a_path_counts() -> None:
     found = rules(("a/b", Mode.WRITE_BACK), ("a", Mode.READ_ONLY), ("**", Mode.ON_CLOSE))
     expected = {"a/b/c": Mode.WRITE_BACK, "a/c": Mode.READ_ONLY, "b": Mode.ON_CLOSE, "": Mode.WRITE_BACK}
@@ -48,4 +53,4 @@ def test_the_first_that_names_a_path_counts() -> None:
 )
 def test_what_may_not_change_lies_below(path: str, expected: bool) -> None:
     found = rules(("a/*/b", Mode.READ_ONLY), ("b/c", Mode.ON_CLOSE), ("**/c", Mode.READ_ONLY))
-    assert found.has_read_only_below(names(path)) is expected
+    assert found.has_below(names(path), Mode.READ_ONLY) is expected

@@ -47,6 +47,7 @@ class ScriptedDaemon:
         self._changed = trio.Event()
         self.synced: list[bytes | None] = []
         self.conflict_rows: list[Json] = []
+        self.conflict_uids: dict[int, int] = {}
         self.texts: list[str] | None = ["one\n", "two\n"]
         self.resolved: list[tuple[int, Keep, bool]] = []
         self.held: list[str] = []
@@ -78,9 +79,9 @@ class ScriptedDaemon:
                 "bucket": path,
                 "local": copy,
                 "state": state,
-                "uid": uid,
             }
         )
+        self.conflict_uids[number] = uid
 
     def _conflict(self, number: int) -> Json:
         for row in self.conflict_rows:
@@ -90,22 +91,19 @@ class ScriptedDaemon:
 
     def conflicts(self, after: int, path: bytes, uid: int | None) -> Json:
         """Pages of two."""
-        found = [
-            row
-            for row in self.conflict_rows
-            if row["id"] > after and row["path"].startswith(os.fsdecode(path)) and uid in (None, row["uid"])
-        ]
+        owned = [row for row in self.conflict_rows if uid in (None, self.conflict_uids[row["id"]])]
+        found = [row for row in owned if row["id"] > after and row["path"].startswith(os.fsdecode(path))]
         return {"conflicts": found[:2], "next": found[1]["id"] if len(found) > 2 else None}
 
     def conflict_owners(self, number: int) -> set[int]:
-        return {self._conflict(number)["uid"]}
+        return {self.conflict_uids[self._conflict(number)["id"]]}
 
     async def diff_conflict(self, number: int) -> Json:
         conflict = self._conflict(number)
         side = {
             "type": "file",
             "mode": 0o100640,
-            "uid": conflict["uid"],
+            "uid": self.conflict_uids[number],
             "gid": 0,
             "size_bytes": 4,
             "mtime_ns": 1_700_000_000_123_456_789,
@@ -162,6 +160,7 @@ class ScriptedDaemon:
     async def versions(self, path: bytes, after: str | None, *, everything: bool) -> Json:
         """What is at the path, then pages of one."""
         row = {"id": "d1", "time_ns": 1_700_000_000_000_000_000, "state": "deletion", "size_bytes": 0}
+        row |= {"etag": "", "storage_class": ""}
         old = {**row, "id": "v1", "state": "old", "size_bytes": 1536}
         if after is None:
             return {"files": [], "next": ""}
@@ -199,7 +198,7 @@ class ScriptedDaemon:
             "tier": {"size_bytes": 10 << 30, "used_bytes": 5 << 30, "dirty_bytes": sum(self.pending.values())},
             "pending_exports": len(self.pending),
             "oldest_export_age_s": 12.0 if self.pending else None,
-            "failing_exports": [{"path": "theirs", "error": "access denied: no", "since_s": 61.0, "attempts": 4}],
+            "failing_exports": [{"path": "theirs", "error": "access denied: no"}],
             "conflicts": 0,
             "removals": {
                 "since_s": 61.0,
@@ -230,8 +229,12 @@ class ScriptedDaemon:
             "gid": 0,
             "size_bytes": 1536,
             "mtime_ns": 1_700_000_000_123_456_789,
+            "nlink": 1,
             "residency": "hot",
             "hot_bytes": 1536,
+            "pinned": False,
+            "export": {"mode": "write-back", "quiet_s": 5.0},
+            "object_key": None,
             "dirty": path in self.pending,
             "synced": path not in self.pending,
             "key": path.decode("utf-8", "surrogateescape"),

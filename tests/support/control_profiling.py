@@ -39,7 +39,7 @@ class ScriptedProfiling:
 
     def _described(self) -> Json:
         if self.about is None:
-            raise FsError(errno.ENOENT, "nothing was recorded since this daemon began")
+            raise FsError(errno.ENOENT, "there is no recording")
         return {**self.about, "duration_s": 61.0, "accesses": len(self.rows), "dropped": self.dropped}
 
     async def _stop(self, _request: Request, _peer: Peer, _progress: Progress) -> Json:

@@ -4,7 +4,6 @@ Standard library only, as all of tierctl; what a web server needs is imported wh
 """
 
 import argparse
-import json
 import sys
 
 from tierfs.cli import terminal
@@ -39,7 +38,7 @@ def run_dashboard(options: argparse.Namespace) -> int:
         raise ExitError(ExitCode.FAILED, f"cannot listen on 127.0.0.1:{options.port}: {error.strerror}") from None
     with page:
         if options.json:
-            print(json.dumps({"url": page.url, "mountpoint": entry.mountpoint}), flush=True)
+            print(terminal.json_line({"url": page.url, "mountpoint": entry.mountpoint}), flush=True)
         else:
             print(f"{terminal.printable(entry.mountpoint)} at {page.url}", flush=True)
             print("Ctrl-C ends it. Who has the address sees names of files.", file=sys.stderr)

@@ -50,6 +50,13 @@ class Parser(argparse.ArgumentParser):
             message = f"there is no {found[1]!r}; {' '.join(hints)}"
         super().error(message)
 
+    def format_help(self) -> str:
+        """With the fields of what --json prints."""
+        from tierfs.cli import schemas  # which only help needs
+
+        fields = schemas.text_of(self.prog.removeprefix("tierctl "))
+        return f"{super().format_help()}\n{fields}\n" if fields else super().format_help()
+
 
 class GroupedHelp(argparse.RawDescriptionHelpFormatter):
     """Help with the verbs under headings, as `Verbs.begin` has made them."""

@@ -4,7 +4,6 @@ Standard library only, as all of tierctl.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -84,7 +83,7 @@ def run_stats(options: argparse.Namespace) -> int:
     with connect(registry.find(options.path)) as client:
         for number, rates in enumerate(_intervals(client, options.interval)):
             if options.json:
-                print(json.dumps(summary(rates)), flush=True)
+                print(terminal.json_line(summary(rates)), flush=True)
             else:
                 if number % _HEADER_EVERY == 0:
                     print(_STATS_HEADER)
@@ -174,7 +173,7 @@ def run_top(options: argparse.Namespace) -> int:
         for rates in _intervals(client, options.interval):
             found = busiest.next()
             if options.json:
-                print(json.dumps({**summary(rates), "busiest": found}), flush=True)
+                print(terminal.json_line({**summary(rates), "busiest": found}), flush=True)
             else:
                 text = frame(entry.mountpoint, rates, found)
                 print(f"{_CLEAR}{text}" if is_screen else f"{text}\n", flush=True)

@@ -14,7 +14,7 @@ import shtab
 from argparse_manpage.manpage import Manpage
 
 from tierfs import __version__
-from tierfs.cli import tierctl, tierfs
+from tierfs.cli import schemas, tierctl, tierfs
 
 _PARSERS: Final = (tierfs.parser, tierctl.parser)
 _FILES: Final = frozenset({"PATH", "FILE", "PATH|SOURCE"})
@@ -25,9 +25,16 @@ def files() -> Iterator[tuple[str, str]]:
     for make in _PARSERS:
         name = make().prog
         page = Manpage(make(), _data={"project_name": "tierfs", "version": __version__, "manual_title": "tierfs"})
-        yield f"man/man1/{name}.1", str(page)
+        yield f"man/man1/{name}.1", str(page) + (_answers() if make is tierctl.parser else "")
         yield f"bash-completion/completions/{name}", shtab.complete(_with_paths(make()), "bash")
         yield f"zsh/site-functions/_{name}", shtab.complete(_with_paths(make()), "zsh")
+
+
+def _answers() -> str:
+    """The section about --json."""
+    blocks = [schemas.general(), *(f"{verb}\n{schemas.text_of(verb)}" for verb in schemas.ANSWERS)]
+    text = "\n\n".join(blocks).replace("\\", "\\\\").replace("-", "\\-")
+    return f"\n.SH ANSWERS FOR PROGRAMS\n.nf\n{text}\n.fi\n"
 
 
 def _with_paths(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

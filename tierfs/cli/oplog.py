@@ -4,7 +4,6 @@ Standard library only, as all of tierctl.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -38,7 +37,8 @@ def run_oplog(options: argparse.Namespace) -> int:
         mode = client.call("figures")["mode"]
         if options.json:
             hidden = [] if mode == "pyfuse3" else ["hot files", "new files"]
-            print(json.dumps({"what": "watching", "mountpoint": entry.mountpoint, "hidden": hidden}), flush=True)
+            first = {"what": "watching", "mountpoint": entry.mountpoint, "hidden": hidden}
+            print(terminal.json_line(first), flush=True)
         else:
             print(f"watching {terminal.printable(entry.mountpoint)}; Ctrl-C ends it", file=sys.stderr)
             if mode != "pyfuse3":
@@ -59,9 +59,9 @@ def run_oplog(options: argparse.Namespace) -> int:
 
 def _as_json(batch: Mapping[str, Any]) -> Iterator[str]:
     if batch["missed"]:
-        yield json.dumps({"what": "missed", "operations": batch["missed"]})
+        yield terminal.json_line({"what": "missed", "operations": batch["missed"]})
     for operation in batch["operations"]:
-        yield json.dumps(operation)
+        yield terminal.json_line(operation)
 
 
 def _as_text(batch: Mapping[str, Any]) -> Iterator[str]:

@@ -4,7 +4,6 @@ Standard library only, as all of tierctl.
 """
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -100,7 +99,7 @@ def run_tree(options: argparse.Namespace) -> int:
     with connect(entry) as client:
         for depth, where, row in _below(client, path, options.depth):
             if options.json:
-                print(json.dumps({"path": protocol.path_to_json(where), "depth": depth, **row}))
+                print(terminal.json_line({"path": protocol.path_to_json(where), "depth": depth, **row}))
             else:
                 print(_tree_line(depth, row, shows_state=options.state))
     return ExitCode.OK

@@ -14,6 +14,8 @@ from tierfs.control.exitcodes import ExitCode, ExitError
 from tierfs.units import format_size
 
 COLUMNS: Final = 80
+SCHEMA: Final = 1
+"""Of all answers for programs: rises when a field goes, or means something else. See `cli.schemas`."""
 
 
 def printable(text: object) -> str:
@@ -102,8 +104,13 @@ class ProgressLine:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """A value for programs: one object, indented, ASCII."""
-    print(json.dumps(value, indent=2))
+    """An answer for programs: one object, indented, ASCII. See `cli.schemas`."""
+    print(json.dumps({"schema": SCHEMA, **value}, indent=2))
+
+
+def json_line(value: Mapping[str, Any]) -> str:
+    """One of many answers, each in a line."""
+    return json.dumps({"schema": SCHEMA, **value})
 
 
 def run_command(program: str, body: Callable[[], int], *, as_json: bool = False) -> int:

@@ -4,7 +4,6 @@ Standard library only, as all of tierctl.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -94,7 +93,7 @@ def run_watch(options: argparse.Namespace) -> int:
     with connect(entry, SILENCE_LIMIT_S) as client:
         at = client.call("watch")["next"]
         if options.json:
-            print(json.dumps({"what": "watching", "mountpoint": entry.mountpoint}), flush=True)
+            print(terminal.json_line({"what": "watching", "mountpoint": entry.mountpoint}), flush=True)
         else:
             print(f"watching {terminal.printable(entry.mountpoint)}; Ctrl-C ends it", file=sys.stderr, flush=True)
         try:
@@ -112,9 +111,9 @@ def run_watch(options: argparse.Namespace) -> int:
 
 def _as_json(batch: Mapping[str, Any]) -> Iterator[str]:
     if batch["missed"]:
-        yield json.dumps({"what": "missed", "changes": batch["missed"]})
+        yield terminal.json_line({"what": "missed", "changes": batch["missed"]})
     for change in batch["changes"]:
-        yield json.dumps(change)
+        yield terminal.json_line(change)
 
 
 def _as_text(batch: Mapping[str, Any]) -> Iterator[str]:

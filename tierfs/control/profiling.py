@@ -93,7 +93,7 @@ class ProfileVerbs:
 
     def _known(self) -> Json:
         if self._about is None:
-            raise FsError(errno.ENOENT, "nothing was recorded since this daemon began; tierctl profile record begins")
+            raise FsError(errno.ENOENT, "there is no recording; tierctl profile record begins one")
         return self._about
 
     def _described(self, about: Json) -> Json:

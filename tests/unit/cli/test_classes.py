@@ -131,4 +131,4 @@ def test_classes_are_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         out = run(capsys, "tier", "ls", place)[1]
         assert "3 files, 1.0 KiB, readable by 2023-11-1" in out and "could not be restored: 1 files" in out
         assert "the rule 'old' is stopped: access denied" in out and "'new'" not in out
-        assert json.loads(run(capsys, "tier", "ls", place, "--json")[1]) == listed
+        assert json.loads(run(capsys, "tier", "ls", place, "--json")[1]) == {"schema": 1, **listed}

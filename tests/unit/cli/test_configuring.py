@@ -98,7 +98,7 @@ def test_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         code, out, _ = run(capsys, "config", "set", "export.quiet_s=30s", "--mount", tmp_path)
         assert code == 0 and out == 'export.quiet_s = "30s" (was "5s") until the mount ends\n'
         done = json.loads(run(capsys, "config", "set", "export.quiet_s=31s", "--json")[1])
-        assert done == {"set": [{"key": "export.quiet_s", "before": '"30s"', "value": '"31s"'}]}
+        assert done == {"schema": 1, "set": [{"key": "export.quiet_s", "before": '"30s"', "value": '"31s"'}]}
         code, _, err = run(capsys, "config", "set", "export.quiet_s=1s", "export.x=1")
         assert code == ExitCode.FAILED and "unknown key" in err and operator.values["export.quiet_s"] == '"1s"'
 

@@ -91,6 +91,7 @@ def test_rebuild_puts_the_index_away_and_leaves_all_else(
     assert fsck(tmp_path, "--rebuild", "--yes", "--json") == ExitCode.OK
     report = json.loads(capsys.readouterr().out)
     assert report == {
+        "schema": 1,
         "index": str(tmp_path / "index.lost"), "is_done": True, "files": 1, "bytes": len(BYTES), "labelled": 0,
         "labelled_bytes": 0,
     }  # fmt: skip

@@ -51,8 +51,9 @@ def test_each_operation_is_an_object_and_what_is_hidden_is_said(tmp_path: Path) 
         with watcher("--json") as process:
             assert process.stdout is not None
             first, *lines = [json.loads(process.stdout.readline()) for _ in range(4)]
-            assert first == {"what": "watching", "mountpoint": str(place), "hidden": ["hot files", "new files"]}
-            assert lines == [operation(1, "a"), operation(2, "\udcff"), operation(3, "c")]
+            hidden = ["hot files", "new files"]
+            assert first == {"schema": 1, "what": "watching", "mountpoint": str(place), "hidden": hidden}
+            assert lines == [{"schema": 1, **operation(n, path)} for n, path in ((1, "a"), (2, "\udcff"), (3, "c"))]
             mounts.close()
             out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (ExitCode.NO_DAEMON, "")

@@ -40,7 +40,7 @@ def test_du_shows_the_largest_names_and_how_much_is_here(tmp_path: Path, capsys:
         assert lines[1].split() == ["3.0", "MiB", "1.0", "MiB", "7", "d\\x1b/"]
         assert lines[2].split() == ["3.0", "MiB", "-", "7", "f"]
         assert lines[3].strip() == "and 3 more, none of them larger" and lines[4].split()[-1] == "."
-        assert json.loads(run(capsys, "du", place, "--json")[1]) == daemon.observing.sums
+        assert json.loads(run(capsys, "du", place, "--json")[1]) == {"schema": 1, **daemon.observing.sums}
 
 
 def test_a_summary_says_what_nobody_has_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +51,10 @@ def test_a_summary_says_what_nobody_has_listed(tmp_path: Path, capsys: pytest.Ca
         daemon.observing.sums = {**sums(unlisted=1, hot_bytes=4 << 20), "children": [], "rest": 0}
         out = run(capsys, "summary", place)[1]
         assert "1 of them never listed: they may hold more" in out and "(100 %)" in out
-        assert json.loads(run(capsys, "summary", place, "--json")[1]) == sums(unlisted=1, hot_bytes=4 << 20)
+        assert json.loads(run(capsys, "summary", place, "--json")[1]) == {
+            "schema": 1,
+            **sums(unlisted=1, hot_bytes=4 << 20),
+        }
 
 
 def test_a_tree_goes_as_deep_as_asked_over_any_number_of_pages(

@@ -82,7 +82,8 @@ def test_an_exit_error_is_one_line_and_its_code(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr() == ("", "tierctl: no\\x0asuch \\x1b file\n")
     assert terminal.run_command("tierctl", body, as_json=True) == 6
     out, err = capsys.readouterr()
-    assert json.loads(out) == {"error": {"exit_code": 6, "message": "no\nsuch \x1b file", "errno": 2}}
+    error = {"exit_code": 6, "message": "no\nsuch \x1b file", "errno": 2}
+    assert json.loads(out) == {"schema": 1, "error": error}
     assert err.count("\n") == 1
 
 

@@ -153,7 +153,7 @@ def test_sync_and_wait(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         code, out, err = run(capsys, "wait", "--synced", "--timeout", "10ms", "--json", place)
         assert code == ExitCode.TIMEOUT and "after 0.01 s" in err
         assert json.loads(out)["error"]["exit_code"] == ExitCode.TIMEOUT
-        assert json.loads(run(capsys, "sync", "--json")[1]) == {"synced": True}
+        assert json.loads(run(capsys, "sync", "--json")[1]) == {"schema": 1, "synced": True}
         assert daemon.synced == [b"dir", None]
 
 
@@ -249,7 +249,7 @@ def test_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "such as a",
         ):
             assert expected in text
-        assert json.loads(run(capsys, "events", "status", "--json")[1]) == EVENTS
+        assert json.loads(run(capsys, "events", "status", "--json")[1]) == {"schema": 1, **EVENTS}
         assert "sqs, flowing for 1 min 5 s" in run(capsys, "status", place)[1]
 
 

@@ -25,6 +25,7 @@ def test_umount_returns_after_the_end_of_the_process(
         # a zombie at most: its files are closed
         assert process.wait(5) == 0
     assert json.loads(capsys.readouterr().out) == {
+        "schema": 1,
         "mountpoint": str(tmp_path),
         "had_daemon": True,
         "pending_exports": 0,

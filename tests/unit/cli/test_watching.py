@@ -65,8 +65,9 @@ def test_a_watcher_gets_a_line_for_each_change_and_ends_with_the_daemon(tmp_path
         with watcher("--json") as process:
             assert process.stdout is not None
             lines = [json.loads(process.stdout.readline()) for _ in range(4)]
-            assert lines[0] == {"what": "watching", "mountpoint": str(place)}
-            assert lines[1:] == [change(1, "a"), change(2, "\udcff"), change(3, "c\n")]
+            assert lines[0] == {"schema": 1, "what": "watching", "mountpoint": str(place)}
+            changes = (change(1, "a"), change(2, "\udcff"), change(3, "c\n"))
+            assert lines[1:] == [{"schema": 1, **each} for each in changes]
             mounts.close()
             out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (ExitCode.NO_DAEMON, "")

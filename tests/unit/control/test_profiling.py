@@ -84,7 +84,7 @@ def test_a_recording_has_what_was_opened_below_its_path_between_its_begin_and_it
         assert await desk.ask("profile_stop") == told == await desk.ask("profile_show")
         assert await desk.rows() == [("write", "d/f", BLOCK, 1), ("read", "d/f", BLOCK, 2)]
         await desk.ask("profile_drop")
-        with pytest.raises(FsError, match="nothing was recorded"):
+        with pytest.raises(FsError, match="there is no recording"):
             await desk.ask("profile_stop")
         assert len(desk.log) == 0
 

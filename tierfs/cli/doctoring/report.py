@@ -10,6 +10,7 @@ from tierfs import __version__, config
 from tierfs import native as kernels
 from tierfs.cli import mounting
 from tierfs.cli.doctoring import machine, store
+from tierfs.cli.terminal import SCHEMA
 from tierfs.config import Settings
 from tierfs.control import registry
 from tierfs.control.client import Client
@@ -21,7 +22,6 @@ from tierfs.objectstore.examination import Examination
 from tierfs.policy import diagnosis
 from tierfs.policy.diagnosis import Finding, Severity, worst
 
-SCHEMA_VERSION: Final = 1
 _SILENCE_S: Final = 20.0  # the daemon sends a sign of life every few seconds while it asks the bucket
 
 
@@ -50,7 +50,7 @@ class Report:
         """See README, Operating."""
         entry = self.subject.entry
         return {
-            "schema": SCHEMA_VERSION,
+            "schema": SCHEMA,
             "version": __version__,
             "mountpoint": entry.mountpoint if entry is not None else None,
             "source": entry.source if entry is not None else self.subject.source or None,

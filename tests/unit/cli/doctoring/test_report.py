@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.control_daemon import real_server
 from tests.support.moto_server import MotoServer
-from tierfs.cli import tierctl
+from tierfs.cli import terminal, tierctl
 from tierfs.cli.doctoring import report
 from tierfs.cli.doctoring.report import Report, Subject
 from tierfs.control import registry
@@ -59,7 +59,7 @@ def test_a_settings_file_that_was_half_written(tmp_path: Path, capsys: pytest.Ca
         ["doctor", f"file://{tmp_path}", "--cache", str(tmp_path / "c"), "--config", str(file), "--json"]
     )
     out = json.loads(capsys.readouterr().out)
-    assert code == ExitCode.FAULTY and out["worst"] == "error" and out["schema"] == report.SCHEMA_VERSION
+    assert code == ExitCode.FAULTY and out["worst"] == "error" and out["schema"] == terminal.SCHEMA
     broken = next(one for one in out["findings"] if one["check"] == "config")
     assert broken["severity"] == "error" and f"{file}:3:" in broken["message"]
 

@@ -93,7 +93,8 @@ class Reader:
             self._meters.brought(stop - offset)
 
     async def bring_whole(self, live: LiveFile) -> bool:
-        """Returns when all is present, or False when some of it was not admitted to the tier. FsError, StoreError.
+        """Returns when all is present, or False when some of it was not admitted to the tier, or has left it again to
+        make room for the rest. FsError, StoreError.
 
         Nobody waits for these bytes: whoever reads comes first. What is asked for ahead is bounded as of a reader.
         """
@@ -107,7 +108,7 @@ class Reader:
             if flight.error is not None or flight.is_void:
                 void_count += 1
                 self._check_progress(live, void_count)
-        return True
+        return live.is_whole
 
     def _look_ahead(self, live: LiveFile, offset: int, stop: int) -> None:
         settings = self._readahead_past if live.is_read_past else self._readahead

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -143,6 +144,7 @@ static bool try_revoke(struct holder *holder, const struct revoke *order)
 
 struct control_link {
     struct holder *holder;
+    int wake_fd; /* the control thread has to look at the revokes: it has not seen who brought them */
     pthread_mutex_t lock; /* of all below, and of what carry_out() uses */
     char packet[CONTROL_PACKET_MAX_BYTES];
     struct revoke revokes[REVOKES_WAITING_MAX];
@@ -314,6 +316,8 @@ void control_catch_up(struct holder *holder)
     pthread_mutex_lock(&link->lock);
     while (receive(link) == RECEIVED)
         ;
+    if (link->revoke_count > 0)
+        eventfd_write(link->wake_fd, 1);
     pthread_mutex_unlock(&link->lock);
 }
 
@@ -323,10 +327,13 @@ static void *control_thread(void *context)
     bool open = true;
     int wait_ms = -1;
     while (open) {
-        struct pollfd ready = {.fd = link->holder->control_fd, .events = POLLIN};
-        bool is_ready = poll(&ready, 1, wait_ms) > 0;
+        struct pollfd ready[2] = {{.fd = link->holder->control_fd, .events = POLLIN},
+                                  {.fd = link->wake_fd, .events = POLLIN}};
+        eventfd_t woken;
+        if (poll(ready, 2, wait_ms) > 0 && ready[1].revents != 0)
+            (void)eventfd_read(link->wake_fd, &woken);
         pthread_mutex_lock(&link->lock);
-        open = !is_ready || receive(link) != CLOSED_BY_PYTHON;
+        open = receive(link) != CLOSED_BY_PYTHON;
         for (size_t i = 0; i < link->revoke_count;) {
             if (try_revoke(link->holder, &link->revokes[i]))
                 link->revokes[i] = link->revokes[--link->revoke_count];
@@ -345,6 +352,11 @@ bool control_start(struct holder *holder)
     if (link == NULL)
         return false;
     link->holder = holder;
+    link->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (link->wake_fd < 0) {
+        free(link);
+        return false;
+    }
     pthread_mutex_init(&link->lock, NULL);
     holder->control = link;
     holder->has_control = pthread_create(&holder->control_thread, NULL, control_thread, link) == 0;
@@ -357,6 +369,7 @@ void control_stop(struct holder *holder)
     if (holder->has_control)
         pthread_join(holder->control_thread, NULL);
     holder->has_control = false;
+    close(holder->control->wake_fd);
     free(holder->control);
     holder->control = NULL;
 }

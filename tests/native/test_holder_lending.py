@@ -5,6 +5,9 @@ import os
 import struct
 from pathlib import Path
 
+import pytest
+import trio
+
 from tests.native import holder_rig as wire
 from tests.native.holder_rig import Reply, Rig, Run
 from tests.native.test_holder_wire import attributes
@@ -158,5 +161,33 @@ def test_many_are_taken_back_with_one_message_but_for_those_that_are_open(run: R
         assert await rig.holder.revoke_idle([]) == set()
         await close(rig)
         assert await rig.holder.revoke_idle([INO]) == {INO}
+
+    run(scenario)
+
+
+def test_who_waits_for_the_last_release_is_answered_whoever_has_read_the_order(run: Run, tmp_path: Path) -> None:
+    """Beside the thread of the control link, the one of the packets reads it, too."""
+    (tmp_path / "hot").write_bytes(BYTES)
+
+    async def scenario(rig: Rig) -> None:
+        await rig.init()
+        with (tmp_path / "hot").open("rb") as file:
+            assert rig.holder.lend(INO, file.fileno(), attributes=b"", valid_s=0)
+        assert (await rig.holder.status())["registered"] == 1
+        assert await open_and_read(rig) == BYTES
+        for _ in range(50):
+            async with trio.open_nursery() as nursery:
+
+                async def refused() -> None:
+                    with pytest.raises(OSError, match="busy"):
+                        await rig.holder.revoke(INO, wait_s=0.01)
+
+                unique = await rig.ask(wire.GETATTR, 1, bytes(16))
+                await rig.asked()
+                nursery.start_soon(refused)
+                await trio.lowlevel.checkpoint()
+                await rig.answer(unique, error=-errno.ENOENT)
+                await rig.reply()
+        await close(rig)
 
     run(scenario)

@@ -4,7 +4,6 @@ Standard library only, as all of tierctl.
 """
 
 import argparse
-import textwrap
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,7 +16,6 @@ from tierfs.control import protocol, registry
 from tierfs.control.exitcodes import ExitCode
 from tierfs.units import format_size
 
-_WARNING_COLUMNS: Final = 64
 _MODES: Final = {
     "on-close": "close(2) waits until the bucket has them",
     "read-only": "none, by a rule of the settings",
@@ -92,8 +90,7 @@ def status_text(status: Mapping[str, Any]) -> str:
     if status.get("removals"):
         rows.append(("removals", removals.status_line(status["removals"])))
     for warning in status.get("store_warnings", []):
-        first, *more = textwrap.wrap(warning, _WARNING_COLUMNS)
-        rows += [("server", first), *(("", line) for line in more)]
+        rows.append(("server", warning))
     if (heard := status.get("events")) and heard["source"] != "none":
         rows.append(("events", events.summary(heard)))
     if scan := status.get("scan"):

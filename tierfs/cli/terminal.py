@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -56,11 +57,14 @@ def format_age(seconds: float) -> str:
 
 
 def fields(title: str, rows: Sequence[tuple[str, str]]) -> str:
-    """A title and labelled values, none of them wider than the columns."""
+    """A title and labelled values; one that is wider than the columns goes on below itself."""
     width = max((len(label) for label, _ in rows), default=0) + 2
     lines = [shortened(printable(title), COLUMNS)]
     for label, value in rows:
-        lines.append(f"  {label:<{width}}{shortened(printable(value), COLUMNS - 2 - width)}")
+        shown = textwrap.wrap(printable(value), COLUMNS - 2 - width, drop_whitespace=False) or [""]
+        lines += [
+            f"  {head:<{width}}{part.rstrip()}" for head, part in zip([label, *[""] * len(shown)], shown, strict=False)
+        ]
     return "\n".join(lines)
 
 

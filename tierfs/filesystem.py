@@ -209,8 +209,7 @@ class FileSystem:
 
     async def recall_lent(self) -> None:
         """Once there is a borrower: the files that it has from the daemon before."""
-        for ino in self._before.lent:
-            await self._files.recall_lent(ino)
+        await self._files.recall_lent(self._before.lent)
         self._before = KernelState()
 
     # ---- changes of the tree ----

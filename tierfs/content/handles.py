@@ -4,7 +4,7 @@ The rules that tasks follow are in the package's docstring; here each method say
 """
 
 import errno
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
 import trio
@@ -202,12 +202,13 @@ class Files:
         self._handles[handle] = _Handle(live, write)
         self._next_handle = max(self._next_handle, handle + 1)
 
-    async def recall_lent(self, ino: int) -> None:
-        """A file that is lent since before our start comes back, or stays lent while the kernel has it open."""
-        live = self._ledger.lives.get(ino)
-        self.lending.adopt(ino)
-        if not await self.lending.recall(ino) and live is not None and live.writers:
-            self._brake.watch(live)
+    async def recall_lent(self, inos: Collection[int]) -> None:
+        """Files that are lent since before our start come back, or stay lent while the kernel has them open."""
+        self.lending.adopt(inos)
+        for ino in set(inos) - await self.lending.recall_all(list(inos)):
+            live = self._ledger.lives.get(ino)
+            if live is not None and live.writers:
+                self._brake.watch(live)
 
     def _add_handle(self, live: LiveFile, *, is_writer: bool, passes: bool = False) -> int:
         handle, self._next_handle = self._next_handle, self._next_handle + 1

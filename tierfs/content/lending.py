@@ -22,7 +22,7 @@ Not `async` means atomic. The borrower is fuse.holder; without it, or with `limi
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 import trio
@@ -201,9 +201,10 @@ class Lending:
             del self._served[live.ino]
         return is_kept
 
-    def adopt(self, ino: int) -> None:
-        """It is lent since before our start."""
-        self._note_lent(ino)
+    def adopt(self, inos: Iterable[int]) -> None:
+        """They are lent since before our start."""
+        for ino in inos:
+            self._note_lent(ino)
 
     def serve(self, live: LiveFile, *, limit_bytes: int, is_new: bool = False) -> None:
         """An open file that is not lent: all that is present may be read there, and written up to `limit_bytes`.

@@ -19,8 +19,8 @@ from tierfs.control import protocol
 NOBODY = 65_534
 CROWD = 150
 SHARED = Path("/dev/shm")
-# ends the mount, whatever else is said
-LEFT_OUT = {"unmount"}
+# end the mount, or the daemon, whatever else is said
+LEFT_OUT = {"unmount", "restart"}
 # who waits for what never comes is left alone after a while
 PATIENCE_S = 0.3
 HOSTILE: tuple[Any, ...] = (

@@ -96,7 +96,8 @@ def test_an_open_that_came_too_late_is_closed(plain: Demo) -> None:
 def test_a_timer_does_not_break_an_open(plain: Demo) -> None:
     (plain.data / "late-open").write_bytes(b"x")
     timer = "signal.signal(signal.SIGPROF, lambda *_: None)\nsignal.signal(signal.SIGALRM, lambda *_: None)\n"
-    timer += "signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)\nos.open(sys.argv[1], os.O_RDONLY)"
+    timer += "signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)\nos.open(sys.argv[1], os.O_RDONLY)\n"
+    timer += "signal.setitimer(signal.ITIMER_REAL, 0)"  # an interpreter that ends has no handlers any more
     with program_in_call(plain, timer, plain.mount / "late-open") as waits:
         time.sleep(0.5)  # ten alarms
         assert plain.ask("late") == "answered"

@@ -41,13 +41,15 @@ class Spares:
     def take(self, path: str) -> int | None:
         """The descriptor, for reading and writing, of an empty file that has the name from now on.
 
-        None: there is no spare, or something of that name.
+        None: there is no spare, or something of that name, or it cannot be given here.
         """
         if len(self._fds) < _SPARES_MAX // 2:
             self._is_needed.set()
-        if not self._fds or not self._disk.name(self._fds[-1], path):
-            return None
-        return self._fds.pop()
+        try:
+            is_named = bool(self._fds) and self._disk.name(self._fds[-1], path)
+        except FsError:
+            return None  # whoever makes the file by its name hears why
+        return self._fds.pop() if is_named else None
 
     async def run(self) -> None:
         """Makes them; until it is cancelled. What cannot be made is not made ahead: who needs it hears why."""

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -77,13 +78,20 @@ def test_they_are_made_again_before_they_are_used_up(tmp_path: Path) -> None:
     trio.run(main)
 
 
-def test_where_none_can_be_made_files_are_made_when_they_are_needed(tmp_path: Path) -> None:
-    class WithoutUnnamed(Disk):
-        def open_unnamed(self, directory: Path) -> int:
-            raise FsError(errno.EOPNOTSUPP)
+class WithoutUnnamed(Disk):
+    def open_unnamed(self, directory: Path) -> int:
+        raise FsError(errno.EOPNOTSUPP)
 
+
+class WithoutProc(Disk):
+    def name(self, fd: int, path: str) -> bool:
+        raise FsError(errno.ENOENT)
+
+
+@pytest.mark.parametrize("disk", [WithoutUnnamed, WithoutProc])
+def test_where_none_can_be_made_files_are_made_when_they_are_needed(disk: type[Disk], tmp_path: Path) -> None:
     async def main() -> None:
-        hot = HotFiles(WithoutUnnamed(), tmp_path / "hot")
+        hot = HotFiles(disk(), tmp_path / "hot")
         hot.prepare()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hot.spares.run)

@@ -253,7 +253,7 @@ class Kernel:
     async def serve(self, ready: Callable[[], None], probe_directory: Path) -> None:
         """Answers requests until the file system is unmounted or `stop` is called.
 
-        Calls `ready` when the mode is known.
+        Calls `ready` when the mode is known; never where somebody unmounts before.
         """
         async with trio.open_nursery() as nursery:
 
@@ -265,7 +265,8 @@ class Kernel:
             nursery.start_soon(answer)
             if self._holder is not None:
                 nursery.start_soon(self._end_with, self._holder)
-                await self._learn_mode(self._holder, probe_directory)
+                if not await self._learn_mode(self._holder, probe_directory):
+                    return
             ready()
 
     def stop(self) -> None:
@@ -278,7 +279,18 @@ class Kernel:
         await holder.ended.wait()
         self._answering.deadline = trio.current_time() + _ANSWERS_WITHIN_S
 
-    async def _learn_mode(self, holder: Holder, probe_directory: Path) -> None:
+    async def _learn_mode(self, holder: Holder, probe_directory: Path) -> bool:
+        """False: the session has ended meanwhile."""
+        try:
+            await self._ask_mode(holder, probe_directory)
+        except OSError:
+            with trio.move_on_after(_ANSWERS_WITHIN_S):
+                await holder.ended.wait()
+            if not holder.ended.is_set():
+                raise
+        return not holder.ended.is_set()
+
+    async def _ask_mode(self, holder: Holder, probe_directory: Path) -> None:
         """What kernel and holder agreed on at INIT, and whether a backing file is really taken."""
         with trio.move_on_after(_AGREED_WITHIN_S):
             # the holder has no event for the end of INIT

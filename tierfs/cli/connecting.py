@@ -1,9 +1,10 @@
 """From a registered mount to a client of its daemon. Standard library only."""
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from tierfs.cli.terminal import ProgressLine, left
+from tierfs.cli.terminal import ProgressLine, left, printable
 from tierfs.control import registry
 from tierfs.control.client import Client
 from tierfs.control.exitcodes import ExitCode, ExitError
@@ -38,3 +39,19 @@ def call_with_progress(
             return client.call(verb, args, on_progress=line)
         finally:
             line.clear()
+
+
+def follow(client: Client, verb: str, at: int, show: Callable[[Mapping[str, Any]], Iterable[str]]) -> int:
+    """Prints what `show` makes of each batch of a verb that tells what has happened since `at`, until somebody ends it,
+    or the daemon ends; returns the exit code."""
+    try:
+        while True:
+            batch = client.call(verb, {"after": at})
+            at = batch["next"]
+            for line in show(batch):
+                print(line)
+            sys.stdout.flush()
+    except ExitError as error:
+        # lines went out before, so no object of one's own tells of the end
+        print(f"tierctl: {printable(error)}", file=sys.stderr)
+        return error.code

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tierfs.cli import terminal
-from tierfs.cli.connecting import connect
+from tierfs.cli.connecting import connect, follow
 from tierfs.cli.grammar import Verbs
 from tierfs.cli.screen import short_time
 from tierfs.control import registry
 from tierfs.control.client import SILENCE_LIMIT_S
-from tierfs.control.exitcodes import ExitError
 from tierfs.units import format_size
 
 _NS_PER_S: Final = 1_000_000_000
@@ -44,17 +43,7 @@ def run_oplog(options: argparse.Namespace) -> int:
             if mode != "pyfuse3":
                 print(_HIDDEN, file=sys.stderr)
             print(_HEADER, flush=True)
-        try:
-            while True:
-                batch = client.call("oplog", {"after": at})
-                at = batch["next"]
-                for line in _as_json(batch) if options.json else _as_text(batch):
-                    print(line)
-                sys.stdout.flush()
-        except ExitError as error:
-            # lines went out before, so no object of one's own tells of the end
-            print(f"tierctl: {terminal.printable(error)}", file=sys.stderr)
-            return error.code
+        return follow(client, "oplog", at, _as_json if options.json else _as_text)
 
 
 def _as_json(batch: Mapping[str, Any]) -> Iterator[str]:

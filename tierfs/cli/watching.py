@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tierfs.cli import terminal
-from tierfs.cli.connecting import connect
+from tierfs.cli.connecting import connect, follow
 from tierfs.cli.grammar import Verbs
 from tierfs.cli.terminal import format_age
 from tierfs.control import protocol, registry
 from tierfs.control.client import SILENCE_LIMIT_S, Client
-from tierfs.control.exitcodes import ExitCode, ExitError
+from tierfs.control.exitcodes import ExitCode
 from tierfs.units import format_size
 
 _OPS: Final = {"reconcile": "upload", "delete": "delete", "move_tree": "move"}
@@ -96,17 +96,7 @@ def run_watch(options: argparse.Namespace) -> int:
             print(terminal.json_line({"what": "watching", "mountpoint": entry.mountpoint}), flush=True)
         else:
             print(f"watching {terminal.printable(entry.mountpoint)}; Ctrl-C ends it", file=sys.stderr, flush=True)
-        try:
-            while True:
-                batch = client.call("watch", {"after": at})
-                at = batch["next"]
-                for line in show(batch):
-                    print(line)
-                sys.stdout.flush()
-        except ExitError as error:
-            # lines went out before, so no object of one's own tells of the end
-            print(f"tierctl: {terminal.printable(error)}", file=sys.stderr)
-            return error.code
+        return follow(client, "watch", at, show)
 
 
 def _as_json(batch: Mapping[str, Any]) -> Iterator[str]:
